@@ -1,0 +1,181 @@
+"""The command line: gen-jax train RECIPE | evaluate RUN | sample RUN | recipes."""
+
+import contextlib
+import difflib
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gen_jax import recipes
+from gen_jax.types import InputError
+
+EXIT_BAD_INPUT = 2
+EXIT_DIVERGED = 3
+EXIT_STOPPED = 130  # by a signal, after the state was saved: what a shell reports for Ctrl-C
+
+out = Console()
+err = Console(stderr=True)
+
+Debug = Annotated[bool, tyro.conf.arg(help="Show the stack trace of an error.")]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="Run folder that `gen-jax train` made.")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = lambda message, *_: err.print(f"[yellow]Warning:[/] {message}", highlight=False)
+    try:
+        return _dispatch(arguments)
+    except (InputError, FloatingPointError, OSError) as error:
+        if "--debug" in arguments:
+            raise
+        err.print(f"[red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_STOPPED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    commands: dict[str, Callable[..., int]] = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "sample": _sample,
+        "recipes": _recipes,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        out.print(f"usage: gen-jax {{{','.join(commands)}}} ...\n", markup=False, highlight=False)
+        for name, command in commands.items():
+            out.print(f"  {name:10}{(command.__doc__ or '').splitlines()[0]}", markup=False, highlight=False)
+        out.print("\n`gen-jax COMMAND --help` says more.", highlight=False)
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise InputError(f"There is no command {name!r}. {hint}Known: {', '.join(commands)}.")
+    if name == "train":
+        return _train_recipe(rest)
+    return tyro.cli(commands[name], args=rest, prog=f"gen-jax {name}")
+
+
+def _train_recipe(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        out.print("usage: gen-jax train RECIPE [--setting value ...]\n", markup=False)
+        _recipes()
+        out.print("\n`gen-jax train RECIPE --help` lists its settings.", highlight=False)
+        return 0 if arguments else EXIT_BAD_INPUT
+    name, rest = arguments[0], arguments[1:]
+    default = recipes.find_recipe(name).settings
+
+    def command(settings: Any, out: Path = Path("runs") / name, tensorboard: bool = False, debug: Debug = False) -> int:
+        return _train(name, settings, out, tensorboard)
+
+    command.__doc__ = f"Train {recipes.find_recipe(name).summary}.\n\nArgs:\n    out: Run folder.\n    tensorboard: Write TensorBoard's event files too."
+    command.__annotations__["settings"] = tyro.conf.OmitArgPrefixes[type(default)]
+    command.__defaults__ = (default, *command.__defaults__)
+    return tyro.cli(command, args=rest, prog=f"gen-jax train {name}")
+
+
+def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: bool) -> int:
+    """Train a recipe, or go on with a run that was stopped."""
+    with _progress() as progress:
+        epochs = progress.add_task("train", total=settings.epochs, note="compiling")
+        evaluation = progress.add_task("evaluate", total=None, note="", visible=False)
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            note = f"ELBO {row['train_elbo']:.2f}" if "train_elbo" in row else f"loss {row['train_loss']:.2f}"
+            note += f", valid {row['valid_elbo']:.2f}" if "valid_elbo" in row else ""
+            progress.update(epochs, completed=row["epoch"], note=note)
+
+        def on_evaluation(done: int, total: int) -> None:
+            progress.update(evaluation, completed=done, total=total, visible=True, note="test images")
+
+        result = recipes.train(name, settings, directory, tensorboard=tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation)
+    if result is None:
+        err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
+        return EXIT_STOPPED
+    _print_summary(result)
+    out.print(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.", highlight=False)
+    return 0
+
+
+def _evaluate(
+    run: RunFolder,
+    data: str | None = None,
+    split: Literal["train", "valid", "test"] = "test",
+    num_importance_samples: int | None = None,
+    debug: Debug = False,
+) -> int:
+    """Measure a trained run: ELBO, NLL, active units, and a table of every example.
+
+    Args:
+        data: Data set to evaluate on; by default, the run's own.
+        split: Which part of it.
+        num_importance_samples: Samples an example for the NLL; by default, the run's setting.
+    """
+    loaded = recipes.load_run(run)
+    with _progress() as progress:
+        task = progress.add_task("evaluate", total=None, note=f"{split} images")
+        result = recipes.evaluate(
+            loaded,
+            data,
+            split,
+            num_importance_samples,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    recipes.save_evaluation(run, split, result)
+    _print_summary(result.summary)
+    out.print(f"{run}/evaluation-{split}.json and .csv hold the numbers and the table.", highlight=False)
+    return 0
+
+
+def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None, debug: Debug = False) -> int:
+    """Draw images from a trained run.
+
+    Args:
+        num: How many.
+        seed: Seed of the draw.
+        to: Where the picture goes; by default RUN/figures/samples-SEED.png. The arrays go beside it, as .npy.
+    """
+    path = recipes.save_samples(recipes.load_run(run), num, seed, to)
+    out.print(f"{num} samples: {path} (picture), {path.with_suffix('.npy')} (array).", highlight=False)
+    return 0
+
+
+def _recipes(debug: Debug = False) -> int:
+    """List the recipes."""
+    for name, recipe in recipes.RECIPES.items():
+        out.print(f"  {name:14}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err) as progress:
+        yield progress
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    table = Table(show_header=False, box=None)
+    for name, value in summary.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""Data: where images come from, and how they become batches."""
+
+from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
+from gen_jax.data.dataset import Dataset, Split
+from gen_jax.data.sources import load_dataset
+
+__all__ = [
+    "Binarisation",
+    "Dataset",
+    "Split",
+    "binarise",
+    "binarise_split",
+    "epoch_batches",
+    "load_dataset",
+    "to_unit",
+]

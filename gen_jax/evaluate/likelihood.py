@@ -1,0 +1,74 @@
+"""Importance-weighted estimates of log p(x) (Burda et al. 2016, arXiv:1509.00519), in memory that does not grow with K."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from gen_jax.types import Array, InputError, Key
+
+
+class LikelihoodEstimate(NamedTuple):
+    """What K importance weights w_k say of one example.
+
+    Attributes:
+        log_prob: log (1/K) Σ w_k in nats. Its expectation L_K is a lower bound on log p(x) that grows with K towards it.
+        standard_error: of `log_prob` over the draw of the K samples, by the delta method: sd(w) / (√K mean(w)). It is too
+            optimistic where the effective sample size is small.
+        effective_sample_size: (Σ w_k)² / Σ w_k², between 1 and K (Kish).
+    """
+
+    log_prob: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    effective_sample_size: Float[Array, ""]
+
+
+def importance_weighted(
+    log_weight: Callable[[Key], Float[Array, ""]], key: Key, num_samples: int, chunk_size: int = 100
+) -> LikelihoodEstimate:
+    """Return log (1/K) Σ_k w_k with its standard error and effective sample size, for one example.
+
+    Sample k draws from `fold_in(key, k)`, so the estimate does not depend on the chunk size (but for rounding).
+
+    Args:
+        log_weight: key -> log w with E[w] = p(x), such as log p(x, z) − log q(z|x) at one z ~ q(z|x).
+        key: for all K samples.
+        num_samples: K.
+        chunk_size: how many samples are in memory at once.
+
+    Raises:
+        InputError: K or the chunk size is less than 1.
+    """
+    if num_samples < 1 or chunk_size < 1:
+        raise InputError(f"num_samples is {num_samples} and chunk_size {chunk_size}: give 1 or more of each.")
+    chunk_size = min(chunk_size, num_samples)
+
+    def add_chunk(sums: tuple[Array, Array], start: Int[Array, ""]) -> tuple[tuple[Array, Array], None]:
+        index = start + jnp.arange(chunk_size)
+        log_w = jax.vmap(lambda k: log_weight(jax.random.fold_in(key, k)))(index)
+        log_w = jnp.where(index < num_samples, log_w, -jnp.inf)
+        log_sum, log_sum_of_squares = sums
+        return (
+            jnp.logaddexp(log_sum, jax.nn.logsumexp(log_w)),
+            jnp.logaddexp(log_sum_of_squares, jax.nn.logsumexp(2 * log_w)),
+        ), None
+
+    starts = chunk_size * jnp.arange(math.ceil(num_samples / chunk_size))
+    nothing = jnp.full((), -jnp.inf)
+    (log_sum, log_sum_of_squares), _ = jax.lax.scan(add_chunk, (nothing, nothing), starts)
+    effective_sample_size = jnp.exp(2 * log_sum - log_sum_of_squares)
+    # K/ESS − 1 is the squared coefficient of variation of the weights, with 1/K; with 1/(K − 1) it is unbiased
+    excess = jnp.maximum(num_samples / effective_sample_size - 1, 0.0)
+    standard_error = jnp.sqrt(excess / (num_samples - 1)) if num_samples > 1 else jnp.full((), jnp.inf)
+    return LikelihoodEstimate(log_sum - math.log(num_samples), standard_error, effective_sample_size)
+
+
+def mean_and_standard_error(values: Float[np.ndarray, "N"]) -> tuple[float, float]:
+    """Return the mean over examples and its standard error sd/√N, summed in float64 (infinite for one example)."""
+    values = np.asarray(values, np.float64)
+    standard_error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return float(values.mean()), float(standard_error)

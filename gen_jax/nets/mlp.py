@@ -1,0 +1,37 @@
+"""The multilayer perceptron, for one example."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from gen_jax.types import Array
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation between them, from an input of any shape to an output of a given one.
+
+    The reference sizes of the VAE: encoder `MLP((512, 256), (2, Z))`, which puts out μ and log σ²; decoder
+    `MLP((256, 512), event_shape)`.
+
+    Attributes:
+        hidden_sizes: the width of each hidden layer.
+        output_shape: the shape of the output, which has no activation.
+        activation: applied after each hidden layer.
+    """
+
+    hidden_sizes: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    activation: Callable[[Array], Array] = nn.relu
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*event"], context: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """Return the output for one example; a `context` is appended to the flattened input."""
+        h = jnp.ravel(x)
+        if context is not None:
+            h = jnp.concatenate([h, jnp.ravel(context)])
+        for size in self.hidden_sizes:
+            h = self.activation(nn.Dense(size)(h))
+        return nn.Dense(math.prod(self.output_shape))(h).reshape(self.output_shape)

@@ -1,0 +1,79 @@
+"""Figures: arrays in, a matplotlib `Figure` out. Nothing is shown or saved, and pyplot's global state is not touched."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+from gen_jax.types import Array
+
+Images = Float[Array | np.ndarray, "N *event"]
+
+
+def image_grid(images: Images, columns: int, title: str = "") -> Figure:
+    """Draw images row by row. Events that are no [H, W, C] are drawn as strips, or as squares where their size is one."""
+    pixels = np.stack([_as_image(image) for image in np.asarray(images, np.float32)])
+    rows = math.ceil(len(pixels) / columns)
+    height, width, channels = pixels.shape[1:]
+    gap = 1 if height > 1 else 0
+    canvas = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), np.float32)
+    for i, image in enumerate(pixels):
+        top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
+        canvas[top : top + height, left : left + width] = image
+    size = 0.45 * columns
+    figure = Figure(
+        figsize=(size, max(size * canvas.shape[0] / canvas.shape[1], 0.6) + (0.4 if title else 0)), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    axes.imshow(canvas.clip(0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def reconstructions(originals: Images, reconstructed: Images, columns: int = 10) -> Figure:
+    """Draw originals (odd rows) above their reconstructions (even rows)."""
+    originals, reconstructed = np.asarray(originals), np.asarray(reconstructed)
+    rows = []
+    for start in range(0, len(originals) // columns * columns, columns):
+        rows += [originals[start : start + columns], reconstructed[start : start + columns]]
+    return image_grid(np.concatenate(rows), columns, "odd rows: test images; even rows: reconstructions")
+
+
+def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: str = "nats") -> Figure:
+    """Draw named metrics of `metrics.jsonl` against the epoch; a metric that a row lacks is skipped there."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name in names:
+        points = [(row["epoch"], row[name]) for row in rows if name in row]
+        axes.plot(*zip(*points, strict=True), label=name) if points else None
+    values = [row[name] for row in rows[len(rows) // 10 :] for name in names if name in row]
+    if values:  # the first epochs would flatten all the rest
+        margin = 0.05 * (max(values) - min(values)) + 1e-6
+        axes.set_ylim(min(values) - margin, max(values) + margin)
+    axes.set(xlabel="epoch", ylabel=ylabel)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array | np.ndarray, "N"] | None = None) -> Figure:
+    """Draw posterior means in the plane, coloured by label where there are labels."""
+    latents = np.asarray(latents)
+    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    points = axes.scatter(*latents.T, c=labels, cmap="tab10", s=6, alpha=0.8)
+    if labels is not None:
+        figure.colorbar(points, ax=axes, label="label")
+    axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title="posterior means of test images")
+    return figure
+
+
+def _as_image(event: np.ndarray) -> np.ndarray:
+    if event.ndim == 3 and event.shape[-1] in (1, 3):
+        return event
+    side = math.isqrt(event.size)
+    return event.reshape(side, side, 1) if side * side == event.size else event.reshape(1, -1, 1)

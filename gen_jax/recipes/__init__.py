@@ -1,0 +1,32 @@
+"""Recipes: an experiment each, as a frozen dataclass of settings and a function that builds the experiment from them."""
+
+from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
+from gen_jax.recipes.run import (
+    RECIPES,
+    Run,
+    evaluate,
+    find_recipe,
+    load_run,
+    sample,
+    save_evaluation,
+    save_samples,
+    train,
+)
+from gen_jax.recipes.vae import VaeSettings
+
+__all__ = [
+    "RECIPES",
+    "Evaluation",
+    "Experiment",
+    "Recipe",
+    "Run",
+    "Settings",
+    "VaeSettings",
+    "evaluate",
+    "find_recipe",
+    "load_run",
+    "sample",
+    "save_evaluation",
+    "save_samples",
+    "train",
+]

@@ -1,0 +1,104 @@
+"""What a recipe is: settings, and an experiment built from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax.data import Binarisation
+from gen_jax.train import ScheduleName
+from gen_jax.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings that every recipe has. A recipe's own settings extend them."""
+
+    data: str = "mnist-5k"
+    """Data set: mnist-5k, mnist, fashion_mnist, tfds:NAME, npz:PATH or folder:PATH."""
+    binarise: Binarisation = "dynamic"
+    """How pixels become what the model sees: drawn anew at each step, drawn once, by threshold, or left as they are."""
+    binarise_seed: int = 0
+    """Seed of what is drawn once: validation and test images, and training images under --binarise fixed."""
+    seed: int = 0
+    """Seed of initialisation, order of examples, and noise."""
+    epochs: int = 60
+    """Passes over the training data."""
+    batch_size: int = 100
+    """Examples in a step."""
+    learning_rate: float = 1e-3
+    """Adam's (peak) learning rate."""
+    schedule: ScheduleName = "cosine"
+    """Learning rate over the run: constant, cosine down to 0, or the eight stages of the IWAE paper."""
+    clip_norm: float | None = None
+    """Clip the gradient to this global norm."""
+    ema_decay: float | None = None
+    """Evaluate a moving average of the parameters with this decay per step, such as 0.999."""
+    validate_every: int = 1
+    """Validate and save a checkpoint after every so many epochs."""
+    stream: bool = False
+    """Read training batches from the host through Grain, for data that does not fit on the device."""
+
+    def check(self) -> None:
+        """Raise an InputError for a value that no experiment can have."""
+        for name in ("epochs", "validate_every", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more.")
+        for name in ("seed", "binarise_seed"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise InputError(f"{name} is {getattr(self, name)}: give an integer from 0 to 2^32 − 1.")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise InputError(f"ema_decay is {self.ema_decay}: give a number between 0 and 1, or none at all.")
+        if self.stream and self.binarise == "fixed":
+            raise InputError("Streamed images cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found.
+
+    Attributes:
+        summary: named numbers.
+        table: named columns, an entry an example.
+    """
+
+    summary: dict[str, Any]
+    table: dict[str, np.ndarray]
+
+
+class Experiment(NamedTuple):
+    """A model with all that is done to it. Images come in as they are stored: uint8, or float32 in [0, 1].
+
+    Attributes:
+        init: key -> params.
+        objective: (params, key, image) -> (what to minimise, metrics), for one example.
+        validate: (params, key, images) -> metrics.
+        best_metric: which of them (larger is better) chooses the best checkpoint.
+        check: (images, where) -> None; raises an InputError for images that the model cannot take.
+        evaluate: (params, key, split, split's name, num_importance_samples or None, on_progress) -> Evaluation.
+        sample: (params, key, num) -> images in [0, 1].
+        figures: (params, key, test split, rows of metrics.jsonl) -> matplotlib figures by name.
+    """
+
+    init: Callable[..., Any]
+    objective: Callable[..., Any]
+    validate: Callable[..., Any]
+    best_metric: str
+    check: Callable[..., None]
+    evaluate: Callable[..., Evaluation]
+    sample: Callable[..., Any]
+    figures: Callable[..., dict[str, Any]]
+
+
+class Recipe(NamedTuple):
+    """An experiment by name.
+
+    Attributes:
+        summary: a line that says what it is.
+        settings: its default settings.
+        build: (settings, event shape) -> Experiment.
+    """
+
+    summary: str
+    settings: Settings
+    build: Callable[[Any, tuple[int, ...]], Experiment]

@@ -1,0 +1,272 @@
+"""From a recipe to a run directory and back: train, evaluate, sample."""
+
+import csv
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gen_jax
+from gen_jax import plots
+from gen_jax import train as training
+from gen_jax.data import Dataset, Split, binarise_split, epoch_batches, load_dataset
+from gen_jax.recipes import vae, vae_fashion, vae_mnist
+from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
+from gen_jax.types import Array, InputError, Key, Metrics, Params
+
+RECIPES: dict[str, Recipe] = {"vae": vae.RECIPE, "vae-mnist": vae_mnist.RECIPE, "vae-fashion": vae_fashion.RECIPE}
+
+
+class Run(NamedTuple):
+    """A trained model, read back from its run directory.
+
+    Attributes:
+        directory: where it was read from.
+        settings: what it was made with.
+        experiment: the model and what can be done with it.
+        params: the parameters of its best checkpoint.
+        epoch: how many epochs they were trained for.
+    """
+
+    directory: Path
+    settings: Any
+    experiment: Experiment
+    params: Params
+    epoch: int
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by name.
+
+    Raises:
+        InputError: there is none of that name; the nearest one is named.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.3)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise InputError(f"There is no recipe {name!r}. {hint}Known: {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
+def train(
+    name: str,
+    settings: Settings | None = None,
+    out: Path | str | None = None,
+    *,
+    tensorboard: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_evaluation: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any] | None:
+    """Train a recipe, evaluate it on the test data and draw its figures; return what `result.json` holds.
+
+    Where `out` holds an unfinished run of the same settings, training goes on from its latest checkpoint; a finished one is
+    returned as it is.
+
+    Args:
+        name: of the recipe.
+        settings: by default, the recipe's own.
+        out: the run directory; by default `runs/NAME`.
+        tensorboard: write TensorBoard's event files too.
+        on_epoch: called with each epoch's row of metrics.
+        on_evaluation: called with (examples done, examples in all) during the test evaluation.
+
+    Returns:
+        The result, or None where a signal ended training early (its state is saved).
+
+    Raises:
+        InputError: a setting, the data or the run directory cannot be used; nothing was written then.
+        NonFiniteError: training diverged; the last good checkpoint stays.
+    """
+    recipe = find_recipe(name)
+    settings = recipe.settings if settings is None else settings
+    directory = Path(out) if out is not None else Path("runs") / name
+    settings.check()
+    dataset = load_dataset(settings.data)
+    experiment = recipe.build(settings, dataset.event_shape)
+    dataset = _ready(dataset, settings, experiment)
+    steps = training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
+    num_steps = steps * settings.epochs
+    optimizer = _optimizer(settings, num_steps)
+
+    config = {"recipe": name, "event_shape": dataset.event_shape, "settings": dataclasses.asdict(settings)}
+    training.open_run(directory, config)
+    result_path = directory / training.RESULT_FILE
+    if result_path.exists():
+        return training.read_result(directory)
+
+    keys = _keys(settings)
+    step = training.make_step(training.batch_mean(experiment.objective), optimizer, settings.ema_decay)
+    valid_images = jnp.asarray(dataset.valid.images)
+    _, finished = training.fit(
+        _initial_state(experiment, settings, num_steps),
+        _epoch_runner(step, dataset.train, settings, keys.order),
+        settings.epochs,
+        directory,
+        validate=lambda params: experiment.validate(params, keys.validation, valid_images),
+        best_metric=experiment.best_metric,
+        validate_every=settings.validate_every,
+        tensorboard=tensorboard,
+        report=on_epoch,
+    )
+    if not finished:
+        return None
+
+    run = load_run(directory)
+    evaluation = _evaluate(run, dataset.test, "test", None, on_evaluation)
+    rows = training.read_metrics(directory / training.METRICS_FILE)
+    figures = experiment.figures(run.params, keys.evaluation, dataset.test, rows)
+    for figure_name, figure in figures.items():
+        figure.savefig(directory / "figures" / f"{figure_name}.png", dpi=150)
+    result = {
+        "recipe": name,
+        "data": settings.data,
+        "seed": settings.seed,
+        "epoch": run.epoch,
+        **evaluation.summary,
+        "train_seconds": sum(row["seconds"] for row in rows),
+    }
+    training.write_json(result_path, result)
+    return result
+
+
+def load_run(directory: Path | str) -> Run:
+    """Rebuild the model of a run directory from its `config.json`, with the parameters of its best checkpoint.
+
+    Raises:
+        InputError: it is not a run folder, its config is of another version, or it holds no readable checkpoint.
+    """
+    directory = Path(directory)
+    config = training.read_config(directory)
+    try:
+        recipe = find_recipe(config["recipe"])
+        settings = type(recipe.settings)(
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in config["settings"].items()}
+        )
+        event_shape = tuple(config["event_shape"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{directory} was made by another version of gen_jax ({error}): use that one, or train anew.") from error
+    experiment = recipe.build(settings, event_shape)
+    # the state's structure does not depend on how long the run is
+    like = jax.eval_shape(functools.partial(_initial_state, experiment, settings, num_steps=1))
+    if not (directory / "checkpoints").is_dir():
+        raise InputError(f"{directory} holds no checkpoint yet: train it first.")
+    with training.open_checkpoints(directory / "checkpoints", experiment.best_metric) as checkpoints:
+        restored = training.restore_best(checkpoints, like)
+    if restored is None:
+        raise InputError(f"{directory} holds no checkpoint yet: train it first.")
+    state, epoch = restored
+    return Run(directory, settings, experiment, training.evaluation_params(state), epoch)
+
+
+def evaluate(
+    run: Run,
+    data: str | None = None,
+    split: str = "test",
+    num_importance_samples: int | None = None,
+    on_evaluation: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Evaluate a run on one split of a data set (by default, its own test data).
+
+    Raises:
+        InputError: the data cannot be used, or are of another shape than the model's.
+    """
+    dataset = _ready(load_dataset(data or run.settings.data), run.settings, run.experiment)
+    return _evaluate(run, getattr(dataset, split), split, num_importance_samples, on_evaluation)
+
+
+def sample(run: Run, num: int, seed: int = 0) -> Array:
+    """Return `num` images in [0, 1]: the means of p(x|z) at z drawn from the prior."""
+    if num < 1:
+        raise InputError(f"num is {num}: give 1 or more.")
+    return run.experiment.sample(run.params, jax.random.key(seed), num)
+
+
+def save_evaluation(directory: Path, split: str, evaluation: Evaluation) -> None:
+    """Write `evaluation-SPLIT.json` and, a line an example, `evaluation-SPLIT.csv`."""
+    with (directory / f"evaluation-{split}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(evaluation.table)
+        writer.writerows(zip(*(column.tolist() for column in evaluation.table.values()), strict=True))
+    training.write_json(directory / f"evaluation-{split}.json", evaluation.summary)
+
+
+def save_samples(run: Run, num: int, seed: int = 0, path: Path | None = None) -> Path:
+    """Draw samples, write them as a picture and, beside it, as an array; return the picture's path."""
+    path = path or run.directory / "figures" / f"samples-{seed}.png"
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    images = sample(run, num, seed)
+    plots.image_grid(images, columns=min(num, 10)).savefig(path, dpi=150)
+    np.save(path.with_suffix(".npy"), images)
+    return path
+
+
+class _Keys(NamedTuple):
+    """The root keys of a run, one for each thing that draws."""
+
+    init: Key
+    noise: Key
+    order: Key
+    validation: Key
+    evaluation: Key
+
+
+def _keys(settings: Settings) -> _Keys:
+    return _Keys(*jax.random.split(jax.random.key(settings.seed), 5))
+
+
+def _optimizer(settings: Settings, num_steps: int) -> Any:
+    schedule = training.learning_rate_schedule(settings.schedule, settings.learning_rate, num_steps)
+    return training.adam(schedule, settings.clip_norm)
+
+
+def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -> training.TrainState:
+    keys = _keys(settings)
+    return training.init_state(experiment.init(keys.init), _optimizer(settings, num_steps), keys.noise, settings.ema_decay)
+
+
+def _ready(dataset: Dataset, settings: Settings, experiment: Experiment) -> Dataset:
+    """Read, check and binarise a data set as the settings say; training images that are streamed stay where they are."""
+    key = jax.random.key(settings.binarise_seed)
+
+    def ready(name: str, split: Split, index: int, draw: bool) -> Split:
+        split = split.in_memory()
+        experiment.check(split.images, f"The {name} images of {settings.data}")
+        images = binarise_split(settings.binarise, jax.random.fold_in(key, index), split.images) if draw else split.images
+        return Split(images, split.labels)
+
+    train = dataset.train if settings.stream else ready("training", dataset.train, 0, settings.binarise == "fixed")
+    return Dataset(train, ready("validation", dataset.valid, 1, True), ready("test", dataset.test, 2, True))
+
+
+def _epoch_runner(
+    step: Callable[..., Any], train: Split, settings: Settings, order_key: Key
+) -> Callable[[training.TrainState, int], tuple[training.TrainState, Metrics]]:
+    if settings.stream:
+        compiled_step = jax.jit(step, donate_argnums=0)
+        return lambda state, epoch: training.stream_epoch(
+            compiled_step, state, epoch_batches(train.images, settings.batch_size, settings.seed, epoch)
+        )
+    compiled = jax.jit(training.scan_epoch(step, settings.batch_size), donate_argnums=0)
+    images = jnp.asarray(train.images)
+    return lambda state, epoch: compiled(state, images, jax.random.fold_in(order_key, epoch))
+
+
+def _evaluate(
+    run: Run, split: Split, name: str, num_samples: int | None, on_evaluation: Callable[[int, int], None]
+) -> Evaluation:
+    key = _keys(run.settings).evaluation
+    summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
+    device = jax.devices()[0]
+    summary |= {
+        "gen_jax_version": gen_jax.__version__,
+        "jax_version": jax.__version__,
+        "device": f"{device.platform}: {device.device_kind}",
+    }
+    return Evaluation(summary, table)

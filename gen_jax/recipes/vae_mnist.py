@@ -1,0 +1,22 @@
+"""The one-layer VAE of the IWAE paper (Burda et al. 2016, arXiv:1509.00519): 784-200-200-50, tanh, dynamically binarised MNIST.
+
+    GEN_JAX_DATA_DIR=DIR gen-jax train vae-mnist
+
+HEADER
+"""
+
+from gen_jax.recipes.experiment import Recipe
+from gen_jax.recipes.vae import VaeSettings, build
+
+RECIPE = Recipe(
+    "the one-layer VAE of the IWAE paper (784-200-200-50, tanh) on dynamically binarised MNIST",
+    VaeSettings(
+        data="mnist",
+        hidden_sizes=(200, 200),
+        latent_dim=50,
+        activation="tanh",
+        num_importance_samples=5000,
+        validate_every=5,
+    ),
+    build,
+)

@@ -1,0 +1,45 @@
+"""Training: the pure step, epochs of it, the loop with its checkpoints, and the run directory."""
+
+from gen_jax.train.checkpoint import open_checkpoints, restore_best, restore_latest, save_checkpoint
+from gen_jax.train.loop import NonFiniteError, fit
+from gen_jax.train.metrics import MetricsLog, read_metrics, write_json
+from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
+from gen_jax.train.run_directory import METRICS_FILE, RESULT_FILE, open_run, read_config, read_result
+from gen_jax.train.step import (
+    TrainState,
+    batch_mean,
+    evaluation_params,
+    init_state,
+    make_step,
+    scan_epoch,
+    steps_per_epoch,
+    stream_epoch,
+)
+
+__all__ = [
+    "METRICS_FILE",
+    "RESULT_FILE",
+    "MetricsLog",
+    "NonFiniteError",
+    "ScheduleName",
+    "TrainState",
+    "adam",
+    "batch_mean",
+    "evaluation_params",
+    "fit",
+    "init_state",
+    "learning_rate_schedule",
+    "make_step",
+    "open_checkpoints",
+    "open_run",
+    "read_config",
+    "read_metrics",
+    "read_result",
+    "restore_best",
+    "restore_latest",
+    "save_checkpoint",
+    "scan_epoch",
+    "steps_per_epoch",
+    "stream_epoch",
+    "write_json",
+]

@@ -1,0 +1,134 @@
+"""The training loop: epochs, checkpoints, `metrics.jsonl`, signals and the check for non-finite numbers.
+
+A run that is killed at any instant and started again ends with the same bits as one that was not: the state holds everything
+that a step depends on, each epoch's order is drawn from the epoch's number, and a checkpoint is there whole or not at all.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gen_jax.train.checkpoint import open_checkpoints, restore_latest, save_checkpoint
+from gen_jax.train.metrics import MetricsLog
+from gen_jax.train.step import TrainState, evaluation_params
+from gen_jax.types import Metrics, Params
+
+
+class NonFiniteError(FloatingPointError):
+    """Training met a NaN or an infinity; the last checkpoint is from before it."""
+
+
+def fit(
+    state: TrainState,
+    run_epoch: Callable[[TrainState, int], tuple[TrainState, Metrics]],
+    num_epochs: int,
+    directory: Path,
+    *,
+    validate: Callable[[Params], Metrics],
+    best_metric: str,
+    validate_every: int = 1,
+    tensorboard: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> tuple[TrainState, bool]:
+    """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`, and return (state, finished).
+
+    `finished` is False where SIGINT or SIGTERM ended the run: the epoch in flight is completed and saved first (a second
+    signal ends the process at once).
+
+    Args:
+        state: the state before the first epoch. Its buffers may be donated, so do not use it afterwards.
+        run_epoch: (state, epoch) -> (state, metrics of every step), epoch = 0, 1, ….
+        num_epochs: how many epochs the whole run has.
+        directory: the run directory; `metrics.jsonl` and `checkpoints/` are written there.
+        validate: params -> metrics on validation data; called after every `validate_every` epochs and after the last, when a
+            checkpoint is saved too.
+        best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest.
+        validate_every: in epochs.
+        tensorboard: write TensorBoard's event files too.
+        report: called with each epoch's row of metrics.
+
+    Raises:
+        NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric.
+    """
+    with open_checkpoints(directory / "checkpoints", best_metric) as checkpoints, _stop_signal() as stopped:
+        restored = restore_latest(checkpoints, state)
+        first_epoch = 0
+        if restored is not None:
+            state, first_epoch = restored
+        log = MetricsLog(directory, first_epoch, tensorboard)
+        for row in log.rows:
+            report(row)
+        for epoch in range(first_epoch, num_epochs):
+            start = time.perf_counter()
+            first_step = int(state.step)
+            state, metrics = run_epoch(state, epoch)
+            done = epoch + 1
+            due = done % validate_every == 0 or done == num_epochs
+            valid = validate(evaluation_params(state)) if due else {}
+            metrics = jax.device_get(metrics)
+            _check_finite(metrics, first_step)
+            row = {"epoch": done, "step": int(state.step)}
+            row |= {f"train_{name}": float(np.mean(values)) for name, values in metrics.items()}
+            row |= _finite_floats(valid, done)
+            row["seconds"] = time.perf_counter() - start
+            log.append(row)
+            if due or stopped():
+                save_checkpoint(checkpoints, done, state, row if due else {})
+            report(row)
+            if stopped():
+                return state, done == num_epochs
+    return state, True
+
+
+def _check_finite(metrics: Metrics, first_step: int) -> None:
+    # finite gradients and a finite loss at every step mean that the parameters a checkpoint would hold are finite
+    bad = ~(np.isfinite(metrics["loss"]) & np.isfinite(metrics["grad_norm"]))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise NonFiniteError(
+            f"Step {first_step + at} has loss {metrics['loss'][at]} and gradient norm {metrics['grad_norm'][at]}: training "
+            "stopped, and the last checkpoint is from before it. Try a lower learning rate or clip_norm."
+        )
+
+
+def _finite_floats(metrics: Metrics, epoch: int) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    for name, value in values.items():
+        if not np.isfinite(value):
+            raise NonFiniteError(
+                f"{name} is {value} after epoch {epoch}: training stopped, and the last checkpoint is from before it. "
+                "Try a lower learning rate or clip_norm."
+            )
+    return values
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a flag; the second one acts as it would have."""
+    received = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals
+        yield received.is_set
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: Any) -> None:
+        received.set()
+        restore()
+
+    for number in previous:
+        signal.signal(number, handle)
+    try:
+        yield received.is_set
+    finally:
+        restore()

@@ -1,0 +1,43 @@
+"""Adam, gradient clipping, and the learning-rate schedules."""
+
+from typing import Literal
+
+import optax
+
+from gen_jax.types import InputError
+
+ScheduleName = Literal["constant", "cosine", "iwae"]
+
+
+def adam(learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None) -> optax.GradientTransformation:
+    """Return Adam (Kingma & Ba 2015), after clipping the gradient to a global norm of `clip_norm` where one is given."""
+    if clip_norm is None:
+        return optax.adam(learning_rate)
+    if not clip_norm > 0:
+        raise InputError(f"clip_norm is {clip_norm}: give a positive number, or none at all.")
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
+
+
+def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: int) -> optax.Schedule:
+    """Return a schedule over a run of `num_steps` steps.
+
+    - constant: `learning_rate` throughout.
+    - cosine: from `learning_rate` down to 0 along half a cosine.
+    - iwae: the eight stages of Burda et al. 2016 (arXiv:1509.00519): stage i = 0…7 takes the share 3^i / 3280 of the run, at
+      `learning_rate` · 10^(−i/7). Over 3,280 epochs from 1e-3 this is the paper's own schedule.
+
+    Raises:
+        InputError: the learning rate is not positive.
+    """
+    if not learning_rate > 0:
+        raise InputError(f"The learning rate is {learning_rate}: give a positive number.")
+    match name:
+        case "constant":
+            return optax.constant_schedule(learning_rate)
+        case "cosine":
+            return optax.cosine_decay_schedule(learning_rate, num_steps)
+        case "iwae":
+            stages = [optax.constant_schedule(learning_rate * 10 ** (-i / 7)) for i in range(8)]
+            # stage i begins after Σ_{j<i} 3^j = (3^i − 1) / 2 of the 3,280 parts
+            starts = [round(num_steps * (3**i - 1) / 2 / 3280) for i in range(1, 8)]
+            return optax.join_schedules(stages, starts)

@@ -1,0 +1,70 @@
+"""The run directory: `config.json`, `metrics.jsonl`, `checkpoints/`, `figures/*.png`, `result.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gen_jax.train.metrics import write_json
+from gen_jax.types import InputError
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+RESULT_FILE = "result.json"
+
+
+def open_run(directory: Path, config: dict[str, Any]) -> None:
+    """Make a new run directory, or check that the one that is there was made by the same config, to go on with it.
+
+    Raises:
+        InputError: the directory holds something else, was made by other settings, or cannot be written.
+    """
+    if (directory / CONFIG_FILE).exists():
+        _check_same(directory, read_config(directory), json.loads(json.dumps(config)))
+        return
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
+    try:
+        (directory / "figures").mkdir(parents=True)
+        write_json(directory / CONFIG_FILE, config)
+    except OSError as error:
+        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
+
+
+def read_result(directory: Path) -> dict[str, Any]:
+    """Return what a finished run found."""
+    return json.loads((directory / RESULT_FILE).read_text())
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Return the config that a run was made with.
+
+    Raises:
+        InputError: the directory is not a run folder.
+    """
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(f"{directory} is not a run folder (it has no {CONFIG_FILE}): give one that `gen-jax train` made.")
+    try:
+        config = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}): restore it, or train into another folder.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} holds no settings: restore it, or train into another folder.")
+    return config
+
+
+def _check_same(directory: Path, old: Any, new: Any) -> None:
+    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(tree, dict):
+            return {prefix: tree}
+        return {k: v for name, sub in tree.items() for k, v in flat(sub, f"{prefix}.{name}" if prefix else name).items()}
+
+    was, now = flat(old), flat(new)
+    differences = [
+        f"{name} = {was.get(name)} (now {now.get(name)})" for name in sorted(was | now) if was.get(name) != now.get(name)
+    ]
+    if differences:
+        raise InputError(
+            f"{directory} was made by other settings: {', '.join(differences)}. "
+            "Choose another --out, or give the settings it was made with to go on with it."
+        )

@@ -1,0 +1,133 @@
+"""The training step: (state, batch) -> (state, metrics), pure and unjitted, and an epoch of it as one scan.
+
+The edge (`train.fit`'s caller) compiles, donates, shards or vmaps these.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Float, Int
+
+from gen_jax.types import Array, InputError, Key, Metrics, Params
+
+Objective = Callable[[Params, Key, Any], tuple[Array, Metrics]]
+"""(params, key, example) -> (what to minimise, metrics), for one example."""
+Loss = Callable[[Params, Key, Any], tuple[Array, Metrics]]
+"""(params, key, batch) -> (what to minimise, metrics), for a batch."""
+
+
+class TrainState(NamedTuple):
+    """Everything that training carries from one step to the next.
+
+    Attributes:
+        step: how many steps have been taken.
+        params: the parameters.
+        opt_state: the optimizer's state.
+        key: the root key. It never advances: step t draws from `fold_in(key, t)`, so a resumed run repeats an
+            uninterrupted one bit for bit.
+        ema: the exponential moving average of the parameters, or None.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: optax.OptState
+    key: Key
+    ema: Params | None
+
+
+def init_state(params: Params, optimizer: optax.GradientTransformation, key: Key, ema_decay: float | None = None) -> TrainState:
+    """Return the state before the first step. The moving average, if any, starts at the initial parameters."""
+    ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.int32(0), params, optimizer.init(params), key, ema)
+
+
+def evaluation_params(state: TrainState) -> Params:
+    """Return the parameters to evaluate with: the moving average where there is one."""
+    return state.params if state.ema is None else state.ema
+
+
+def batch_mean(objective: Objective) -> Loss:
+    """Lift an objective of one example to a batch: vmapped, a key of its own for each example, and the mean taken once."""
+
+    def loss(params: Params, key: Key, batch: Any) -> tuple[Float[Array, ""], Metrics]:
+        keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
+        losses, metrics = jax.vmap(objective, in_axes=(None, 0, 0))(params, keys, batch)
+        return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
+
+    return loss
+
+
+def make_step(
+    loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+    """Return the step that minimises a batch loss; its metrics are the loss's own, `loss` and `grad_norm`.
+
+    The moving average follows ema ← decay · ema + (1 − decay) · params.
+    """
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = None if ema_decay is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
+        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
+        return TrainState(state.step + 1, params, opt_state, state.key, ema), metrics
+
+    return step
+
+
+def scan_epoch(
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]], batch_size: int
+) -> Callable[[TrainState, Any, Key], tuple[TrainState, Metrics]]:
+    """Return (state, data, key) -> (state, metrics of every step): one pass over `data` in an order drawn with `key`.
+
+    `data` is a pytree of arrays with the examples along the first axis. The N mod batch_size examples that fill no batch are
+    left out of this epoch; each epoch draws another order.
+
+    Raises:
+        InputError: (at trace time) there are fewer examples than one batch takes.
+    """
+
+    def epoch(state: TrainState, data: Any, key: Key) -> tuple[TrainState, Metrics]:
+        num_examples = jax.tree.leaves(data)[0].shape[0]
+        num_steps = steps_per_epoch(num_examples, batch_size)
+        order = jax.random.permutation(key, num_examples)[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+        def body(state: TrainState, rows: Int[Array, "B"]) -> tuple[TrainState, Metrics]:
+            return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
+
+        return jax.lax.scan(body, state, order)
+
+    return epoch
+
+
+def stream_epoch(
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]], state: TrainState, batches: Iterable[Any]
+) -> tuple[TrainState, Metrics]:
+    """Run an already compiled step over batches from the host, and return what `scan_epoch` returns.
+
+    The metrics stay on the device until the caller reads them, so that the next batch is sent while a step runs.
+    """
+    metrics = []
+    for batch in batches:
+        state, step_metrics = step(state, batch)
+        metrics.append(step_metrics)
+    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *metrics)
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Return how many whole batches an epoch holds.
+
+    Raises:
+        InputError: the batch size is less than 1, or larger than the number of examples.
+    """
+    if not 1 <= batch_size <= num_examples:
+        raise InputError(
+            f"A batch of {batch_size} cannot be drawn from {num_examples} training examples: "
+            f"give a batch size between 1 and {num_examples}."
+        )
+    return num_examples // batch_size
