@@ -1,15 +1,17 @@
 """The command line: gen-jax train RECIPE | evaluate RUN | sample RUN | recipes."""
 
 import contextlib
+import dataclasses
 import difflib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TextIO, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -23,23 +25,34 @@ EXIT_STOPPED = 130  # by a signal, after the state was saved: what a shell repor
 out = Console()
 err = Console(stderr=True)
 
-Debug = Annotated[bool, tyro.conf.arg(help="Show the stack trace of an error.")]
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="Run folder that `gen-jax train` made.")]
+SettingsType = TypeVar("SettingsType", bound=recipes.Settings)
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = lambda message, *_: err.print(f"[yellow]Warning:[/] {message}", highlight=False)
+    warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]
     try:
         return _dispatch(arguments)
     except (InputError, FloatingPointError, OSError) as error:
         if "--debug" in arguments:
             raise
-        err.print(f"[red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except KeyboardInterrupt:
         return EXIT_STOPPED
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -72,15 +85,31 @@ def _train_recipe(arguments: list[str]) -> int:
         out.print("\n`gen-jax train RECIPE --help` lists its settings.", highlight=False)
         return 0 if arguments else EXIT_BAD_INPUT
     name, rest = arguments[0], arguments[1:]
-    default = recipes.find_recipe(name).settings
+    recipe = recipes.find_recipe(name)
+    parsed = tyro.cli(
+        _train_options(type(recipe.settings)),
+        args=rest,
+        prog=f"gen-jax train {name}",
+        description=f"Train {recipe.summary}, or go on with a run that was stopped.",
+        default=_TrainOptions(recipe.settings, Path("runs") / name),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return _train(name, parsed.settings, parsed.out, parsed.tensorboard)
 
-    def command(settings: Any, out: Path = Path("runs") / name, tensorboard: bool = False, debug: Debug = False) -> int:
-        return _train(name, settings, out, tensorboard)
 
-    command.__doc__ = f"Train {recipes.find_recipe(name).summary}.\n\nArgs:\n    out: Run folder.\n    tensorboard: Write TensorBoard's event files too."
-    command.__annotations__["settings"] = tyro.conf.OmitArgPrefixes[type(default)]
-    command.__defaults__ = (default, *command.__defaults__)
-    return tyro.cli(command, args=rest, prog=f"gen-jax train {name}")
+@dataclasses.dataclass(frozen=True)
+class _TrainOptions(Generic[SettingsType]):
+    settings: SettingsType
+    out: Path
+    """Run folder. If it holds a run of the same settings, that run goes on."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files too."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+def _train_options(settings_type: Any) -> Any:
+    return _TrainOptions[settings_type]
 
 
 def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: bool) -> int:
@@ -111,14 +140,16 @@ def _evaluate(
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",
     num_importance_samples: int | None = None,
-    debug: Debug = False,
+    debug: bool = False,
 ) -> int:
     """Measure a trained run: ELBO, NLL, active units, and a table of every example.
 
     Args:
+        run: Run folder that `gen-jax train` made.
         data: Data set to evaluate on; by default, the run's own.
         split: Which part of it.
         num_importance_samples: Samples an example for the NLL; by default, the run's setting.
+        debug: Show the stack trace of an error.
     """
     loaded = recipes.load_run(run)
     with _progress() as progress:
@@ -136,20 +167,22 @@ def _evaluate(
     return 0
 
 
-def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None, debug: Debug = False) -> int:
+def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None, debug: bool = False) -> int:
     """Draw images from a trained run.
 
     Args:
+        run: Run folder that `gen-jax train` made.
         num: How many.
         seed: Seed of the draw.
         to: Where the picture goes; by default RUN/figures/samples-SEED.png. The arrays go beside it, as .npy.
+        debug: Show the stack trace of an error.
     """
     path = recipes.save_samples(recipes.load_run(run), num, seed, to)
     out.print(f"{num} samples: {path} (picture), {path.with_suffix('.npy')} (array).", highlight=False)
     return 0
 
 
-def _recipes(debug: Debug = False) -> int:
+def _recipes(debug: bool = False) -> int:
     """List the recipes."""
     for name, recipe in recipes.RECIPES.items():
         out.print(f"  {name:14}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
@@ -157,7 +190,7 @@ def _recipes(debug: Debug = False) -> int:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress() -> Generator[Progress]:
     columns = (
         TextColumn("{task.description:8}"),
         BarColumn(),

@@ -28,6 +28,11 @@ class InputError(ValueError):
 class Distribution(Protocol):
     """A pytree of arrays that stands for a distribution over one event (no batch axis)."""
 
+    @property
+    def mean(self) -> Any:
+        """E[x], an event."""
+        ...
+
     def sample(self, key: Key) -> Any:
         """Draw one event."""
         ...
@@ -46,6 +51,7 @@ class Posterior(Distribution, Protocol):
         ...
 
 
+@runtime_checkable
 class Net(Protocol):
     """What a model constructor asks of a neural network: Flax's `init` and `apply`, for one example."""
 

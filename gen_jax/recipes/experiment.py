@@ -100,5 +100,5 @@ class Recipe(NamedTuple):
     """
 
     summary: str
-    settings: Settings
+    settings: Any
     build: Callable[[Any, tuple[int, ...]], Experiment]

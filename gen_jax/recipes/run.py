@@ -145,19 +145,15 @@ def load_run(directory: Path | str) -> Run:
     config = training.read_config(directory)
     try:
         recipe = find_recipe(config["recipe"])
-        settings = type(recipe.settings)(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in config["settings"].items()}
-        )
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["settings"].items()}
+        settings = type(recipe.settings)(**values)
         event_shape = tuple(config["event_shape"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{directory} was made by another version of gen_jax ({error}): use that one, or train anew.") from error
     experiment = recipe.build(settings, event_shape)
     # the state's structure does not depend on how long the run is
     like = jax.eval_shape(functools.partial(_initial_state, experiment, settings, num_steps=1))
-    if not (directory / "checkpoints").is_dir():
-        raise InputError(f"{directory} holds no checkpoint yet: train it first.")
-    with training.open_checkpoints(directory / "checkpoints", experiment.best_metric) as checkpoints:
-        restored = training.restore_best(checkpoints, like)
+    restored = training.restore_best(directory / "checkpoints", like, experiment.best_metric)
     if restored is None:
         raise InputError(f"{directory} holds no checkpoint yet: train it first.")
     state, epoch = restored

@@ -1,6 +1,6 @@
 """Training: the pure step, epochs of it, the loop with its checkpoints, and the run directory."""
 
-from gen_jax.train.checkpoint import open_checkpoints, restore_best, restore_latest, save_checkpoint
+from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoint, saved_epochs
 from gen_jax.train.loop import NonFiniteError, fit
 from gen_jax.train.metrics import MetricsLog, read_metrics, write_json
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
@@ -30,7 +30,6 @@ __all__ = [
     "init_state",
     "learning_rate_schedule",
     "make_step",
-    "open_checkpoints",
     "open_run",
     "read_config",
     "read_metrics",
@@ -38,6 +37,7 @@ __all__ = [
     "restore_best",
     "restore_latest",
     "save_checkpoint",
+    "saved_epochs",
     "scan_epoch",
     "steps_per_epoch",
     "stream_epoch",

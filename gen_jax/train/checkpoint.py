@@ -1,101 +1,113 @@
-"""Checkpoints by Orbax: written to the side and renamed when whole, the two latest and the best kept.
+"""Checkpoints: a whole `TrainState` each, so that a run goes on from it bit for bit; the two latest and the best are kept.
 
-Each holds a whole `TrainState`, so that a run goes on from it bit for bit. A checkpoint is named by the number of epochs done.
+Orbax writes the state to the side and renames it to `checkpoints/EPOCH`; `checkpoints/EPOCH.json` then commits it, with its
+scores and a checksum of every file. The checksums are there because Orbax notices some damage only half-way through reading,
+with stack traces from its threads, and some not at all.
 """
 
-import itertools
+import json
 import logging
 import shutil
 import time
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
+from gen_jax.train.metrics import write_json
 from gen_jax.types import InputError
 
-State = TypeVar("State")
+
+def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, float], best_metric: str) -> None:
+    """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`."""
+    path = directory / str(epoch)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are not for the user of a training run
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.absolute(), state, force=True)
+    write_json(directory / f"{epoch}.json", {"scores": scores, "files": _checksums(path)})
+    epochs = saved_epochs(directory)
+    keep = {*epochs[-2:], *_best_first(directory, epochs, best_metric)[:1]}
+    for old in epochs:
+        if old not in keep:
+            (directory / f"{old}.json").unlink()
+    for folder in directory.iterdir():  # what has no commit: just removed, or left by a kill
+        if folder.is_dir() and not folder.with_name(f"{folder.name}.json").exists():
+            shutil.rmtree(folder)
 
 
-def open_checkpoints(directory: Path, best_metric: str) -> ocp.CheckpointManager:
-    """Open (or make) a folder of checkpoints that keeps the two latest and the one with the largest `best_metric`.
-
-    Saving runs in the background; use the manager as a context manager, or close it, to wait for the last.
-    """
-    # its notes on sharding files and finalisation are not for the user of a training run
-    logging.getLogger("absl").setLevel(logging.ERROR)
-
-    def metric(metrics: dict[str, float]) -> float:
-        return metrics.get(best_metric, float("-inf"))
-
-    keep = checkpoint_managers.AnyPreservationPolicy(
-        [checkpoint_managers.LatestN(2), checkpoint_managers.BestN(get_metric_fn=metric, n=1)]
-    )
-    options = ocp.CheckpointManagerOptions(preservation_policy=keep, best_fn=metric, best_mode="max")
-    return ocp.CheckpointManager(directory.absolute(), options=options)
+def saved_epochs(directory: Path) -> list[int]:
+    """Return the epochs that have a committed checkpoint, in order."""
+    return sorted(int(path.stem) for path in directory.glob("*.json") if path.stem.isdigit())
 
 
-def save_checkpoint(manager: ocp.CheckpointManager, epoch: int, state: State, metrics: dict[str, float]) -> None:
-    """Save the state after `epoch` epochs, with the metrics that decide which checkpoint is best."""
-    manager.save(epoch, args=ocp.args.StandardSave(state), metrics=metrics)
-
-
-def restore_latest(manager: ocp.CheckpointManager, like: State) -> tuple[State, int] | None:
+def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
     """Return the newest readable state and its epoch, or None where there is no checkpoint; for a run that goes on.
 
     A checkpoint that cannot be read is moved to `unreadable/` beside the folder, with a warning, and the one before it is used.
 
     Args:
-        manager: from `open_checkpoints`.
+        directory: the folder of checkpoints.
         like: a state of the same structure, shapes and dtypes.
 
     Raises:
         InputError: there are checkpoints and none can be read.
     """
-    steps = sorted(manager.all_steps(), reverse=True)
-    found = _restore_first_readable(manager, like, steps)
-    broken = [step for step in steps if found is not None and step > found[1]]
-    for step in broken:
-        unreadable = Path(manager.directory).parent / "unreadable"
-        unreadable.mkdir(exist_ok=True)
-        shutil.move(Path(manager.directory) / str(step), unreadable / f"{step}-{time.time_ns()}")
-    if broken:
-        manager.reload()
+    epochs = saved_epochs(directory)
+    found = _restore_first_readable(directory, like, epochs[::-1])
+    unreadable = directory.parent / "unreadable" / str(time.time_ns())
+    for epoch in epochs:
+        if found is not None and epoch > found[1]:
+            unreadable.mkdir(parents=True, exist_ok=True)
+            for path in (directory / f"{epoch}.json", directory / str(epoch)):
+                if path.exists():
+                    shutil.move(path, unreadable)
     return found
 
 
-def restore_best(manager: ocp.CheckpointManager, like: State) -> tuple[State, int] | None:
-    """Return the state with the best metric and its epoch, or None where there is no checkpoint; changes nothing on disk.
+def restore_best(directory: Path, like: Any, best_metric: str) -> tuple[Any, int] | None:
+    """Return the state with the largest `best_metric` and its epoch, or None where there is none; changes nothing on disk.
 
     Where the best cannot be read, a warning says so and the newest readable one is used.
 
     Raises:
         InputError: there are checkpoints and none can be read.
     """
-    best = manager.best_step()
-    steps = sorted(manager.all_steps(), key=lambda step: (step == best, step), reverse=True)
-    return _restore_first_readable(manager, like, steps)
+    epochs = saved_epochs(directory)
+    best = _best_first(directory, epochs, best_metric)[:1]
+    return _restore_first_readable(directory, like, best + [epoch for epoch in epochs[::-1] if epoch not in best])
 
 
-def _restore_first_readable(manager: ocp.CheckpointManager, like: State, steps: Sequence[int]) -> tuple[State, int] | None:
+def _best_first(directory: Path, epochs: Sequence[int], metric: str) -> list[int]:
+    scores = {epoch: (_commit(directory, epoch) or {"scores": {}})["scores"].get(metric) for epoch in epochs}
+    scored = [epoch for epoch in epochs if scores[epoch] is not None]
+    return sorted(scored, key=lambda epoch: (scores[epoch], epoch), reverse=True)
+
+
+def _commit(directory: Path, epoch: int) -> dict[str, Any] | None:
+    try:
+        return json.loads((directory / f"{epoch}.json").read_text())
+    except ValueError:
+        return None
+
+
+def _checksums(path: Path) -> dict[str, int]:
+    return {str(file.relative_to(path)): zlib.crc32(file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def _restore_first_readable(directory: Path, like: Any, epochs: Sequence[int]) -> tuple[Any, int] | None:
     abstract = jax.eval_shape(lambda: like)
-    for step, following in itertools.zip_longest(steps, steps[1:]):
-        try:
-            return manager.restore(step, args=ocp.args.StandardRestore(abstract)), step
-        # Orbax and TensorStore raise many types for a damaged file; whichever it is, the file cannot be read
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            path = Path(manager.directory) / str(step)
-            if following is None:
-                raise InputError(
-                    f"The checkpoint {path} cannot be read ({reason}), and there is no other: train into another folder."
-                ) from error
-            warnings.warn(
-                f"The checkpoint {path} cannot be read ({reason}); going on from the one of epoch {following}.",
-                stacklevel=3,
-            )
+    for position, epoch in enumerate(epochs):
+        path = directory / str(epoch)
+        commit = _commit(directory, epoch)
+        if commit is not None and path.is_dir() and _checksums(path) == commit["files"]:
+            with ocp.StandardCheckpointer() as checkpointer:
+                return checkpointer.restore(path.absolute(), abstract), epoch
+        damaged = f"The checkpoint {path} is damaged: its files are not the ones that were written."
+        if position == len(epochs) - 1:
+            raise InputError(f"{damaged} There is no other: train into another folder.")
+        warnings.warn(f"{damaged} Going on from the one of epoch {epochs[position + 1]}.", stacklevel=3)
     return None

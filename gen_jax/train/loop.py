@@ -8,14 +8,14 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from gen_jax.train.checkpoint import open_checkpoints, restore_latest, save_checkpoint
+from gen_jax.train.checkpoint import restore_latest, save_checkpoint
 from gen_jax.train.metrics import MetricsLog
 from gen_jax.train.step import TrainState, evaluation_params
 from gen_jax.types import Metrics, Params
@@ -57,12 +57,15 @@ def fit(
     Raises:
         NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric.
     """
-    with open_checkpoints(directory / "checkpoints", best_metric) as checkpoints, _stop_signal() as stopped:
+    checkpoints = directory / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stopped = stack.enter_context(_stop_signal())
         restored = restore_latest(checkpoints, state)
         first_epoch = 0
         if restored is not None:
             state, first_epoch = restored
-        log = MetricsLog(directory, first_epoch, tensorboard)
+        log = stack.enter_context(contextlib.closing(MetricsLog(directory, first_epoch, tensorboard)))
         for row in log.rows:
             report(row)
         for epoch in range(first_epoch, num_epochs):
@@ -74,13 +77,14 @@ def fit(
             valid = validate(evaluation_params(state)) if due else {}
             metrics = jax.device_get(metrics)
             _check_finite(metrics, first_step)
-            row = {"epoch": done, "step": int(state.step)}
+            row: dict[str, Any] = {"epoch": done, "step": int(state.step)}
             row |= {f"train_{name}": float(np.mean(values)) for name, values in metrics.items()}
-            row |= _finite_floats(valid, done)
+            scores = _finite_floats(valid, done)
+            row |= scores
             row["seconds"] = time.perf_counter() - start
             log.append(row)
             if due or stopped():
-                save_checkpoint(checkpoints, done, state, row if due else {})
+                save_checkpoint(checkpoints, done, state, scores, best_metric)
             report(row)
             if stopped():
                 return state, done == num_epochs
@@ -110,7 +114,7 @@ def _finite_floats(metrics: Metrics, epoch: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
+def _stop_signal() -> Generator[Callable[[], bool]]:
     """Turn the first SIGINT or SIGTERM into a flag; the second one acts as it would have."""
     received = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals

@@ -57,4 +57,8 @@ class MetricsLog:
         if self._tensorboard is not None:
             for name, value in row.items():
                 self._tensorboard.add_scalar(name, value, row["epoch"])
-            self._tensorboard.flush()
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds; `metrics.jsonl` needs no closing."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()

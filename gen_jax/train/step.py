@@ -35,7 +35,7 @@ class TrainState(NamedTuple):
     params: Params
     opt_state: optax.OptState
     key: Key
-    ema: Params | None
+    ema: Params
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation, key: Key, ema_decay: float | None = None) -> TrainState:
@@ -74,7 +74,7 @@ def make_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = None if ema_decay is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
-        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
+        metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
         return TrainState(state.step + 1, params, opt_state, state.key, ema), metrics
 
     return step

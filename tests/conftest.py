@@ -1,0 +1,31 @@
+"""The strict flags: shapes and types are checked at run time, rank promotion raises, warnings are errors (pyproject)."""
+
+import os
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+jaxtyping.install_import_hook("gen_jax", "beartype.beartype")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The real data beside the project; a test that needs them is skipped where they are not."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the data sets in {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the project")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)

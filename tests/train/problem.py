@@ -1,0 +1,64 @@
+"""A small problem for the loop's tests: a noisy linear regression that trains in milliseconds."""
+
+import functools
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import train
+
+NUM_EXAMPLES, BATCH, STEPS = 24, 5, 4
+DATA = np.random.default_rng(0).normal(size=(NUM_EXAMPLES, 4)).astype(np.float32)
+
+
+def objective(params, key, x):
+    noise = 0.1 * jax.random.normal(key, ())
+    error = jnp.dot(params["w"], x) + params["b"] - jnp.sum(x) + noise
+    return error**2, {"error": error}
+
+
+def initial_state(optimizer, ema_decay=0.9):
+    params = {"w": jnp.zeros(4), "b": jnp.zeros(())}
+    return train.init_state(params, optimizer, jax.random.key(3), ema_decay)
+
+
+def make_step(ema_decay=0.9, loss=None):
+    optimizer = train.adam(train.learning_rate_schedule("cosine", 1e-2, 100), clip_norm=1.0)
+    return optimizer, train.make_step(loss or train.batch_mean(objective), optimizer, ema_decay)
+
+
+def run(directory: Path, num_epochs: int, **options):
+    """Train on the problem in `directory` (or go on) and return (state, finished)."""
+    optimizer, step = make_step(loss=options.pop("loss", None))
+    epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)
+    data, order_key = jnp.asarray(options.pop("data", DATA)), jax.random.key(4)
+    options = {"validate": jax.jit(validate), "best_metric": "valid_score", **options}
+    return train.fit(
+        initial_state(optimizer),
+        lambda state, e: epoch(state, data, jax.random.fold_in(order_key, e)),
+        num_epochs,
+        directory,
+        **options,
+    )
+
+
+def validate(params):
+    errors = jax.vmap(functools.partial(objective, params))(jax.random.split(jax.random.key(5), NUM_EXAMPLES), DATA)[0]
+    return {"valid_score": -jnp.mean(errors)}
+
+
+def digest(state) -> str:
+    """All the bits of a state."""
+    leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
+    return json.dumps([np.asarray(leaf).tobytes().hex() for leaf in leaves])
+
+
+if __name__ == "__main__":  # as a process to be killed: problem.py DIRECTORY EPOCHS DIGEST_FILE
+    state, finished = run(Path(sys.argv[1]), int(sys.argv[2]))
+    if finished:
+        Path(sys.argv[3]).write_text(digest(state))
+    sys.exit(0 if finished else 130)

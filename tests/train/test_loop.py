@@ -1,0 +1,241 @@
+"""The loop: resumed runs end with the same bits, damage is survived, divergence and signals end it in order."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gen_jax import train
+from gen_jax.types import InputError
+from tests.train import problem
+
+EPOCHS = 6
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> tuple[Path, str]:
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    state, finished = problem.run(directory, EPOCHS)
+    assert finished
+    return directory, problem.digest(state)
+
+
+def rows_without_time(directory: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in train.read_metrics(directory / "metrics.jsonl")]
+
+
+def test_metrics_are_the_means_of_the_steps(uninterrupted):
+    directory, _ = uninterrupted
+    rows = rows_without_time(directory)
+    assert [row["epoch"] for row in rows] == list(range(1, EPOCHS + 1))
+    assert [row["step"] for row in rows] == [problem.STEPS * e for e in range(1, EPOCHS + 1)]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert set(rows[0]) == {"epoch", "step", "train_loss", "train_grad_norm", "train_error", "valid_score"}
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_resumed_run_ends_with_the_same_bits(uninterrupted, tmp_path, stop_after):
+    class StoppedError(Exception):
+        pass
+
+    def stop(row):
+        if row["epoch"] == stop_after:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        problem.run(tmp_path, EPOCHS, report=stop)
+    state, finished = problem.run(tmp_path, EPOCHS)
+    assert finished
+    assert problem.digest(state) == uninterrupted[1]
+    assert rows_without_time(tmp_path) == rows_without_time(uninterrupted[0])
+
+
+def test_checkpoints_are_the_two_latest_and_the_best(tmp_path):
+    scores = iter([1.0, 5.0, 2.0, 3.0, 4.0, 0.0])
+    state, _ = problem.run(tmp_path, EPOCHS, validate=lambda params: {"valid_score": next(scores)})
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2", "2.json", "5", "5.json", "6", "6.json"}
+    best, epoch = train.restore_best(tmp_path / "checkpoints", state, "valid_score")
+    assert (epoch, int(best.step)) == (2, 2 * problem.STEPS)
+
+
+def test_validation_comes_every_so_many_epochs_and_after_the_last(tmp_path):
+    problem.run(tmp_path, 5, validate_every=2)
+    assert [row["epoch"] for row in rows_without_time(tmp_path) if "valid_score" in row] == [2, 4, 5]
+
+
+def checkpoint_files(directory: Path) -> list[Path]:
+    """The files of the latest checkpoint, its commit among them, relative to the run directory."""
+    files = (directory / "checkpoints").rglob("*")
+    return sorted(
+        p.relative_to(directory) for p in files if p.is_file() and str(EPOCHS) in (p.stem, p.relative_to(directory).parts[1])
+    )
+
+
+@pytest.mark.parametrize("what", ["data", "manifests", "commit", "all", "gone"])
+def test_a_truncated_checkpoint_gives_way_to_the_one_before(uninterrupted, tmp_path, what):
+    directory = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], directory)
+    files = [directory / name for name in checkpoint_files(directory)]
+    chosen = {
+        "data": [f for f in files if f.parent.name == "d"],
+        "manifests": [f for f in files if "manifest" in f.name],
+        "commit": [f for f in files if f.suffix == ".json"],
+        "all": files,
+        "gone": [],
+    }[what]
+    for file in chosen:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    if what == "gone":
+        shutil.rmtree(directory / "checkpoints" / str(EPOCHS))
+    else:
+        assert chosen
+    with pytest.warns(UserWarning, match=f"Going on from the one of epoch {EPOCHS - 1}"):
+        state, finished = problem.run(directory, EPOCHS)
+    assert finished
+    assert problem.digest(state) == uninterrupted[1]
+    assert len(list((directory / "unreadable").iterdir())) == 1  # moved aside, not deleted
+    assert rows_without_time(directory) == rows_without_time(uninterrupted[0])
+
+
+def test_each_file_of_a_checkpoint_is_watched(uninterrupted, tmp_path):
+    """Cut by one byte, whichever file it is, the checkpoint before is used."""
+    state, _ = problem.run(tmp_path / "a run to copy the structure of", 1)
+    for i, name in enumerate(checkpoint_files(uninterrupted[0])):
+        directory = tmp_path / str(i)
+        shutil.copytree(uninterrupted[0], directory)
+        (directory / name).write_bytes((directory / name).read_bytes()[:-2])  # a commit ends in a brace and a newline
+        with pytest.warns(UserWarning, match="is damaged"):
+            _, epoch = train.restore_latest(directory / "checkpoints", state)
+        assert epoch == EPOCHS - 1, name
+
+
+def test_where_no_checkpoint_can_be_read_the_run_says_so_and_stays(uninterrupted, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], directory)
+    for file in (directory / "checkpoints").rglob("*"):
+        if file.parent.name == "d":
+            file.write_bytes(b"")
+    before = sorted(str(p) for p in directory.rglob("*"))
+    with pytest.warns(UserWarning, match="is damaged"), pytest.raises(InputError, match="There is no other"):
+        problem.run(directory, EPOCHS)
+    assert sorted(str(p) for p in directory.rglob("*")) == before
+
+
+def test_a_non_finite_loss_stops_with_the_step_and_keeps_the_checkpoint(tmp_path):
+    def diverges_at_step_9(params, key, batch):
+        loss, metrics = train.batch_mean(problem.objective)(params, key, batch)
+        at_9 = jnp.all(jax.random.key_data(key) == jax.random.key_data(jax.random.fold_in(jax.random.key(3), 9)))
+        return jnp.where(at_9, jnp.nan, loss), metrics
+
+    with pytest.raises(train.NonFiniteError, match="Step 9 has loss nan"):
+        problem.run(tmp_path, EPOCHS, loss=diverges_at_step_9)
+    assert train.saved_epochs(tmp_path / "checkpoints") == [1, 2]
+    assert [row["epoch"] for row in rows_without_time(tmp_path)] == [1, 2]
+    state, finished = problem.run(tmp_path, 2)  # what was saved is whole
+    assert finished
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_non_finite_validation_metric_stops_too(tmp_path):
+    with pytest.raises(train.NonFiniteError, match="valid_score is nan after epoch 1"):
+        problem.run(tmp_path, EPOCHS, validate=lambda params: {"valid_score": jnp.nan})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends_cleanly(uninterrupted, tmp_path, number):
+    def send(row):
+        if row["epoch"] == 2:
+            os.kill(os.getpid(), number)
+
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    state, finished = problem.run(tmp_path, EPOCHS, validate_every=4, report=send)
+    assert not finished
+    assert int(state.step) == 2 * problem.STEPS or int(state.step) == 3 * problem.STEPS
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    state, finished = problem.run(tmp_path, EPOCHS, validate_every=4)
+    assert finished
+    assert problem.digest(state) == uninterrupted[1]
+
+
+def test_the_loop_runs_in_a_thread(tmp_path):
+    """Signals cannot be handled there, and the loop does without."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(problem.run(tmp_path, 1)))
+    thread.start()
+    thread.join()
+    assert results[0][1] is True
+
+
+@pytest.mark.slow
+def test_kill_9_at_ten_random_instants(uninterrupted, tmp_path):
+    """SIGKILL at a random instant of the process's life, then again: the last start finishes with the uninterrupted bits."""
+    epochs = 60
+    state, _ = problem.run(tmp_path / "reference", epochs)
+    instants = random.Random(0)
+    command = [sys.executable, "-m", "tests.train.problem", str(tmp_path / "killed"), str(epochs), str(tmp_path / "digest")]
+    root = Path(__file__).parents[2]
+    start = time.monotonic()
+    subprocess.run([*command[:3], str(tmp_path / "timing"), str(epochs), str(tmp_path / "timing.digest")], cwd=root, check=True)
+    whole = time.monotonic() - start
+    epochs_at_kill = []
+    for _ in range(10):
+        process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL)
+        time.sleep(instants.uniform(0.3, 0.75) * whole)
+        process.kill()
+        process.wait()
+        rows = train.read_metrics(tmp_path / "killed" / "metrics.jsonl")
+        epochs_at_kill.append(rows[-1]["epoch"] if rows else 0)
+        if (tmp_path / "digest").exists():  # finished before the kill: start a new run to be killed
+            assert (tmp_path / "digest").read_text() == problem.digest(state)
+            (tmp_path / "digest").unlink()
+            shutil.rmtree(tmp_path / "killed")
+    assert any(0 < epoch < epochs for epoch in epochs_at_kill), epochs_at_kill
+    subprocess.run(command, cwd=root, check=True)
+    assert (tmp_path / "digest").read_text() == problem.digest(state)
+    assert rows_without_time(tmp_path / "killed") == rows_without_time(tmp_path / "reference")
+
+
+def test_a_cut_last_line_of_metrics_is_left_out(uninterrupted, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], directory)
+    path = directory / "metrics.jsonl"
+    path.write_text(path.read_text()[:-20])
+    assert len(train.read_metrics(path)) == EPOCHS - 1
+
+
+def test_tensorboard_gets_the_same_numbers(tmp_path):
+    pytest.importorskip("tensorboardX", reason="needs the extra `tensorboard`")
+    problem.run(tmp_path, 2, tensorboard=True)
+    from tensorboardX.proto.event_pb2 import Event
+
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    raw, scalars = file.read_bytes(), {}
+    while raw:  # TFRecord: length (8 bytes), its checksum (4), the record, its checksum (4)
+        size = int.from_bytes(raw[:8], "little")
+        event = Event.FromString(raw[12 : 12 + size])
+        scalars |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        raw = raw[16 + size :]
+    rows = train.read_metrics(tmp_path / "metrics.jsonl")
+    for row in rows:
+        assert scalars["valid_score", row["epoch"]] == pytest.approx(row["valid_score"], rel=1e-6)
+
+
+def test_json_is_whole_or_not_there(tmp_path):
+    class Unwritable:
+        pass
+
+    path = tmp_path / "a.json"
+    train.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        train.write_json(path, {"a": Unwritable()})
+    assert json.loads(path.read_text()) == {"a": 1}

@@ -1,0 +1,109 @@
+"""The step and the epoch against the same sums by hand."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gen_jax import train
+from gen_jax.types import InputError
+from tests.train.problem import BATCH, DATA, NUM_EXAMPLES, STEPS, initial_state, make_step, objective
+
+
+def test_a_batch_loss_is_the_mean_over_examples_with_a_key_each(key):
+    params = {"w": jnp.arange(4.0), "b": jnp.ones(())}
+    loss, metrics = train.batch_mean(objective)(params, key, DATA[:3])
+    each = [objective(params, k, x) for k, x in zip(jax.random.split(key, 3), DATA[:3], strict=True)]
+    np.testing.assert_allclose(loss, np.mean([value for value, _ in each]), rtol=1e-5)
+    np.testing.assert_allclose(metrics["error"], np.mean([m["error"] for _, m in each]), rtol=1e-5)
+
+
+def test_a_step_is_clipped_adam_and_the_moving_average():
+    """Adam's first step moves each parameter by the learning rate against the sign of its gradient."""
+    optimizer = train.adam(1e-2)
+    state = initial_state(optimizer)
+    after, metrics = train.make_step(train.batch_mean(objective), optimizer, ema_decay=0.9)(state, DATA[:5])
+    key = jax.random.fold_in(state.key, 0)
+    loss, grads = jax.value_and_grad(lambda p: train.batch_mean(objective)(p, key, DATA[:5])[0])(state.params)
+    chex.assert_trees_all_close(after.params, jax.tree.map(lambda g: -1e-2 * jnp.sign(g), grads), rtol=1e-4)
+    chex.assert_trees_all_close(after.ema, jax.tree.map(lambda p: 0.1 * p, after.params), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics["grad_norm"], np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(grads))), rtol=1e-6)
+    assert after.step == 1
+    chex.assert_trees_all_equal(jax.random.key_data(after.key), jax.random.key_data(state.key))
+
+
+def test_clipping_bounds_the_norm_of_what_adam_sees():
+    grads = {"w": jnp.array([30.0, 40.0])}
+    optimizer = train.adam(1e-2, clip_norm=5.0)
+    _, opt_state = optimizer.update(grads, optimizer.init(grads), grads)
+    np.testing.assert_allclose(optax.tree.get(opt_state, "mu")["w"], 0.1 * np.array([3.0, 4.0]), rtol=1e-6)
+
+
+def test_evaluation_takes_the_moving_average_where_there_is_one():
+    optimizer = train.adam(1e-2)
+    with_ema = initial_state(optimizer)._replace(params={"w": 1})
+    assert train.evaluation_params(with_ema) is with_ema.ema
+    without = initial_state(optimizer, ema_decay=None)
+    assert train.evaluation_params(without) is without.params
+
+
+def record_rows(state, batch):
+    return state._replace(step=state.step + 1), {"loss": batch, "grad_norm": batch}
+
+
+def test_an_epoch_sees_every_example_once_in_another_order_each_time(key):
+    epoch = train.scan_epoch(record_rows, BATCH)
+    rows = [
+        epoch(initial_state(train.adam(1e-2)), jnp.arange(NUM_EXAMPLES), jax.random.fold_in(key, e))[1]["loss"] for e in (0, 1)
+    ]
+    for row in rows:
+        assert row.shape == (STEPS, BATCH)
+        assert len(set(np.ravel(row).tolist())) == STEPS * BATCH  # no example twice
+    assert np.any(rows[0] != rows[1])
+
+
+def test_an_epoch_is_its_steps_one_by_one():
+    optimizer, step = make_step()
+    key = jax.random.key(1)
+    scanned, metrics = train.scan_epoch(step, BATCH)(initial_state(optimizer), jnp.asarray(DATA), key)
+    order = jax.random.permutation(key, NUM_EXAMPLES)[: STEPS * BATCH].reshape(STEPS, BATCH)
+    streamed, streamed_metrics = train.stream_epoch(step, initial_state(optimizer), [DATA[rows] for rows in order])
+    chex.assert_trees_all_close(scanned.params, streamed.params, rtol=1e-5)
+    chex.assert_trees_all_close(metrics, streamed_metrics, rtol=1e-4)
+
+
+def test_the_second_epoch_compiles_nothing_and_none_reads_from_the_device():
+    optimizer, step = make_step()
+    traces = []
+
+    def counted(state, data, key):
+        traces.append(None)
+        return train.scan_epoch(step, BATCH)(state, data, key)
+
+    epoch = jax.jit(counted, donate_argnums=0)
+    data, state = jnp.asarray(DATA), initial_state(optimizer)
+    keys = [jax.random.key(0), jax.random.key(1)]
+    compiled = epoch.lower(state, data, keys[0]).compile().as_text()
+    assert not any(word in compiled for word in ("outfeed", "infeed", "callback", "send-done", "recv-done"))
+    with jax.transfer_guard_device_to_host("disallow"), jax.transfer_guard_host_to_device("disallow"):
+        for key in keys:
+            state, metrics = epoch(state, data, key)
+    assert len(traces) == 1
+    assert epoch._cache_size() == 1
+    assert metrics["loss"].shape == (STEPS,)
+
+
+def test_an_epoch_donates_its_state():
+    optimizer, step = make_step()
+    state = initial_state(optimizer)
+    jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)(state, jnp.asarray(DATA), jax.random.key(0))
+    assert state.params["w"].is_deleted()
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, NUM_EXAMPLES + 1])
+def test_an_impossible_batch_size_is_refused(batch_size):
+    with pytest.raises(InputError, match=f"A batch of {batch_size} cannot be drawn from {NUM_EXAMPLES}"):
+        train.steps_per_epoch(NUM_EXAMPLES, batch_size)
