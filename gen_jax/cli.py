@@ -32,9 +32,10 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]
     try:
-        return _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]
+            return _dispatch(arguments)
     except (InputError, FloatingPointError, OSError) as error:
         if "--debug" in arguments:
             raise
@@ -115,13 +116,13 @@ def _train_options(settings_type: Any) -> Any:
 def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: bool) -> int:
     """Train a recipe, or go on with a run that was stopped."""
     with _progress() as progress:
-        epochs = progress.add_task("train", total=settings.epochs, note="compiling")
+        epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
         evaluation = progress.add_task("evaluate", total=None, note="", visible=False)
 
         def on_epoch(row: dict[str, Any]) -> None:
             note = f"ELBO {row['train_elbo']:.2f}" if "train_elbo" in row else f"loss {row['train_loss']:.2f}"
             note += f", valid {row['valid_elbo']:.2f}" if "valid_elbo" in row else ""
-            progress.update(epochs, completed=row["epoch"], note=note)
+            progress.update(epochs, completed=row["epoch"], note=note, visible=True)
 
         def on_evaluation(done: int, total: int) -> None:
             progress.update(evaluation, completed=done, total=total, visible=True, note="test images")
@@ -153,14 +154,12 @@ def _evaluate(
     """
     loaded = recipes.load_run(run)
     with _progress() as progress:
-        task = progress.add_task("evaluate", total=None, note=f"{split} images")
-        result = recipes.evaluate(
-            loaded,
-            data,
-            split,
-            num_importance_samples,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        task = progress.add_task("evaluate", total=None, note=f"{split} images", visible=False)
+
+        def on_evaluation(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        result = recipes.evaluate(loaded, data, split, num_importance_samples, on_evaluation)
     recipes.save_evaluation(run, split, result)
     _print_summary(result.summary)
     out.print(f"{run}/evaluation-{split}.json and .csv hold the numbers and the table.", highlight=False)

@@ -28,7 +28,9 @@ def image_grid(images: Images, columns: int, title: str = "") -> Figure:
         figsize=(size, max(size * canvas.shape[0] / canvas.shape[1], 0.6) + (0.4 if title else 0)), layout="constrained"
     )
     axes = figure.add_subplot()
-    axes.imshow(canvas.clip(0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(
+        canvas.clip(0, 1)[..., 0] if channels == 1 else canvas.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+    )
     axes.set_axis_off()
     axes.set_title(title, fontsize=10)
     return figure
@@ -65,7 +67,7 @@ def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array 
     latents = np.asarray(latents)
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    points = axes.scatter(*latents.T, c=labels, cmap="tab10", s=6, alpha=0.8)
+    points = axes.scatter(*latents.T, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
     if labels is not None:
         figure.colorbar(points, ax=axes, label="label")
     axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title="posterior means of test images")

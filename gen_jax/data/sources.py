@@ -187,7 +187,7 @@ def _npz(argument: str) -> Dataset:
     if not path.is_file():
         raise InputError(f"There is no file {path}: give the path of an .npz file.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a whole .npz file of plain arrays ({error}).") from error

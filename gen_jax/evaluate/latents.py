@@ -1,11 +1,12 @@
 """What the latent variables carry."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float
 
 from gen_jax.types import Array
 
 
-def active_units(posterior_means: Float[Array, "N Z"], threshold: float = 0.01) -> Bool[Array, "Z"]:
+def active_units(posterior_means: Float[Array | np.ndarray, "N Z"], threshold: float = 0.01) -> Bool[Array, "Z"]:
     """Return which latent units are active: Var_x(E_q[z_u | x]) > threshold (Burda et al. 2016, arXiv:1509.00519, §5.2)."""
     return jnp.var(posterior_means, axis=0) > threshold

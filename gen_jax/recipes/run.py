@@ -89,7 +89,13 @@ def train(
     settings.check()
     dataset = load_dataset(settings.data)
     experiment = recipe.build(settings, dataset.event_shape)
-    dataset = _ready(dataset, settings, experiment)
+    splits = {
+        name: split if settings.stream and name == "train" else _checked(split, name, settings.data, experiment)
+        for name, split in dataset._asdict().items()
+    }
+    # what is not drawn here is drawn anew at each step, by the experiment's objective
+    once = dataset._fields if settings.binarise == "fixed" else ("valid", "test")
+    dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
     steps = training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
     num_steps = steps * settings.epochs
     optimizer = _optimizer(settings, num_steps)
@@ -172,8 +178,9 @@ def evaluate(
     Raises:
         InputError: the data cannot be used, or are of another shape than the model's.
     """
-    dataset = _ready(load_dataset(data or run.settings.data), run.settings, run.experiment)
-    return _evaluate(run, getattr(dataset, split), split, num_importance_samples, on_evaluation)
+    data = data or run.settings.data
+    examples = _checked(getattr(load_dataset(data), split), split, data, run.experiment)
+    return _evaluate(run, _drawn(examples, split, run.settings), split, num_importance_samples, on_evaluation)
 
 
 def sample(run: Run, num: int, seed: int = 0) -> Array:
@@ -227,18 +234,17 @@ def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -
     return training.init_state(experiment.init(keys.init), _optimizer(settings, num_steps), keys.noise, settings.ema_decay)
 
 
-def _ready(dataset: Dataset, settings: Settings, experiment: Experiment) -> Dataset:
-    """Read, check and binarise a data set as the settings say; training images that are streamed stay where they are."""
-    key = jax.random.key(settings.binarise_seed)
+def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Split:
+    """Read a split into memory, and check that the model can take it."""
+    split = split.in_memory()
+    experiment.check(split.images, f"The {name} images of {data}")
+    return split
 
-    def ready(name: str, split: Split, index: int, draw: bool) -> Split:
-        split = split.in_memory()
-        experiment.check(split.images, f"The {name} images of {settings.data}")
-        images = binarise_split(settings.binarise, jax.random.fold_in(key, index), split.images) if draw else split.images
-        return Split(images, split.labels)
 
-    train = dataset.train if settings.stream else ready("training", dataset.train, 0, settings.binarise == "fixed")
-    return Dataset(train, ready("validation", dataset.valid, 1, True), ready("test", dataset.test, 2, True))
+def _drawn(split: Split, name: str, settings: Settings) -> Split:
+    """Draw the binarisation of a split once, as the settings say."""
+    key = jax.random.fold_in(jax.random.key(settings.binarise_seed), Dataset._fields.index(name))
+    return Split(binarise_split(settings.binarise, key, split.images), split.labels)
 
 
 def _epoch_runner(

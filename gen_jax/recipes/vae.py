@@ -129,7 +129,7 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
         table |= {} if split.labels is None else {"label": split.labels}
         table |= {name: columns[name] for name in ("elbo", "rate", "distortion")}
         summary = {f"{name}_{quantity}": value for quantity, value in summary.items()}
-        return Evaluation(summary | {"num_importance_samples": num_samples}, table | estimates._asdict())
+        return Evaluation(summary | {"num_importance_samples": num_samples, "num_examples": num}, table | estimates._asdict())
 
     @functools.partial(jax.jit, static_argnums=2)
     def sample(params: Params, key: Key, num: int) -> Array:

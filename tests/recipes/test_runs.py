@@ -1,0 +1,344 @@
+"""Recipes from Python and from the command line, on a data set of a few images."""
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from gen_jax import recipes, train
+from gen_jax.cli import main
+from gen_jax.types import InputError
+
+RNG = np.random.default_rng(0)
+SMALL = {"hidden_sizes": (8,), "batch_size": 8, "num_importance_samples": 7, "epochs": 3}
+FLAGS = ["--hidden-sizes", "8", "--batch-size", "8", "--num-importance-samples", "7", "--epochs", "3"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    """Forty 4×4 images: the left or the right half bright, as their label says."""
+    labels = np.arange(40) % 2
+    images = RNG.integers(0, 60, (40, 4, 4), np.uint8)
+    images[labels == 0, :, :2] += 180
+    images[labels == 1, :, 2:] += 180
+    path = tmp_path_factory.mktemp("data") / "halves.npz"
+    np.savez(path, images=images, labels=labels)
+    return f"npz:{path}"
+
+
+def settings(data: str, **changes) -> recipes.VaeSettings:
+    return dataclasses.replace(recipes.RECIPES["vae"].settings, data=data, latent_dim=2, **(SMALL | changes))
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "vae"
+    recipes.train("vae", settings(data), directory)
+    return directory
+
+
+def error_of(capsys, *argv) -> str:
+    """Run a command that must fail by bad input, and return the one sentence it says."""
+    assert main([str(a) for a in argv]) == 2
+    captured = capsys.readouterr().err
+    assert "Traceback" not in captured
+    assert captured.lstrip().startswith("Error: ")
+    return " ".join(captured.split())
+
+
+def test_a_run_holds_what_it_should(run):
+    result = json.loads((run / "result.json").read_text())
+    wanted = {"test_elbo", "test_nll", "test_nll_se", "num_importance_samples", "train_seconds", "jax_version", "device"}
+    assert wanted <= set(result)
+    assert result["num_importance_samples"] == 7
+    assert result["jax_version"] == jax.__version__
+    assert result["test_nll"] <= -result["test_elbo"] + 4 * (result["test_nll_se"] + result["test_elbo_se"])
+    assert len(train.read_metrics(run / "metrics.jsonl")) == 3
+    figures = {path.name for path in (run / "figures").iterdir()}
+    assert figures == {"reconstructions.png", "samples.png", "curves.png", "latents.png", "manifold.png"}
+
+
+def test_training_learns(data, tmp_path):
+    """More epochs give a better test ELBO than the first, by more than its error."""
+    result = recipes.train("vae", settings(data, epochs=60, learning_rate=1e-2), tmp_path / "run")
+    first = train.read_metrics(tmp_path / "run" / "metrics.jsonl")[0]
+    assert result["test_elbo"] > first["valid_elbo"] + 1.0
+
+
+def test_a_finished_run_is_returned_as_it_is(run, data):
+    before = (run / "result.json").stat().st_mtime_ns
+    assert recipes.train("vae", settings(data), run) == json.loads((run / "result.json").read_text())
+    assert (run / "result.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", [{}, {"stream": True}, {"ema_decay": 0.9, "clip_norm": 1.0}, {"binarise": "fixed"}])
+def test_a_run_that_stops_goes_on_and_ends_the_same(data, tmp_path, change):
+    class StoppedError(Exception):
+        pass
+
+    def stop(row):
+        if row["epoch"] == 2:
+            raise StoppedError
+
+    whole = recipes.train("vae", settings(data, **change), tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        recipes.train("vae", settings(data, **change), tmp_path / "stopped", on_epoch=stop)
+    resumed = recipes.train("vae", settings(data, **change), tmp_path / "stopped")
+    assert resumed.pop("train_seconds") > 0
+    whole.pop("train_seconds")
+    assert resumed == whole
+    a, b = (recipes.load_run(tmp_path / name).params for name in ("whole", "stopped"))
+    assert jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(x, y), a, b))
+
+
+def test_two_seeds_differ_and_one_repeats(data, tmp_path):
+    results = [recipes.train("vae", settings(data, seed=s), tmp_path / name) for s, name in ((0, "a"), (0, "b"), (1, "c"))]
+    assert results[0]["test_elbo"] == results[1]["test_elbo"] != results[2]["test_elbo"]
+
+
+def test_a_run_is_rebuilt_from_its_config_alone(run):
+    loaded = recipes.load_run(run)
+    assert isinstance(loaded.settings, recipes.VaeSettings)
+    result = json.loads((run / "result.json").read_text())
+    evaluation = recipes.evaluate(loaded)
+    assert evaluation.summary["test_nll"] == result["test_nll"]
+    assert evaluation.summary["test_elbo"] == result["test_elbo"]
+
+
+def test_the_table_has_a_line_an_example(run, data, capsys):
+    assert main(["evaluate", str(run), "--split", "valid", "--num-importance-samples", "20"]) == 0
+    capsys.readouterr()
+    with (run / "evaluation-valid.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads((run / "evaluation-valid.json").read_text())
+    assert len(rows) == summary["num_examples"] == 4
+    assert set(rows[0]) == {
+        "index", "label", "elbo", "rate", "distortion", "log_prob", "standard_error", "effective_sample_size",
+    }  # fmt: skip
+    for row in rows:
+        assert float(row["elbo"]) == pytest.approx(-float(row["rate"]) - float(row["distortion"]), rel=1e-5)
+        assert 1 <= float(row["effective_sample_size"]) <= 20.01
+    assert summary["valid_nll"] == pytest.approx(-np.mean([float(row["log_prob"]) for row in rows]), rel=1e-6)
+
+
+def test_every_split_is_evaluated_as_binary_images(run, monkeypatch):
+    """Under dynamic binarisation training images are drawn at each step; an evaluation draws them once."""
+    loaded, seen = recipes.load_run(run), {}
+    spy = loaded.experiment._replace(evaluate=lambda params, key, split, name, *rest: seen.update({name: split}) or ({}, {}))
+    for split in ("train", "valid", "test"):
+        recipes.evaluate(loaded._replace(experiment=spy), split=split)
+        assert set(np.unique(seen[split].images)) == {0, 255}
+
+
+def test_samples_are_written(run, tmp_path, capsys):
+    assert main(["sample", str(run), "--num", "5", "--to", str(tmp_path / "s.png")]) == 0
+    images = np.load(tmp_path / "s.npy")
+    assert images.shape == (5, 4, 4, 1)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    np.testing.assert_array_equal(images, recipes.sample(recipes.load_run(run), 5))
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert "5 samples" in capsys.readouterr().out
+
+
+def test_the_command_line_trains(data, tmp_path, capsys):
+    assert main(["train", "vae", "--data", data, "--out", str(tmp_path / "run"), *FLAGS]) == 0
+    assert "test_nll" in capsys.readouterr().out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["hidden_sizes"] == [8]
+    assert config["settings"]["latent_dim"] == 20
+
+
+def test_gaussian_likelihoods_train_on_grey_values(data, tmp_path):
+    changes = {"binarise": "none", "learning_rate": 1e-2, "epochs": 30}
+    learned = recipes.train("vae", settings(data, likelihood="gaussian-learned", scale=0.5, **changes), tmp_path / "learned")
+    fixed = recipes.train("vae", settings(data, likelihood="gaussian", scale=0.5, **changes), tmp_path / "fixed")
+    assert learned["test_elbo"] > fixed["test_elbo"] + 1.0  # σ = ½ is far too wide for these images
+
+
+def test_the_recipes_are_listed(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {name} " in listed for name in recipes.RECIPES)
+
+
+def test_every_recipe_builds_at_its_own_settings(key):
+    for recipe in recipes.RECIPES.values():
+        recipe.settings.check()
+        experiment = recipe.build(recipe.settings, (28, 28, 1))
+        params = jax.eval_shape(experiment.init, key)
+        assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 10_000
+
+
+def test_the_iwae_model_has_the_papers_size(key):
+    recipe = recipes.RECIPES["vae-mnist"]
+    params = jax.eval_shape(recipe.build(recipe.settings, (28, 28, 1)).init, key)
+    weights = 785 * 200 + 201 * 200 + 201 * 100 + 51 * 200 + 201 * 200 + 201 * 784
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == weights
+
+
+# bad input: a sentence, a non-zero exit, and nothing lost
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "vea"], "There is no recipe 'vea'. Did you mean vae?"),
+        (["trian", "vae"], "There is no command 'trian'. Did you mean train?"),
+        (["train", "vae", "--data", "mnits"], "There is no data set 'mnits'. Did you mean mnist?"),
+        (["train", "vae", "--epochs", "0"], "epochs is 0: give 1 or more."),
+        (["train", "vae", "--batch-size", "4001"], "A batch of 4001 cannot be drawn from 4000"),
+        (["train", "vae", "--latent-dim", "0"], "latent_dim is 0"),
+        (["train", "vae", "--hidden-sizes", "8", "0"], "give widths of 1 or more"),
+        (["train", "vae", "--learning-rate", "-1"], "The learning rate is -1.0"),
+        (["train", "vae", "--ema-decay", "1"], "ema_decay is 1.0"),
+        (["train", "vae", "--clip-norm", "0"], "clip_norm is 0.0"),
+        (["train", "vae", "--seed", "-1"], "seed is -1"),
+        (["train", "vae", "--num-importance-samples", "0"], "num_importance_samples is 0"),
+        (["train", "vae", "--likelihood", "gaussian", "--scale", "0"], "scale of a Gaussian likelihood is 0.0"),
+        (["train", "vae", "--stream", "--binarise", "fixed"], "Streamed images cannot be binarised once"),
+        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["sample", "nowhere"], "nowhere is not a run folder"),
+    ],
+)
+def test_bad_words_get_a_sentence(argv, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert message in error_of(capsys, *argv)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["train", "vae", "--epoch", "3"], ["train", "vae", "--schedule", "cosin"]])
+def test_bad_settings_are_answered_with_the_known_ones(argv, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert exit_.value.code == 2
+    message = capsys.readouterr().err
+    assert "--epochs" in message or "cosine" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("images", "flags", "message"),
+    [
+        (
+            np.full((20, 3), 1.5),
+            ["--binarise", "none"],
+            "range from 1.5 to 1.5, and a Bernoulli likelihood takes values in [0, 1]",
+        ),
+        (np.full((20, 3), -0.1), ["--likelihood", "gaussian"], "no probabilities to binarise by"),
+        (np.full((20, 3), np.nan), [], "holds a NaN"),
+    ],
+)
+def test_values_that_the_likelihood_cannot_have_are_refused(images, flags, message, tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", images=images)
+    assert message in error_of(capsys, "train", "vae", "--data", f"npz:{tmp_path}/a.npz", "--out", tmp_path / "run", *flags)
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_of_another_shape_are_refused(run, tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", images=np.zeros((20, 5, 5)))
+    message = error_of(capsys, "evaluate", run, "--data", f"npz:{tmp_path}/a.npz")
+    assert "(5, 5, 1) each and the model takes (4, 4, 1)" in message
+
+
+def test_a_folder_that_is_no_run_is_left_alone(data, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "is not a run folder" in error_of(capsys, "train", "vae", "--data", data, "--out", tmp_path, *FLAGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert "is not a run folder" in error_of(capsys, "train", "vae", "--data", data, "--out", tmp_path / "notes.txt", *FLAGS)
+
+
+def test_a_run_of_other_settings_is_left_alone(run, data, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    message = error_of(capsys, "train", "vae", "--data", data, "--latent-dim", "2", "--out", run, *FLAGS[:-1], "5")
+    assert "was made by other settings: settings.epochs = 3 (now 5)" in message
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the next test covers a path that nobody can make")
+def test_a_folder_that_cannot_be_written_is_named(data, tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert "cannot be written" in error_of(capsys, "train", "vae", "--data", data, "--out", tmp_path / "run", *FLAGS)
+
+
+def test_a_folder_that_cannot_be_made_is_named(data, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in error_of(capsys, "train", "vae", "--data", data, "--out", tmp_path / "file" / "run", *FLAGS)
+
+
+def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
+    directory = tmp_path / "run"
+    shutil.copytree(run, directory)
+    (directory / "config.json").write_text((directory / "config.json").read_text()[:30])
+    assert "is not valid JSON" in error_of(capsys, "sample", directory)
+    (directory / "config.json").write_text('{"recipe": "vae", "settings": {"unheard_of": 1}, "event_shape": [4, 4, 1]}')
+    assert "another version" in error_of(capsys, "sample", directory)
+
+
+def test_a_run_without_a_checkpoint_is_named(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert "holds no checkpoint yet" in error_of(capsys, "evaluate", tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("always")  # as a user has them, not as errors
+def test_a_damaged_best_checkpoint_gives_way_with_a_warning(run, tmp_path, capsys):
+    directory = tmp_path / "run"
+    shutil.copytree(run, directory)
+    best = directory / "checkpoints" / str(recipes.load_run(run).epoch)
+    file = next(path for path in best.rglob("*") if path.is_file() and path.stat().st_size > 100)
+    file.write_bytes(file.read_bytes()[:50])
+    assert main(["sample", str(directory), "--num", "2"]) == 0
+    captured = capsys.readouterr().err
+    assert captured.lstrip().startswith("Warning: The checkpoint")
+    assert "Traceback" not in captured
+
+
+def test_divergence_is_a_sentence_and_its_own_exit_status(data, tmp_path, capsys):
+    assert main(["train", "vae", "--data", data, "--out", str(tmp_path / "run"), "--learning-rate", "1e20", *FLAGS]) == 3
+    message = " ".join(capsys.readouterr().err.split())
+    assert "Error: Step" in message
+    assert "Traceback" not in message
+
+
+def test_debug_shows_the_stack_trace(data):
+    with pytest.raises(InputError):
+        main(["train", "vae", "--data", data, "--epochs", "0", "--debug"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
+    command = [
+        sys.executable,
+        "-m",
+        "gen_jax.cli",
+        "train",
+        "vae",
+        "--data",
+        data,
+        *FLAGS[:-1],
+        "100000",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not train.saved_epochs(tmp_path / "run" / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The state is saved" in errors
+    assert "Traceback" not in errors
+    last_row = train.read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert train.saved_epochs(tmp_path / "run" / "checkpoints")[-1] == last_row["epoch"]

@@ -1,0 +1,59 @@
+"""Figures: what is drawn is what was given, and where it belongs."""
+
+import numpy as np
+import pytest
+
+from gen_jax import plots
+
+RNG = np.random.default_rng(0)
+
+
+def canvas(figure) -> np.ndarray:
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+def test_a_grid_holds_the_images_row_by_row():
+    images = RNG.random((5, 3, 4, 1)).astype(np.float32)
+    drawn = canvas(plots.image_grid(images, columns=2))
+    assert drawn.shape == (3 * 4 + 1, 2 * 5 + 1)
+    for i, image in enumerate(images):
+        top, left = 4 * (i // 2) + 1, 5 * (i % 2) + 1
+        np.testing.assert_array_equal(drawn[top : top + 3, left : left + 4], image[..., 0])
+    assert np.all(drawn[9:12, 6:10] == 1)  # the place without an image is blank
+
+
+@pytest.mark.parametrize(("event", "shape"), [((9,), (3, 3)), ((7,), (1, 7)), ((2, 2, 3), (2, 2, 3)), ((2, 2, 2), (1, 8))])
+def test_events_of_any_shape_are_drawn(event, shape):
+    image = RNG.random((1, *event)).astype(np.float32)
+    drawn = canvas(plots.image_grid(image, columns=1))
+    gap = 1 if shape[0] > 1 else 0
+    inner = drawn[gap : gap + shape[0], 1:-1] if gap else np.atleast_2d(drawn)[:, :7] if shape == (1, 7) else np.atleast_2d(drawn)
+    np.testing.assert_array_equal(inner.ravel(), image.ravel())
+
+
+def test_reconstructions_stand_below_their_originals():
+    originals, reconstructed = np.zeros((4, 2, 2, 1), np.float32), np.full((4, 2, 2, 1), 0.5, np.float32)
+    drawn = canvas(plots.reconstructions(originals, reconstructed, columns=2))
+    np.testing.assert_array_equal(drawn[1::3, 1], [0, 0.5, 0, 0.5])
+
+
+def test_curves_skip_the_epochs_without_the_metric():
+    rows = [{"epoch": 1, "a": 3.0}, {"epoch": 2, "a": 2.0, "b": 5.0}, {"epoch": 3, "b": 4.0}]
+    axes = plots.loss_curves(rows, ["a", "b"]).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[1, 3], [2, 2]])
+    np.testing.assert_array_equal(axes.lines[1].get_xydata(), [[2, 5], [3, 4]])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_scatter_has_the_points_and_their_labels(labelled):
+    latents, labels = RNG.normal(size=(20, 2)), np.arange(20) % 3 if labelled else None
+    points = plots.latent_scatter(latents, labels).axes[0].collections[0]
+    np.testing.assert_allclose(points.get_offsets(), latents)
+    assert (points.get_array() is not None) == labelled
+
+
+def test_no_global_figure_is_left():
+    import matplotlib.pyplot as plt
+
+    plots.image_grid(RNG.random((1, 2, 2, 1)).astype(np.float32), 1)
+    assert plt.get_fignums() == []
