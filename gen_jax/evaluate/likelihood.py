@@ -28,7 +28,7 @@ class LikelihoodEstimate(NamedTuple):
 
 
 def importance_weighted(
-    log_weight: Callable[[Key], Float[Array, ""]], key: Key, num_samples: int, chunk_size: int = 100
+    log_weight: Callable[[Key], Float[Array, ""]], key: Key, num_samples: int, chunk_size: int = 1000
 ) -> LikelihoodEstimate:
     """Return log (1/K) Σ_k w_k with its standard error and effective sample size, for one example.
 

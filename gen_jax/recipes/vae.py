@@ -17,7 +17,14 @@ from jax.scipy.stats import norm
 
 from gen_jax import plots
 from gen_jax.data import Split, binarise, to_unit
-from gen_jax.evaluate import active_units, example_keys, importance_weighted, map_examples, mean_and_standard_error
+from gen_jax.evaluate import (
+    LikelihoodEstimate,
+    active_units,
+    example_keys,
+    importance_weighted,
+    map_examples,
+    mean_and_standard_error,
+)
 from gen_jax.nets import MLP
 from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
 from gen_jax.types import Array, InputError, Key, Metrics, Params
@@ -98,10 +105,13 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
     ) -> Evaluation:
         num_samples = settings.num_importance_samples if num_samples is None else num_samples
 
-        def estimate(params: Params, key: Key, image: Array) -> Any:
-            return importance_weighted(lambda k: log_weight(vae, params, k, to_unit(image)), key, num_samples)
+        # rows of the decoder's matrix products: as many as a CPU's caches like, or as fill a GPU
+        rows = 1000 if jax.default_backend() == "cpu" else 50_000
 
-        estimate_all = jax.jit(functools.partial(map_examples, estimate, chunk_size=10))
+        def estimate(params: Params, key: Key, image: Array) -> LikelihoodEstimate:
+            return importance_weighted(lambda k: log_weight(vae, params, k, to_unit(image)), key, num_samples, chunk_size=rows)
+
+        estimate_all = jax.jit(functools.partial(map_examples, estimate, chunk_size=max(1, rows // num_samples)))
         terms_key, weights_key = jax.random.split(key)
         images, num = jnp.asarray(split.images), len(split.images)
         columns = jax.device_get(describe_all(params, example_keys(terms_key, num), images))
