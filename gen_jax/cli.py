@@ -173,7 +173,7 @@ def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None
         run: Run folder that `gen-jax train` made.
         num: How many.
         seed: Seed of the draw.
-        to: Where the picture goes; by default RUN/figures/samples-SEED.png. The arrays go beside it, as .npy.
+        to: Where the picture goes; by default RUN/samples-SEED.png. The arrays go beside it, as .npy.
         debug: Show the stack trace of an error.
     """
     path = recipes.save_samples(recipes.load_run(run), num, seed, to)

@@ -38,10 +38,9 @@ def image_grid(images: Images, columns: int, title: str = "") -> Figure:
 
 def reconstructions(originals: Images, reconstructed: Images, columns: int = 10) -> Figure:
     """Draw originals (odd rows) above their reconstructions (even rows)."""
-    originals, reconstructed = np.asarray(originals), np.asarray(reconstructed)
-    rows = []
-    for start in range(0, len(originals) // columns * columns, columns):
-        rows += [originals[start : start + columns], reconstructed[start : start + columns]]
+    blank = np.ones((-len(originals) % columns, *originals.shape[1:]), np.float32)
+    pairs = [np.concatenate([images, blank]) for images in (np.asarray(originals), np.asarray(reconstructed))]
+    rows = [part[start : start + columns] for start in range(0, len(pairs[0]), columns) for part in pairs]
     return image_grid(np.concatenate(rows), columns, "odd rows: test images; even rows: reconstructions")
 
 

@@ -37,6 +37,12 @@ def test_reconstructions_stand_below_their_originals():
     np.testing.assert_array_equal(drawn[1::3, 1], [0, 0.5, 0, 0.5])
 
 
+def test_reconstructions_that_fill_no_row_are_drawn():
+    originals, reconstructed = np.zeros((3, 2, 2, 1), np.float32), np.full((3, 2, 2, 1), 0.5, np.float32)
+    drawn = canvas(plots.reconstructions(originals, reconstructed, columns=2))
+    np.testing.assert_array_equal(drawn[1::3, 4], [0, 0.5, 1, 1])
+
+
 def test_curves_skip_the_epochs_without_the_metric():
     rows = [{"epoch": 1, "a": 3.0}, {"epoch": 2, "a": 2.0, "b": 5.0}, {"epoch": 3, "b": 4.0}]
     axes = plots.loss_curves(rows, ["a", "b"]).axes[0]

@@ -90,7 +90,7 @@ def train(
     dataset = load_dataset(settings.data)
     experiment = recipe.build(settings, dataset.event_shape)
     splits = {
-        name: split if settings.stream and name == "train" else _checked(split, name, settings.data, experiment)
+        name: _checked(split if settings.stream and name == "train" else split.in_memory(), name, settings.data, experiment)
         for name, split in dataset._asdict().items()
     }
     # what is not drawn here is drawn anew at each step, by the experiment's objective
@@ -126,7 +126,8 @@ def train(
     run = load_run(directory)
     evaluation = _evaluate(run, dataset.test, "test", None, on_evaluation)
     rows = training.read_metrics(directory / training.METRICS_FILE)
-    figures = experiment.figures(run.params, keys.evaluation, dataset.test, rows)
+    figures = experiment.figures(run.params, keys.figures, dataset.test, rows)
+    (directory / "figures").mkdir(exist_ok=True)
     for figure_name, figure in figures.items():
         figure.savefig(directory / "figures" / f"{figure_name}.png", dpi=150)
     result = {
@@ -179,7 +180,7 @@ def evaluate(
         InputError: the data cannot be used, or are of another shape than the model's.
     """
     data = data or run.settings.data
-    examples = _checked(getattr(load_dataset(data), split), split, data, run.experiment)
+    examples = _checked(getattr(load_dataset(data), split).in_memory(), split, data, run.experiment)
     return _evaluate(run, _drawn(examples, split, run.settings), split, num_importance_samples, on_evaluation)
 
 
@@ -187,7 +188,7 @@ def sample(run: Run, num: int, seed: int = 0) -> Array:
     """Return `num` images in [0, 1]: the means of p(x|z) at z drawn from the prior."""
     if num < 1:
         raise InputError(f"num is {num}: give 1 or more.")
-    return run.experiment.sample(run.params, jax.random.key(seed), num)
+    return run.experiment.sample(run.params, _key(seed, SAMPLES), num)
 
 
 def save_evaluation(directory: Path, split: str, evaluation: Evaluation) -> None:
@@ -201,7 +202,7 @@ def save_evaluation(directory: Path, split: str, evaluation: Evaluation) -> None
 
 def save_samples(run: Run, num: int, seed: int = 0, path: Path | None = None) -> Path:
     """Draw samples, write them as a picture and, beside it, as an array; return the picture's path."""
-    path = path or run.directory / "figures" / f"samples-{seed}.png"
+    path = path or run.directory / f"samples-{seed}.png"
     if path.suffix != ".png":
         raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
     images = sample(run, num, seed)
@@ -218,10 +219,19 @@ class _Keys(NamedTuple):
     order: Key
     validation: Key
     evaluation: Key
+    figures: Key
+
+
+# what a seed is for, folded into its key, so that equal seeds of different things share no stream
+RUN, BINARISATION, SAMPLES = range(3)
+
+
+def _key(seed: int, purpose: int) -> Key:
+    return jax.random.fold_in(jax.random.key(seed), purpose)
 
 
 def _keys(settings: Settings) -> _Keys:
-    return _Keys(*jax.random.split(jax.random.key(settings.seed), 5))
+    return _Keys(*jax.random.split(_key(settings.seed, RUN), len(_Keys._fields)))
 
 
 def _optimizer(settings: Settings, num_steps: int) -> Any:
@@ -235,15 +245,15 @@ def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -
 
 
 def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Split:
-    """Read a split into memory, and check that the model can take it."""
-    split = split.in_memory()
-    experiment.check(split.images, f"The {name} images of {data}")
+    """Check that the model can take a split that is in memory; one that is read lazily was checked by its reader."""
+    if isinstance(split.images, np.ndarray):
+        experiment.check(split.images, f"The {name} images of {data}")
     return split
 
 
 def _drawn(split: Split, name: str, settings: Settings) -> Split:
     """Draw the binarisation of a split once, as the settings say."""
-    key = jax.random.fold_in(jax.random.key(settings.binarise_seed), Dataset._fields.index(name))
+    key = jax.random.fold_in(_key(settings.binarise_seed, BINARISATION), Dataset._fields.index(name))
     return Split(binarise_split(settings.binarise, key, split.images), split.labels)
 
 

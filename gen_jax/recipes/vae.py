@@ -149,15 +149,16 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
         return jax.vmap(one)(jax.random.split(key, num))
 
     def figures(params: Params, key: Key, test: Split, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        images = to_unit(jnp.asarray(test.images[: min(20, len(test.images) // 10 * 10) or 1]))
+        images = to_unit(jnp.asarray(test.images[:20]))
         means = jax.jit(jax.vmap(lambda x: vae.decode(params, vae.encode(params, x).mean).mean))(images)
+        sample_key, terms_key = jax.random.split(key)
         drawn = {
             "reconstructions": plots.reconstructions(images, means, columns=min(10, len(images))),
-            "samples": plots.image_grid(sample(params, key, 100), 10, "p(x|z) means at z drawn from the prior"),
+            "samples": plots.image_grid(sample(params, sample_key, 100), 10, "p(x|z) means at z drawn from the prior"),
             "curves": plots.loss_curves(rows, ["train_elbo", "valid_elbo"], "ELBO (nats)"),
         }
         if settings.latent_dim == 2:
-            columns = describe_all(params, example_keys(key, len(test.images)), jnp.asarray(test.images))
+            columns = describe_all(params, example_keys(terms_key, len(test.images)), jnp.asarray(test.images))
             drawn["latents"] = plots.latent_scatter(columns["posterior_mean"], test.labels)
             # equal steps of probability under the prior, z₂ upwards
             steps = norm.ppf(jnp.linspace(0.025, 0.975, 20))

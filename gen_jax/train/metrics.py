@@ -7,12 +7,19 @@ from typing import Any
 
 from gen_jax.types import InputError
 
+PARTIAL = ".partial"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + PARTIAL)
+    partial.write_text(text)
+    os.replace(partial, path)
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(partial, path)
+    """Write JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -38,9 +45,7 @@ class MetricsLog:
     def __init__(self, directory: Path, num_epochs: int = 0, tensorboard: bool = False):
         self.path = directory / "metrics.jsonl"
         self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= num_epochs]
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        os.replace(partial, self.path)
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._tensorboard = None
         if tensorboard:
             try:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gen_jax.train.metrics import write_json
+from gen_jax.train.metrics import PARTIAL, write_json
 from gen_jax.types import InputError
 
 CONFIG_FILE = "config.json"
@@ -21,10 +21,12 @@ def open_run(directory: Path, config: dict[str, Any]) -> None:
     if (directory / CONFIG_FILE).exists():
         _check_same(directory, read_config(directory), json.loads(json.dumps(config)))
         return
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    # a kill may leave the folder without its config, or with half of it
+    half_made = {CONFIG_FILE + PARTIAL}
+    if directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
         raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
     try:
-        (directory / "figures").mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / CONFIG_FILE, config)
     except OSError as error:
         raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error

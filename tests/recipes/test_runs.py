@@ -258,6 +258,13 @@ def test_a_folder_that_is_no_run_is_left_alone(data, tmp_path, capsys):
     assert "is not a run folder" in error_of(capsys, "train", "vae", "--data", data, "--out", tmp_path / "notes.txt", *FLAGS)
 
 
+@pytest.mark.parametrize("left", [[], ["config.json.partial"]])
+def test_a_run_killed_before_its_config_was_written_starts_again(data, tmp_path, left):
+    for name in left:
+        (tmp_path / name).write_text('{"recipe"')
+    assert recipes.train("vae", settings(data, epochs=1), tmp_path)["epoch"] == 1
+
+
 def test_a_run_of_other_settings_is_left_alone(run, data, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     message = error_of(capsys, "train", "vae", "--data", data, "--latent-dim", "2", "--out", run, *FLAGS[:-1], "5")
