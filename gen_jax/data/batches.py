@@ -1,5 +1,6 @@
 """From stored images to what a model sees: scaling, binarisation, and batches streamed from the host."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -45,14 +46,16 @@ def binarise_split(mode: Binarisation, key: Key, images: np.ndarray | Array) -> 
     if mode == "none":
         return jnp.asarray(images)
 
-    @jax.jit
-    def draw(images: Array) -> Array:
-        def one(index: Array, image: Array) -> Array:
-            return (255 * binarise(mode, jax.random.fold_in(key, index), image)).astype(jnp.uint8)
+    return _binarise_all(mode, key, jnp.asarray(images))
 
-        return jax.lax.map(lambda row: one(*row), (jnp.arange(len(images)), images), batch_size=256)
 
-    return draw(jnp.asarray(images))
+@functools.partial(jax.jit, static_argnums=0)
+def _binarise_all(mode: Binarisation, key: Key, images: Array) -> Array:
+    def one(row: tuple[Array, Array]) -> Array:
+        index, image = row
+        return (255 * binarise(mode, jax.random.fold_in(key, index), image)).astype(jnp.uint8)
+
+    return jax.lax.map(one, (jnp.arange(len(images)), images), batch_size=256)
 
 
 def epoch_batches(images: Any, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:

@@ -349,3 +349,29 @@ def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
     assert "Traceback" not in errors
     last_row = train.read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert train.saved_epochs(tmp_path / "run" / "checkpoints")[-1] == last_row["epoch"]
+
+
+def test_nothing_is_compiled_a_second_time(data, tmp_path):
+    """Training compiles in its first epoch only, and a second evaluation, sampling or figure compiles nothing."""
+    compilations, at_epoch = [], {}
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: compilations.append(event) if "backend_compile" in event else None
+    )
+    try:
+        recipes.train(
+            "vae", settings(data, epochs=5), tmp_path, on_epoch=lambda row: at_epoch.update({row["epoch"]: len(compilations)})
+        )
+        assert compilations  # the listener hears
+        assert at_epoch[2] == at_epoch[5]
+        run = recipes.load_run(tmp_path)
+
+        def all_once():
+            recipes.evaluate(run)
+            recipes.sample(run, 3)
+
+        all_once()
+        before = len(compilations)
+        all_once()
+        assert len(compilations) == before
+    finally:
+        jax.monitoring.clear_event_listeners()

@@ -1,0 +1,54 @@
+"""The README tells the truth: its Python runs as written, its commands exist, its table of recipes is the recipes."""
+
+import re
+from pathlib import Path
+
+from gen_jax import recipes
+from gen_jax.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_block_is_two_commands():
+    train, test = blocks("")[0].strip().splitlines()
+    assert train.endswith("gen-jax train vae")
+    assert test.endswith("pytest")
+
+
+def test_the_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["result"]["epoch"] == 3
+    assert names["per_pixel"].shape == (28, 28)
+    assert capsys.readouterr().out.count("±") == 2
+
+
+def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
+    """Every `gen-jax` line is run as written, but for the number of epochs and of samples."""
+    monkeypatch.chdir(tmp_path)
+    lines = [line.split("#")[0].split() for line in blocks("")[1].splitlines() if line.startswith("gen-jax")]
+    assert [line[1] for line in lines] == ["recipes", "train", "train", "evaluate", "sample"]
+    small = {"20": "1", "5000": "2"}
+    for line in lines:
+        try:
+            assert main([small.get(word, word) for word in line[1:]]) == 0
+        except SystemExit as exit_:
+            assert exit_.code == 0  # --help
+    assert (tmp_path / "runs/plane/samples-0.png").exists()
+
+
+def test_the_recipes_are_the_recipes():
+    table = re.findall(r"^\| `(vae[\w-]*)` \|", README, re.MULTILINE)
+    assert table == list(recipes.RECIPES)
+
+
+def test_its_pictures_are_there():
+    pictures = re.findall(r"\]\((docs/images/[\w.-]+)\)", README)
+    assert pictures
+    assert all((Path(__file__).parents[1] / picture).is_file() for picture in pictures)
