@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import difflib
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from gen_jax.types import InputError
 
 EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
-EXIT_STOPPED = 130  # by a signal, after the state was saved: what a shell reports for Ctrl-C
+EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
 
 out = Console()
 err = Console(stderr=True)
@@ -32,6 +34,8 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; `train.fit` saves before it gives way
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]
@@ -42,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except KeyboardInterrupt:
+        err.print("Stopped. What was saved stays: the same command goes on from there.", highlight=False)
         return EXIT_STOPPED
 
 
@@ -122,7 +127,10 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
         def on_epoch(row: dict[str, Any]) -> None:
             note = f"ELBO {row['train_elbo']:.2f}" if "train_elbo" in row else f"loss {row['train_loss']:.2f}"
             note += f", valid {row['valid_elbo']:.2f}" if "valid_elbo" in row else ""
-            progress.update(epochs, completed=row["epoch"], note=note, visible=True)
+            if progress.tasks[epochs].visible:
+                progress.update(epochs, completed=row["epoch"], note=note)
+            else:  # the first epoch, or how far a run that goes on had come: the time left is counted from here
+                progress.reset(epochs, completed=row["epoch"], note=note, visible=True)
 
         def on_evaluation(done: int, total: int) -> None:
             progress.update(evaluation, completed=done, total=total, visible=True, note="test images")
@@ -160,9 +168,9 @@ def _evaluate(
             progress.update(task, completed=done, total=total, visible=True)
 
         result = recipes.evaluate(loaded, data, split, num_importance_samples, on_evaluation)
-    recipes.save_evaluation(run, split, result)
+    path = recipes.save_evaluation(loaded, result)
     _print_summary(result.summary)
-    out.print(f"{run}/evaluation-{split}.json and .csv hold the numbers and the table.", highlight=False)
+    out.print(f"{path} holds the numbers, the .csv beside it the table.", highlight=False)
     return 0
 
 

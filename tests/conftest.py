@@ -15,15 +15,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+SHARED_DATA = Path(os.environ.pop("GEN_JAX_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture
 def shared_data() -> Path:
-    """The real data beside the project; a test that needs them is skipped where they are not."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip(f"needs the data sets in {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the project")
-    return SHARED_DATA
+    """The real data: in GEN_JAX_DATA_DIR, or beside the project. A test that needs them is skipped where they are not."""
+    if not (SHARED_DATA / "mnist").is_dir():
+        pytest.skip("needs the data sets in GEN_JAX_DATA_DIR, or in shared/data beside the project")
+    return SHARED_DATA.absolute()
 
 
 @pytest.fixture

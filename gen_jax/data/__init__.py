@@ -2,12 +2,13 @@
 
 from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
 from gen_jax.data.dataset import Dataset, Split
-from gen_jax.data.sources import load_dataset
+from gen_jax.data.sources import absolute_name, load_dataset
 
 __all__ = [
     "Binarisation",
     "Dataset",
     "Split",
+    "absolute_name",
     "binarise",
     "binarise_split",
     "epoch_batches",

@@ -74,7 +74,7 @@ def epoch_batches(images: Any, batch_size: int, seed: int, epoch: int) -> Iterat
 
     if not 1 <= batch_size <= len(images):
         raise InputError(f"A batch of {batch_size} cannot be drawn from {len(images)} training examples.")
-    # a 32-bit seed from the pair, so that no two epochs of one run, nor the epochs of two seeds, share an order
+    # Grain takes a 32-bit seed: one hashed from the pair, not their sum, which epochs of other seeds would share
     order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     dataset = grain.MapDataset.source(images).shuffle(seed=order_seed).batch(batch_size, drop_remainder=True)
     yield from dataset.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64))

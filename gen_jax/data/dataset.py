@@ -1,5 +1,6 @@
 """A data set: images (or other events) in three splits, as arrays on the host."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ class Split(NamedTuple):
         """Return the split with every image read into one array."""
         if isinstance(self.images, np.ndarray):
             return self
-        return Split(np.stack([self.images[i] for i in range(len(self.images))]), self.labels)
+        images = np.stack([self.images[i] for i in range(len(self.images))])
+        return Split(check_array(images, "The data set"), self.labels)
 
 
 class Dataset(NamedTuple):
@@ -63,8 +65,14 @@ def split_rows(images: Any, labels: np.ndarray | None, parts: Sequence[np.ndarra
 
 def random_parts(num_examples: int, sizes: Sequence[int]) -> list[np.ndarray]:
     """Cut 0…N−1, in an order fixed for ever, into parts of the given sizes and the rest, which comes first."""
-    order = np.random.default_rng(0).permutation(num_examples)
+    order = _mixed(np.arange(num_examples))
     return np.split(order, np.cumsum([num_examples - sum(sizes), *sizes])[:-1])
+
+
+def _mixed(rows: np.ndarray) -> np.ndarray:
+    """Return row numbers in the order of their hashes: mixed, and the same under every version of every library."""
+    hashes = [hashlib.sha256(str(row).encode()).digest() for row in rows]
+    return rows[sorted(range(len(rows)), key=hashes.__getitem__)]
 
 
 def stratified_parts(labels: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
@@ -73,8 +81,7 @@ def stratified_parts(labels: np.ndarray, sizes: Sequence[int]) -> list[np.ndarra
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         parts_of_class.append([rows[part] for part in random_parts(len(rows), sizes)])
-    mix = np.random.default_rng(0).permutation
-    return [mix(np.concatenate(parts)) for parts in zip(*parts_of_class, strict=True)]
+    return [_mixed(np.concatenate(parts)) for parts in zip(*parts_of_class, strict=True)]
 
 
 def check_array(images: np.ndarray, where: str) -> np.ndarray:
@@ -83,8 +90,8 @@ def check_array(images: np.ndarray, where: str) -> np.ndarray:
     Raises:
         InputError: no examples, no event axis, a dtype that is not numeric, integers outside 0…255, or a NaN or infinity.
     """
-    if images.ndim < 2 or images.shape[0] == 0:
-        raise InputError(f"{where} has shape {images.shape}: give examples along the first axis, [N, ...] with N ≥ 1.")
+    if images.ndim < 2 or images.size == 0:
+        raise InputError(f"{where} has shape {images.shape}: give examples along the first axis, [N, ...], none of the sizes 0.")
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype.kind in "bui":

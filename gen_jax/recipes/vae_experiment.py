@@ -1,6 +1,7 @@
 """What is done with a VAE, whichever it is: its objective, its evaluation and its figures, as an `Experiment`."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -94,13 +95,15 @@ def _compile(vae: VAE) -> _Compiled:
         return map_examples(one, params, keys, images, chunk_size=max(1, rows // num_samples))
 
     def decode(params: Params, z: Array) -> Array:
-        return vae.decode(params, z).mean
+        with jax.default_matmul_precision("highest"):
+            return vae.decode(params, z).mean
 
     def sample(params: Params, key: Key, num: int) -> Array:
         return jax.vmap(lambda k: decode(params, vae.prior(params).sample(k)))(jax.random.split(key, num))
 
     def reconstruct(params: Params, image: Array) -> Array:
-        return decode(params, vae.encode(params, to_unit(image)).mean)
+        with jax.default_matmul_precision("highest"):
+            return decode(params, vae.encode(params, to_unit(image)).mean)
 
     return _Compiled(
         describe=jax.jit(functools.partial(map_examples, describe, chunk_size=500)),
@@ -192,6 +195,12 @@ def _check_images(
     if images.shape[1:] != event_shape:
         raise InputError(f"{where} are {images.shape[1:]} each and the model takes {event_shape}: give data of that shape.")
     if images.dtype == np.uint8 or (images.min() >= 0 and images.max() <= 1):
+        if unit_interval and binarisation == "none" and not np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all():
+            warnings.warn(
+                f"{where} are grey values, and a Bernoulli likelihood of them is a cross-entropy, not a log-likelihood: "
+                "what is reported as NLL is not one. Use --binarise dynamic, or a Gaussian likelihood.",
+                stacklevel=2,
+            )
         return
     range_ = f"{where} range from {images.min():g} to {images.max():g}"
     if unit_interval:

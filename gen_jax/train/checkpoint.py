@@ -28,7 +28,7 @@ def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, f
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are not for the user of a training run
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), state, force=True)
-    write_json(directory / f"{epoch}.json", {"scores": scores, "files": _checksums(path)})
+    write_json(directory / f"{epoch}.json", {"scores": scores, "files": _checksums(path), "state": _structure(state)})
     epochs = saved_epochs(directory)
     keep = {*epochs[-2:], *_best_first(directory, epochs, best_metric)[:1]}
     for old in epochs:
@@ -54,7 +54,7 @@ def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
         like: a state of the same structure, shapes and dtypes.
 
     Raises:
-        InputError: there are checkpoints and none can be read.
+        InputError: there are checkpoints and none can be read, or they are of another model.
     """
     epochs = saved_epochs(directory)
     found = _restore_first_readable(directory, like, epochs[::-1])
@@ -89,21 +89,42 @@ def _best_first(directory: Path, epochs: Sequence[int], metric: str) -> list[int
 
 def _commit(directory: Path, epoch: int) -> dict[str, Any] | None:
     try:
-        return json.loads((directory / f"{epoch}.json").read_text())
+        commit = json.loads((directory / f"{epoch}.json").read_text())
     except ValueError:
         return None
+    whole = isinstance(commit, dict) and all(isinstance(commit.get(name), dict) for name in ("scores", "files", "state"))
+    return commit if whole else None
+
+
+def _structure(state: Any) -> dict[str, str]:
+    """What a state consists of: a shape and a dtype for each leaf, by its path."""
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree.leaves_with_path(state)}
 
 
 def _checksums(path: Path) -> dict[str, int]:
     return {str(file.relative_to(path)): zlib.crc32(file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()}
 
 
+def _check_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) -> None:
+    for name in sorted(saved | wanted):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"The checkpoint {path} is of another model: {name} is {saved.get(name, 'missing')} there and "
+                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
+            )
+
+
 def _restore_first_readable(directory: Path, like: Any, epochs: Sequence[int]) -> tuple[Any, int] | None:
-    abstract = jax.eval_shape(lambda: like)
+    def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
+        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    abstract = jax.tree.map(on_this_machine, like)
     for position, epoch in enumerate(epochs):
         path = directory / str(epoch)
         commit = _commit(directory, epoch)
         if commit is not None and path.is_dir() and _checksums(path) == commit["files"]:
+            _check_structure(path, commit["state"], _structure(like))
             with ocp.StandardCheckpointer() as checkpointer:
                 return checkpointer.restore(path.absolute(), abstract), epoch
         damaged = f"The checkpoint {path} is damaged: its files are not the ones that were written."

@@ -2,6 +2,7 @@
 
 A run that is killed at any instant and started again ends with the same bits as one that was not: the state holds everything
 that a step depends on, each epoch's order is drawn from the epoch's number, and a checkpoint is there whole or not at all.
+(That is tested on CPU. A GPU may choose other kernels in another process, which round differently.)
 """
 
 import contextlib
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.train.checkpoint import restore_latest, save_checkpoint
 from gen_jax.train.metrics import MetricsLog
 from gen_jax.train.step import TrainState, evaluation_params
 from gen_jax.types import Metrics, Params
+
+STOPPED = "training stopped, and the last checkpoint is from before it. Try a lower learning rate or clip_norm."
 
 
 class NonFiniteError(FloatingPointError):
@@ -39,8 +43,8 @@ def fit(
 ) -> tuple[TrainState, bool]:
     """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`, and return (state, finished).
 
-    `finished` is False where SIGINT or SIGTERM ended the run: the epoch in flight is completed and saved first (a second
-    signal ends the process at once).
+    `finished` is False where SIGINT or SIGTERM came: the epoch in flight is completed and saved first (a second signal acts
+    at once).
 
     Args:
         state: the state before the first epoch. Its buffers may be donated, so do not use it afterwards.
@@ -52,10 +56,10 @@ def fit(
         best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest.
         validate_every: in epochs.
         tensorboard: write TensorBoard's event files too.
-        report: called with each epoch's row of metrics.
+        report: called with each epoch's row of metrics; in a run that goes on, with the last one it had first.
 
     Raises:
-        NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric.
+        NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric or parameter.
     """
     checkpoints = directory / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -66,8 +70,8 @@ def fit(
         if restored is not None:
             state, first_epoch = restored
         log = stack.enter_context(contextlib.closing(MetricsLog(directory, first_epoch, tensorboard)))
-        for row in log.rows:
-            report(row)
+        if log.rows:
+            report(log.rows[-1])
         for epoch in range(first_epoch, num_epochs):
             start = time.perf_counter()
             first_step = int(state.step)
@@ -83,22 +87,22 @@ def fit(
             row |= scores
             row["seconds"] = time.perf_counter() - start
             log.append(row)
-            if due or stopped():
+            stopping = stopped()  # read once: what is returned as saved was saved
+            if due or stopping:
+                _check_finite_params(state.params, done)
                 save_checkpoint(checkpoints, done, state, scores, best_metric)
             report(row)
-            if stopped():
-                return state, done == num_epochs
+            if stopping:
+                return state, False
     return state, True
 
 
 def _check_finite(metrics: Metrics, first_step: int) -> None:
-    # finite gradients and a finite loss at every step mean that the parameters a checkpoint would hold are finite
     bad = ~(np.isfinite(metrics["loss"]) & np.isfinite(metrics["grad_norm"]))
     if bad.any():
         at = int(np.argmax(bad))
         raise NonFiniteError(
-            f"Step {first_step + at} has loss {metrics['loss'][at]} and gradient norm {metrics['grad_norm'][at]}: training "
-            "stopped, and the last checkpoint is from before it. Try a lower learning rate or clip_norm."
+            f"Step {first_step + at} has loss {metrics['loss'][at]} and gradient norm {metrics['grad_norm'][at]}: {STOPPED}"
         )
 
 
@@ -106,11 +110,14 @@ def _finite_floats(metrics: Metrics, epoch: int) -> dict[str, float]:
     values = {name: float(value) for name, value in metrics.items()}
     for name, value in values.items():
         if not np.isfinite(value):
-            raise NonFiniteError(
-                f"{name} is {value} after epoch {epoch}: training stopped, and the last checkpoint is from before it. "
-                "Try a lower learning rate or clip_norm."
-            )
+            raise NonFiniteError(f"{name} is {value} after epoch {epoch}: {STOPPED}")
     return values
+
+
+def _check_finite_params(params: Params, epoch: int) -> None:
+    # a finite gradient can still be one too many for a float32 parameter
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        raise NonFiniteError(f"A parameter is not finite after epoch {epoch}: {STOPPED}")
 
 
 @contextlib.contextmanager

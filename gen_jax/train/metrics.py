@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 from gen_jax.types import InputError
 
+METRICS_FILE = "metrics.jsonl"
 PARTIAL = ".partial"
 
 
@@ -23,42 +26,74 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a `metrics.jsonl`; a last line cut short by a kill is left out."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    """Return the rows of a `metrics.jsonl`. A last line cut by a kill is left out; for any other damage a warning says so."""
+    return _read_rows(path)[0]
+
+
+def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Return the rows that can be read, and whether others than the last cannot."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    rows, damaged = [], []
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
-            break
-    return rows
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+            rows.append(row)
+        elif number < len(lines):
+            damaged.append(str(number))
+    if damaged:
+        warnings.warn(f"{path} is damaged in line {', '.join(damaged)}, which is left out.", stacklevel=3)
+    return rows, bool(damaged)
+
+
+def summary_writer() -> Any:
+    """Return TensorBoard's writer class.
+
+    Raises:
+        InputError: tensorboardX is not installed.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise InputError("TensorBoard needs an extra: pip install 'gen_jax[tensorboard]'.") from error
+    return SummaryWriter
 
 
 class MetricsLog:
     """Appends rows to `metrics.jsonl`, and to TensorBoard's event files beside it where `tensorboard` is set.
 
-    Opening it keeps the rows of the first `num_epochs` epochs and drops what a killed run wrote after its last checkpoint.
+    Opening it keeps the rows of the first `num_epochs` epochs and drops what a killed run wrote after its last checkpoint. A file
+    that is damaged otherwise is kept too, as `metrics.jsonl.damaged`.
 
     Raises:
         InputError: TensorBoard was asked for and tensorboardX is not installed.
     """
 
     def __init__(self, directory: Path, num_epochs: int = 0, tensorboard: bool = False):
-        self.path = directory / "metrics.jsonl"
-        self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= num_epochs]
+        self.path = directory / METRICS_FILE
+        rows, damaged = _read_rows(self.path)
+        if damaged:
+            shutil.copy(self.path, self.path.with_name(METRICS_FILE + ".damaged"))
+        self.rows = [row for row in rows if row["epoch"] <= num_epochs]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._tensorboard = None
         if tensorboard:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError as error:
-                raise InputError("TensorBoard needs an extra: pip install 'gen_jax[tensorboard]'.") from error
-            self._tensorboard = SummaryWriter(str(directory / "tensorboard"), purge_step=num_epochs + 1)
+            # all rows anew, since a kill may have lost what its writer had not written yet
+            shutil.rmtree(directory / "tensorboard", ignore_errors=True)
+            self._tensorboard = summary_writer()(str(directory / "tensorboard"))
+            for row in self.rows:
+                self._add_scalars(row)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one row. A kill after this call does not lose it; one during it cuts the line, which reading leaves out."""
         self.rows.append(row)
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+        self._add_scalars(row)
+
+    def _add_scalars(self, row: dict[str, Any]) -> None:
         if self._tensorboard is not None:
             for name, value in row.items():
                 self._tensorboard.add_scalar(name, value, row["epoch"])

@@ -1,14 +1,17 @@
 """The run directory: `config.json`, `metrics.jsonl`, `checkpoints/`, `figures/*.png`, `result.json`."""
 
+import contextlib
 import json
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gen_jax.train.metrics import PARTIAL, write_json
 from gen_jax.types import InputError
 
 CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.jsonl"
 RESULT_FILE = "result.json"
 
 
@@ -32,27 +35,52 @@ def open_run(directory: Path, config: dict[str, Any]) -> None:
         raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
 
 
-def read_result(directory: Path) -> dict[str, Any]:
-    """Return what a finished run found."""
-    return json.loads((directory / RESULT_FILE).read_text())
+@contextlib.contextmanager
+def only_process(directory: Path) -> Generator[None]:
+    """Hold the run directory, so that no two processes train in it at once; a killed one holds it no longer.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"Another process is training in {directory}: wait for it, or choose another --out.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Return the config that a run was made with.
 
     Raises:
-        InputError: the directory is not a run folder.
+        InputError: the directory is not a run folder, or its config is damaged.
     """
-    path = directory / CONFIG_FILE
-    if not path.is_file():
+    if not (directory / CONFIG_FILE).is_file():
         raise InputError(f"{directory} is not a run folder (it has no {CONFIG_FILE}): give one that `gen-jax train` made.")
+    return _read_object(directory / CONFIG_FILE, "restore it, or train into another folder")
+
+
+def read_result(directory: Path) -> dict[str, Any]:
+    """Return what a finished run found.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return _read_object(directory / RESULT_FILE, "remove it, and the same command evaluates the run again")
+
+
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}): restore it, or train into another folder.") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds no settings: restore it, or train into another folder.")
-    return config
+        raise InputError(f"{path} is not valid JSON ({error}): {remedy}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object: {remedy}.")
+    return value
 
 
 def _check_same(directory: Path, old: Any, new: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Float, Int
 
@@ -110,13 +111,13 @@ def stream_epoch(
 ) -> tuple[TrainState, Metrics]:
     """Run an already compiled step over batches from the host, and return what `scan_epoch` returns.
 
-    The metrics stay on the device until the caller reads them, so that the next batch is sent while a step runs.
+    The metrics stay on the device until the end of the epoch, so that the next batch is sent while a step runs.
     """
     metrics = []
     for batch in batches:
         state, step_metrics = step(state, batch)
         metrics.append(step_metrics)
-    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *metrics)
+    return state, jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(metrics))
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:

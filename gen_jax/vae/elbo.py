@@ -14,28 +14,28 @@ from gen_jax.types import VAE, Array, Distribution, Key, Params, Posterior
 
 
 class ElboTerms(NamedTuple):
-    """The two terms of the bound for one example, in nats.
+    """The two terms of the bound for one example, in nats; scalars, but for the axes that a `vmap` adds.
 
     Attributes:
         log_likelihood: log p(x|z) at one z ~ q(z|x); the distortion is its negative.
         kl: KL(q(z|x) ‖ p(z)), the rate: exact where a closed form is known, else log q(z|x) − log p(z) at the same z.
     """
 
-    log_likelihood: Float[Array, ""]
-    kl: Float[Array, ""]
+    log_likelihood: Float[Array, "*batch"]
+    kl: Float[Array, "*batch"]
 
     @property
-    def elbo(self) -> Float[Array, ""]:
+    def elbo(self) -> Float[Array, "*batch"]:
         """A one-sample estimate of the lower bound on log p(x)."""
         return self.log_likelihood - self.kl
 
     @property
-    def rate(self) -> Float[Array, ""]:
+    def rate(self) -> Float[Array, "*batch"]:
         """The KL, as rate-distortion theory names it."""
         return self.kl
 
     @property
-    def distortion(self) -> Float[Array, ""]:
+    def distortion(self) -> Float[Array, "*batch"]:
         """−log p(x|z)."""
         return -self.log_likelihood
 

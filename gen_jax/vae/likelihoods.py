@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from gen_jax.distributions import Bernoulli, Normal
 from gen_jax.types import Distribution, InputError, Params
 
+LOG_SCALE_BOUNDS = (-12.0, 12.0)  # σ from 6e-6 to 2e5: far outside what data have, and values and gradients stay finite
+
 
 class Likelihood(NamedTuple):
     """How the output of a decoder becomes a distribution of x.
@@ -42,6 +44,6 @@ def gaussian_likelihood(scale: float, learned: bool = False) -> Likelihood:
     if learned:
         return Likelihood(
             init=lambda: {"log_scale": jnp.log(jnp.float32(scale))},
-            distribution=lambda params, output: Normal(output, jnp.exp(params["log_scale"])),
+            distribution=lambda params, output: Normal(output, jnp.exp(jnp.clip(params["log_scale"], *LOG_SCALE_BOUNDS))),
         )
     return Likelihood(init=lambda: (), distribution=lambda params, output: Normal(output, jnp.full_like(output, scale)))

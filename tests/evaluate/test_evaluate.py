@@ -36,6 +36,11 @@ def test_a_sample_of_no_weight_counts_as_one(key):
     np.testing.assert_allclose(estimate.effective_sample_size, 1000 * share, rtol=1e-4)
 
 
+def test_no_weight_at_all_is_a_sample_size_of_zero(key):
+    estimate = importance_weighted(lambda k: jnp.where(jax.random.bernoulli(k, 0.0), 0.0, -jnp.inf), key, 10)
+    np.testing.assert_array_equal(estimate, (-np.inf, np.inf, 0.0))
+
+
 def test_memory_does_not_grow_with_the_number_of_samples(key):
     """The compiled program's temporary memory is the same for 100 chunks as for 1,000."""
 

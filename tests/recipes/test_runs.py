@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -207,6 +208,8 @@ def test_the_iwae_model_has_the_papers_size(key):
         (["train", "vae", "--num-importance-samples", "0"], "num_importance_samples is 0"),
         (["train", "vae", "--likelihood", "gaussian", "--scale", "0"], "scale of a Gaussian likelihood is 0.0"),
         (["train", "vae", "--stream", "--binarise", "fixed"], "Streamed images cannot be binarised once"),
+        (["train", "vae", "--data", "npz:nowhere.npz"], "There is no file"),
+        (["train", "vae", "--data", "folder:nowhere"], "There is no folder"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["sample", "nowhere"], "nowhere is not a run folder"),
     ],
@@ -288,8 +291,68 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
     shutil.copytree(run, directory)
     (directory / "config.json").write_text((directory / "config.json").read_text()[:30])
     assert "is not valid JSON" in error_of(capsys, "sample", directory)
-    (directory / "config.json").write_text('{"recipe": "vae", "settings": {"unheard_of": 1}, "event_shape": [4, 4, 1]}')
-    assert "another version" in error_of(capsys, "sample", directory)
+    for settings_ in ('{"unheard_of": 1}', '{"latent_dim": "20"}', '{"activation": "gelu"}', "[1]"):
+        (directory / "config.json").write_text(f'{{"recipe": "vae", "settings": {settings_}, "event_shape": [4, 4, 1]}}')
+        assert "damaged or of another version" in error_of(capsys, "sample", directory)
+
+
+def test_a_config_edited_to_another_model_is_named(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"latent_dim": 2', '"latent_dim": 3'))
+    assert "is of another model" in error_of(capsys, "sample", tmp_path / "run")
+
+
+def test_a_damaged_result_is_named(run, data, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    result = tmp_path / "run" / "result.json"
+    result.write_text(result.read_text()[:20])
+    with pytest.raises(InputError, match="the same command evaluates the run again"):
+        recipes.train("vae", settings(data), tmp_path / "run")
+    result.unlink()
+    again = recipes.train("vae", settings(data), tmp_path / "run")
+    assert again == json.loads((run / "result.json").read_text())
+
+
+@pytest.mark.parametrize("num", ["0", "-5"])
+def test_an_evaluation_of_no_samples_is_refused(run, capsys, num):
+    assert f"num_importance_samples is {num}" in error_of(capsys, "evaluate", run, "--num-importance-samples", num)
+
+
+@pytest.mark.parametrize("flags", [["--num", "0"], ["--seed", "-1"], ["--seed", str(2**40)], ["--to", "a.jpg"]])
+def test_impossible_samples_are_refused(run, capsys, flags):
+    assert flags[-1] in error_of(capsys, "sample", run, *flags)
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(data, tmp_path, capsys):
+    recipes.train("vae", settings(data, epochs=1), tmp_path / "run")
+    with train.only_process(tmp_path / "run"):
+        argv = ["train", "vae", "--data", data, "--latent-dim", "2", "--out", tmp_path / "run", *FLAGS[:-1], "1"]
+        assert "Another process is training" in error_of(capsys, *argv)
+
+
+def test_other_data_have_an_evaluation_of_their_own(run, tmp_path, capsys):
+    np.savez(tmp_path / "other.npz", images=RNG.integers(0, 256, (30, 4, 4), np.uint8))
+    before = {path.name: path.read_bytes() for path in run.glob("evaluation-*")}
+    assert main(["evaluate", str(run), "--data", f"npz:{tmp_path}/other.npz"]) == 0
+    capsys.readouterr()
+    new = [path for path in run.glob("evaluation-*.json") if path.name not in before]
+    assert len(new) == 1
+    assert json.loads(new[0].read_text())["data"] == f"npz:{tmp_path}/other.npz"
+    assert all((run / name).read_bytes() == content for name, content in before.items())
+
+
+def test_grey_values_under_a_bernoulli_likelihood_are_told(data, tmp_path):
+    with pytest.warns(UserWarning, match="cross-entropy, not a log-likelihood"):
+        recipes.train("vae", settings(data, binarise="none", epochs=1), tmp_path / "run")
+
+
+def test_a_path_means_the_same_from_another_folder(data, tmp_path, monkeypatch):
+    shutil.copy(data.removeprefix("npz:"), tmp_path / "d.npz")
+    monkeypatch.chdir(tmp_path)
+    recipes.train("vae", settings("npz:d.npz", epochs=1), tmp_path / "run")
+    monkeypatch.chdir("/")
+    assert recipes.evaluate(recipes.load_run(tmp_path / "run")).summary["num_examples"] == 4
 
 
 def test_a_run_without_a_checkpoint_is_named(run, tmp_path, capsys):
@@ -375,3 +438,45 @@ def test_nothing_is_compiled_a_second_time(data, tmp_path):
         assert len(compilations) == before
     finally:
         jax.monitoring.clear_event_listeners()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--stream", "--ema-decay", "0.99", "--validate-every", "3"]], ids=["scanned", "streamed"])
+def test_kill_9_at_ten_random_instants(data, tmp_path, flags):
+    """SIGKILL `gen-jax train` at random, start it again each time: it ends with the bits of a run that was not killed."""
+    epochs, instants = 200, random.Random(0)
+    options = [*FLAGS[:-1], str(epochs), "--data", data, *flags]
+
+    def start(name: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "gen_jax.cli", "train", "vae", *options, "--out", str(tmp_path / name)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def rows() -> list[dict]:
+        return train.read_metrics(tmp_path / "killed" / "metrics.jsonl")
+
+    assert start("whole").wait() == 0
+    epochs_at_kill = []
+    for i in range(10):
+        done, began = len(rows()), time.monotonic()
+        process = start("killed")
+        # two of the kills come while it starts, the others after it has trained on
+        while i % 5 != 0 and len(rows()) <= done and process.poll() is None and time.monotonic() - began < 120:
+            time.sleep(0.02)
+        time.sleep(instants.uniform(0, 6 if i % 5 == 0 else 1))
+        process.kill()
+        process.wait()
+        epochs_at_kill.append(len(rows()))
+    assert len({epoch for epoch in epochs_at_kill if 0 < epoch < epochs}) >= 6, epochs_at_kill
+    assert start("killed").wait() == 0
+
+    whole, killed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "killed"))
+    assert killed | {"train_seconds": 0} == whole | {"train_seconds": 0}
+    states = [tmp_path / name / "checkpoints" for name in ("whole", "killed")]
+    assert train.saved_epochs(states[0]) == train.saved_epochs(states[1])
+    params = [recipes.load_run(tmp_path / name).params for name in ("whole", "killed")]
+    assert jax.tree.all(jax.tree.map(np.array_equal, *params))
+    without_time = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in train.read_metrics(tmp_path / name / "metrics.jsonl")]
+        for name in ("whole", "killed")
+    ]
+    assert without_time[0] == without_time[1]

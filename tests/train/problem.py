@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from pathlib import Path
 
 import jax
@@ -26,20 +25,25 @@ def initial_state(optimizer, ema_decay=0.9):
     return train.init_state(params, optimizer, jax.random.key(3), ema_decay)
 
 
-def make_step(ema_decay=0.9, loss=None):
-    optimizer = train.adam(train.learning_rate_schedule("cosine", 1e-2, 100), clip_norm=1.0)
+def make_step(ema_decay=0.9, loss=None, learning_rate=1e-2):
+    optimizer = train.adam(train.learning_rate_schedule("cosine", learning_rate, 100), clip_norm=1.0)
     return optimizer, train.make_step(loss or train.batch_mean(objective), optimizer, ema_decay)
 
 
 def run(directory: Path, num_epochs: int, **options):
     """Train on the problem in `directory` (or go on) and return (state, finished)."""
-    optimizer, step = make_step(loss=options.pop("loss", None))
+    optimizer, step = make_step(loss=options.pop("loss", None), learning_rate=options.pop("learning_rate", 1e-2))
     epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)
-    data, order_key = jnp.asarray(options.pop("data", DATA)), jax.random.key(4)
+    data, order_key, before_epoch = jnp.asarray(DATA), jax.random.key(4), options.pop("before_epoch", lambda: None)
+
+    def run_epoch(state, e):
+        before_epoch()
+        return epoch(state, data, jax.random.fold_in(order_key, e))
+
     options = {"validate": jax.jit(validate), "best_metric": "valid_score", **options}
     return train.fit(
         initial_state(optimizer),
-        lambda state, e: epoch(state, data, jax.random.fold_in(order_key, e)),
+        run_epoch,
         num_epochs,
         directory,
         **options,
@@ -55,10 +59,3 @@ def digest(state) -> str:
     """All the bits of a state."""
     leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
     return json.dumps([np.asarray(leaf).tobytes().hex() for leaf in leaves])
-
-
-if __name__ == "__main__":  # as a process to be killed: problem.py DIRECTORY EPOCHS DIGEST_FILE
-    state, finished = run(Path(sys.argv[1]), int(sys.argv[2]))
-    if finished:
-        Path(sys.argv[3]).write_text(digest(state))
-    sys.exit(0 if finished else 130)

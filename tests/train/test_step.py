@@ -76,6 +76,7 @@ def test_an_epoch_is_its_steps_one_by_one():
 
 
 def test_the_second_epoch_compiles_nothing_and_none_reads_from_the_device():
+    """The compiled program holds no transfer; the guards watch the calls too, on a GPU (a CPU's own memory is the device's)."""
     optimizer, step = make_step()
     traces = []
 
