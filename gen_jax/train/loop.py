@@ -82,7 +82,7 @@ def fit(
             metrics = jax.device_get(metrics)
             _check_finite(metrics, first_step)
             row: dict[str, Any] = {"epoch": done, "step": int(state.step)}
-            row |= {f"train_{name}": float(np.mean(values)) for name, values in metrics.items()}
+            row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
             scores = _finite_floats(valid, done)
             row |= scores
             row["seconds"] = time.perf_counter() - start

@@ -77,7 +77,7 @@ def test_the_gradient_is_the_finite_difference(name, key):
     np.testing.assert_allclose(jax.grad(loss)(0.0), numeric, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("factor", [0.0, 1e3])
+@pytest.mark.parametrize("factor", [0.0, 1e2])
 def test_values_and_gradients_are_finite_far_out(name, factor, key):
     vae, x, context = CASES[name]
     params = jax.tree.map(lambda p: factor * p, params_of(CASES[name], key))
