@@ -34,10 +34,8 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; `train.fit` saves before it gives way
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _sigterm_as_ctrl_c():
             warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]
             return _dispatch(arguments)
     except (InputError, FloatingPointError, OSError) as error:
@@ -48,6 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         err.print("Stopped. What was saved stays: the same command goes on from there.", highlight=False)
         return EXIT_STOPPED
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Generator[None]:
+    """Let SIGTERM raise KeyboardInterrupt; while training, `train.fit` saves first."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _show_warning(
@@ -114,7 +125,7 @@ class _TrainOptions(Generic[SettingsType]):
     """Show the stack trace of an error."""
 
 
-def _train_options(settings_type: Any) -> Any:
+def _train_options(settings_type: Any) -> Any:  # a type made at run time, which a type checker cannot follow
     return _TrainOptions[settings_type]
 
 
