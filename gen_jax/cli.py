@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TextIO, TypeVar
 
+import jax
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -43,8 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if "--debug" in arguments or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+            raise
+        err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        err.print("Stopped. What was saved stays: the same command goes on from there.", highlight=False)
+        err.print("Stopped. What a training run had saved stays, and `gen-jax train` goes on from there.", highlight=False)
         return EXIT_STOPPED
 
 

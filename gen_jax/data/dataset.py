@@ -101,7 +101,9 @@ def check_array(images: np.ndarray, where: str) -> np.ndarray:
         return (images * np.uint8(255) if high <= 1 else images).astype(np.uint8)
     if images.dtype.kind != "f":
         raise InputError(f"{where} has dtype {images.dtype}: give integers in 0…255 or floats.")
+    with np.errstate(over="ignore"):
+        images = images.astype(np.float32)
     if not np.isfinite(images).all():
         bad = int(np.argwhere(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0, 0])
-        raise InputError(f"{where} holds a NaN or an infinity, first in example {bad}: remove or mend it.")
-    return images.astype(np.float32)
+        raise InputError(f"{where} holds a NaN or a number too large for float32, first in example {bad}: remove or mend it.")
+    return images

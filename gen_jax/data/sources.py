@@ -199,9 +199,13 @@ def _npz(argument: str) -> Dataset:
     if not path.is_file():
         raise InputError(f"There is no file {path}: give the path of an .npz file.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it is an .npy file: save the array with numpy.savez, as images")
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    # what zipfile and numpy raise for one damage or another
+    except (ValueError, OSError, EOFError, RuntimeError, KeyError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a whole .npz file of plain arrays ({error}).") from error
 
     def find(names: tuple[str, ...]) -> np.ndarray | None:
@@ -265,12 +269,13 @@ class _ImageFiles:
 
         try:
             with Image.open(path) as file:
-                if file.mode in ("I", "F") or file.mode.startswith("I;"):
-                    raise InputError(f"{path} has more than 8 bits a channel (mode {file.mode}): convert it to 8 bits.")
-                array = np.asarray(file if file.mode in ("L", "RGB") else file.convert("L" if file.mode == "1" else "RGB"))
-        # UnidentifiedImageError is an OSError; a damaged PNG is a SyntaxError
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+                mode = file.mode
+                array = np.asarray(file if mode in ("L", "RGB") else file.convert("L" if mode == "1" else "RGB"))
+        # what Pillow raises for one damage or another
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"{path} cannot be read as an image ({error}): mend or remove it.") from error
+        if mode in ("I", "F") or mode.startswith("I;"):
+            raise InputError(f"{path} has more than 8 bits a channel (mode {mode}): convert it to 8 bits.")
         return array.reshape(*array.shape[:2], -1)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class Settings:
 
     def check(self) -> None:
         """Raise an InputError for a value that no experiment can have."""
+        for name, hint in get_type_hints(type(self)).items():
+            if not _fits(getattr(self, name), hint):
+                wanted = ", ".join(get_args(hint)) if get_origin(hint) is Literal else getattr(hint, "__name__", hint)
+                raise InputError(f"{name} is {getattr(self, name)!r}: give {wanted}.")
         for name in ("epochs", "validate_every", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more.")
@@ -51,6 +55,20 @@ class Settings:
             raise InputError(f"ema_decay is {self.ema_decay}: give a number between 0 and 1, or none at all.")
         if self.stream and self.binarise == "fixed":
             raise InputError("Streamed images cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of one of the types that settings have."""
+    arguments = get_args(hint)
+    if get_origin(hint) is Literal:
+        return value in arguments
+    if get_origin(hint) is tuple:  # tuple[T, ...]
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if arguments:  # a union
+        return any(_fits(value, argument) for argument in arguments)
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def check_seed(name: str, seed: int) -> None:
@@ -72,7 +90,7 @@ class Evaluation(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A model with all that is done to it. Images come in as they are stored: uint8, or float32 in [0, 1].
+    """A model with all that is done to it. Images come in as they are stored: uint8 (0…255 stands for [0, 1]), or float32.
 
     Attributes:
         init: key -> params.

@@ -5,7 +5,8 @@ import dataclasses
 import difflib
 import functools
 import io
-import re
+import math
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ class Run(NamedTuple):
     Attributes:
         directory: where it was read from.
         settings: what it was made with.
+        fingerprints: of the splits of its data.
         experiment: the model and what can be done with it.
         params: the parameters of its best checkpoint.
         epoch: how many epochs they were trained for.
@@ -38,6 +40,7 @@ class Run(NamedTuple):
 
     directory: Path
     settings: Any
+    fingerprints: dict[str, str]
     experiment: Experiment
     params: Params
     epoch: int
@@ -82,7 +85,7 @@ def train(
         The result, or None where a signal ended training early (its state is saved).
 
     Raises:
-        InputError: a setting, the data or the run directory cannot be used; nothing was written then.
+        InputError: a setting, the data or the run directory cannot be used; nothing that was there is changed.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
     recipe = find_recipe(name)
@@ -98,15 +101,20 @@ def train(
         name: _checked(split if settings.stream and name == "train" else split.in_memory(), name, settings.data, experiment)
         for name, split in dataset._asdict().items()
     }
+    fingerprints = {name: _fingerprint(split) for name, split in splits.items()}
     # what is not drawn here is drawn anew at each step, by the experiment's objective
     once = dataset._fields if settings.binarise == "fixed" else ("valid", "test")
     dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
     num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
     _optimizer(settings, num_steps)  # raises for a setting that it cannot have
 
-    config = {"recipe": name, "event_shape": dataset.event_shape, "settings": dataclasses.asdict(settings)}
-    training.open_run(directory, config)
-    with training.only_process(directory):
+    config = {
+        "recipe": name,
+        "event_shape": dataset.event_shape,
+        "settings": dataclasses.asdict(settings),
+        "data": fingerprints,
+    }
+    with training.open_run(directory, config):
         return _train(directory, experiment, settings, dataset, tensorboard, on_epoch, on_evaluation)
 
 
@@ -143,14 +151,15 @@ def _train(
         return None
 
     run = load_run(directory)
-    evaluation = _evaluate(run, dataset.test, settings.data, "test", None, on_evaluation)
     rows = training.read_metrics(directory / training.METRICS_FILE)
+    # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
+    train_seconds = sum(row["seconds"] for row in rows)
+    evaluation = _evaluate(run, dataset.test, settings.data, "test", None, on_evaluation)
     figures = experiment.figures(run.params, keys.figures, dataset.test, rows)
     (directory / "figures").mkdir(exist_ok=True)
     for figure_name, figure in figures.items():
         figure.savefig(directory / "figures" / f"{figure_name}.png", dpi=150)
-    # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
-    result = evaluation.summary | {"train_seconds": sum(row["seconds"] for row in rows)}
+    result = evaluation.summary | {"train_seconds": train_seconds}
     training.write_json(directory / training.RESULT_FILE, result)
     return result
 
@@ -167,19 +176,21 @@ def load_run(directory: Path | str) -> Run:
         recipe = find_recipe(config["recipe"])
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["settings"].items()}
         settings = type(recipe.settings)(**values)
+        settings.check()
         experiment = recipe.build(settings, tuple(config["event_shape"]))
+        # the state's structure does not depend on how long the run is
+        like = jax.eval_shape(functools.partial(_initial_state, experiment, settings, num_steps=1))
+        fingerprints = dict(config["data"])
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"The config of {directory} is damaged or of another version of gen_jax ({type(error).__name__}: {error}): "
             "use that version, or train anew."
         ) from error
-    # the state's structure does not depend on how long the run is
-    like = jax.eval_shape(functools.partial(_initial_state, experiment, settings, num_steps=1))
     restored = training.restore_best(directory / "checkpoints", like, experiment.best_metric)
     if restored is None:
         raise InputError(f"{directory} holds no checkpoint yet: train it first.")
     state, epoch = restored
-    return Run(directory, settings, experiment, training.evaluation_params(state), epoch)
+    return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch)
 
 
 def evaluate(
@@ -192,10 +203,17 @@ def evaluate(
     """Evaluate a run on one split of a data set (by default, its own test data).
 
     Raises:
-        InputError: the data cannot be used, or are of another shape than the model's.
+        InputError: the data cannot be used, are of another shape than the model's, or have the name of the run's own data and
+            are not the same any more.
     """
     data = absolute_name(data or run.settings.data)
     examples = _checked(getattr(load_dataset(data), split).in_memory(), split, data, run.experiment)
+    known = run.fingerprints[split]
+    if data == run.settings.data and known not in (_fingerprint(examples), str(len(examples.images))):
+        raise InputError(
+            f"The {split} images of {data} are not those that {run.directory} was made with: bring those back, or give "
+            "other data another name."
+        )
     return _evaluate(run, _drawn(examples, split, run.settings), data, split, num_importance_samples, on_evaluation)
 
 
@@ -210,10 +228,10 @@ def sample(run: Run, num: int, seed: int = 0) -> Array:
 def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
     """Write the summary to `evaluation-SPLIT.json` in the run folder and the table, a line an example, to the `.csv` beside it.
 
-    Where the data are not the run's own, their name stands before the split's. Returns the path of the summary.
+    Where the data are not the run's own, a hash of their name stands behind the split's. Returns the path of the summary.
     """
     data, split = evaluation.summary["data"], evaluation.summary["split"]
-    name = split if data == run.settings.data else re.sub(r"[^\w.-]+", "-", f"{data}-{split}")
+    name = split if data == run.settings.data else f"{split}-{zlib.crc32(data.encode()):08x}"
     path = run.directory / f"evaluation-{name}.json"
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -269,10 +287,20 @@ def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -
 
 
 def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Split:
-    """Check that the model can take a split that is in memory; one that is read lazily was checked by its reader."""
+    """Check that the model can take a split that is in memory.
+
+    One that is read lazily has 8-bit images, which every model takes, and its reader checks their shape.
+    """
     if isinstance(split.images, np.ndarray):
         experiment.check(split.images, f"The {name} images of {data}")
     return split
+
+
+def _fingerprint(split: Split) -> str:
+    """What tells a split from another: its length, and the CRC-32 of its images where they are in memory."""
+    if not isinstance(split.images, np.ndarray):
+        return str(len(split.images))
+    return f"{len(split.images)}, crc32 {zlib.crc32(split.images.tobytes()):08x}"
 
 
 def _drawn(split: Split, name: str, settings: Settings) -> Split:
@@ -300,6 +328,8 @@ def _evaluate(
     key = _keys(run.settings).evaluation
     summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
     device = jax.devices()[0]
+    # JSON has no infinity, such as the standard error of one example
+    summary = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in summary.items()}
     measured = {"data": data, "split": name, "seed": run.settings.seed, "epoch": run.epoch}
     summary = (
         measured

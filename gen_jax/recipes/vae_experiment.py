@@ -197,7 +197,7 @@ def _check_images(
     if images.dtype == np.uint8 or (images.min() >= 0 and images.max() <= 1):
         if unit_interval and binarisation == "none" and not np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all():
             warnings.warn(
-                f"{where} are grey values, and a Bernoulli likelihood of them is a cross-entropy, not a log-likelihood: "
+                "The images are grey, and a Bernoulli likelihood of grey values is a cross-entropy, not a log-likelihood: "
                 "what is reported as NLL is not one. Use --binarise dynamic, or a Gaussian likelihood.",
                 stacklevel=2,
             )

@@ -4,7 +4,7 @@ from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoi
 from gen_jax.train.loop import NonFiniteError, fit
 from gen_jax.train.metrics import METRICS_FILE, MetricsLog, read_metrics, summary_writer, write_json, write_whole
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
-from gen_jax.train.run_directory import RESULT_FILE, only_process, open_run, read_config, read_result
+from gen_jax.train.run_directory import RESULT_FILE, open_run, read_config, read_result
 from gen_jax.train.step import (
     TrainState,
     batch_mean,
@@ -30,7 +30,6 @@ __all__ = [
     "init_state",
     "learning_rate_schedule",
     "make_step",
-    "only_process",
     "open_run",
     "read_config",
     "read_metrics",

@@ -83,18 +83,18 @@ def fit(
             _check_finite(metrics, first_step)
             row: dict[str, Any] = {"epoch": done, "step": int(state.step)}
             row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
+            _check_finite_params(state.params, done)
             scores = _finite_floats(valid, done)
             row |= scores
             row["seconds"] = time.perf_counter() - start
             log.append(row)
             stopping = stopped()  # read once: what is returned as saved was saved
             if due or stopping:
-                _check_finite_params(state.params, done)
                 save_checkpoint(checkpoints, done, state, scores, best_metric)
             report(row)
             if stopping:
                 return state, False
-    return state, True
+        return state, not stopped()
 
 
 def _check_finite(metrics: Metrics, first_step: int) -> None:
@@ -127,7 +127,9 @@ def _stop_signal() -> Generator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals
         yield received.is_set
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # a signal that is ignored stays so: a script's background jobs are not meant by Ctrl-C
+    previous = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in previous.items():

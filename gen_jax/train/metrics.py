@@ -22,7 +22,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_whole(path, json.dumps(value, indent=2) + "\n")
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
             row = json.loads(line)
         except json.JSONDecodeError:
             row = None
-        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+        if isinstance(row, dict) and isinstance(row.get("epoch"), int) and isinstance(row.get("seconds"), float):
             rows.append(row)
         elif number < len(lines):
             damaged.append(str(number))
@@ -80,8 +80,9 @@ class MetricsLog:
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._tensorboard = None
         if tensorboard:
-            # all rows anew, since a kill may have lost what its writer had not written yet
-            shutil.rmtree(directory / "tensorboard", ignore_errors=True)
+            # a view of the rows above, made anew: a kill loses what its writer has not written yet
+            if (directory / "tensorboard").exists():
+                shutil.rmtree(directory / "tensorboard")
             self._tensorboard = summary_writer()(str(directory / "tensorboard"))
             for row in self.rows:
                 self._add_scalars(row)

@@ -13,41 +13,36 @@ from gen_jax.types import InputError
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
-
-
-def open_run(directory: Path, config: dict[str, Any]) -> None:
-    """Make a new run directory, or check that the one that is there was made by the same config, to go on with it.
-
-    Raises:
-        InputError: the directory holds something else, was made by other settings, or cannot be written.
-    """
-    if (directory / CONFIG_FILE).exists():
-        _check_same(directory, read_config(directory), json.loads(json.dumps(config)))
-        return
-    # a kill may leave the folder without its config, or with half of it
-    half_made = {CONFIG_FILE + PARTIAL}
-    if directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
-        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / CONFIG_FILE, config)
-    except OSError as error:
-        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
+LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
-def only_process(directory: Path) -> Generator[None]:
-    """Hold the run directory, so that no two processes train in it at once; a killed one holds it no longer.
+def open_run(directory: Path, config: dict[str, Any]) -> Generator[None]:
+    """Make a run directory, or go on with one that the same config made, and hold it: no two processes train in it at once.
+
+    A process that is killed holds it no longer.
 
     Raises:
-        InputError: another process holds it.
+        InputError: the directory holds something else, was made by other settings, cannot be written, or is held by another.
     """
-    lock = FileLock(directory / ".lock")
+    # a kill may leave the folder without its config, or with half of it
+    half_made = {LOCK_FILE, CONFIG_FILE + PARTIAL}
+    is_run = (directory / CONFIG_FILE).exists()
+    if not is_run and directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
+        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
+    lock = FileLock(directory / LOCK_FILE)
     try:
+        directory.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"Another process is training in {directory}: wait for it, or choose another --out.") from error
+    except OSError as error:
+        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
     try:
+        if (directory / CONFIG_FILE).exists():
+            _check_same(directory, read_config(directory), json.loads(json.dumps(config)))
+        else:
+            write_json(directory / CONFIG_FILE, config)
         yield
     finally:
         lock.release()

@@ -168,8 +168,12 @@ def test_npz_parts_that_are_missing_are_taken_from_the_training_examples(tmp_pat
 
 BAD_NPZ = {
     "no known names": ({"pictures": np.zeros((3, 2))}, "holds pictures: name its arrays"),
-    "a NaN": ({"images": np.where(np.arange(12).reshape(6, 2) == 7, np.nan, 0.5)}, "NaN or an infinity, first in example 3"),
-    "an infinity": ({"images": np.full((6, 2), np.inf)}, "NaN or an infinity"),
+    "a NaN": (
+        {"images": np.where(np.arange(12).reshape(6, 2) == 7, np.nan, 0.5)},
+        "NaN or a number too large for float32, first in example 3",
+    ),
+    "an infinity": ({"images": np.full((6, 2), np.inf)}, "NaN or a number too large"),
+    "a number too large for float32": ({"images": np.full((6, 2), 1e300)}, "NaN or a number too large"),
     "large integers": ({"images": np.full((6, 2), 300)}, "integers from 300 to 300: give pixels in 0…255"),
     "negative integers": ({"images": np.full((6, 2), -1)}, "integers from -1"),
     "words": ({"images": np.full((6, 2), "a")}, "dtype <U1"),
@@ -204,6 +208,24 @@ def test_a_truncated_npz_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(raw[: len(raw) // 2])
     with pytest.raises(InputError, match=r"not a whole \.npz file"):
         load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+def test_an_npy_file_is_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 4)))
+    with pytest.raises(InputError, match=r"it is an \.npy file: save the array with numpy\.savez"):
+        load_dataset(f"npz:{tmp_path}/a.npy")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_npz_with_any_byte_changed_is_read_or_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", images=RNG.integers(0, 256, (5, 4), np.uint8))
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    for i in range(len(raw)):
+        (tmp_path / "b.npz").write_bytes(raw[:i] + bytes([raw[i] ^ 0xFF]) + raw[i + 1 :])
+        try:
+            load_dataset(f"npz:{tmp_path}/b.npz")
+        except InputError:
+            continue
 
 
 def test_pickled_arrays_are_refused(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from gen_jax import recipes, train
 from gen_jax.cli import main
@@ -261,7 +262,13 @@ def test_a_folder_that_is_no_run_is_left_alone(data, tmp_path, capsys):
     assert "is not a run folder" in error_of(capsys, "train", "vae", "--data", data, "--out", tmp_path / "notes.txt", *FLAGS)
 
 
-@pytest.mark.parametrize("left", [[], ["config.json.partial"]])
+def test_a_new_folder_that_another_process_holds_gets_no_config(data, tmp_path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="Another process"):
+        recipes.train("vae", settings(data), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("left", [[], ["config.json.partial"], [".lock"]])
 def test_a_run_killed_before_its_config_was_written_starts_again(data, tmp_path, left):
     for name in left:
         (tmp_path / name).write_text('{"recipe"')
@@ -291,9 +298,88 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
     shutil.copytree(run, directory)
     (directory / "config.json").write_text((directory / "config.json").read_text()[:30])
     assert "is not valid JSON" in error_of(capsys, "sample", directory)
-    for settings_ in ('{"unheard_of": 1}', '{"latent_dim": "20"}', '{"activation": "gelu"}', "[1]"):
-        (directory / "config.json").write_text(f'{{"recipe": "vae", "settings": {settings_}, "event_shape": [4, 4, 1]}}')
-        assert "damaged or of another version" in error_of(capsys, "sample", directory)
+    config = json.loads((run / "config.json").read_text())
+    for change, message in (
+        ({"event_shape": ["a"]}, "damaged or of another version"),
+        ({"settings": [1]}, "damaged or of another version"),
+        ({"settings": config["settings"] | {"unheard_of": 1}}, "damaged or of another version"),
+        ({"settings": config["settings"] | {"latent_dim": "20"}}, "latent_dim"),
+        ({"settings": config["settings"] | {"learning_rate": "1e-3"}}, "learning_rate"),
+        ({"settings": config["settings"] | {"likelihood": "x"}}, "likelihood"),
+    ):
+        (directory / "config.json").write_text(json.dumps(config | change))
+        assert message in error_of(capsys, "sample", directory)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"likelihood": "Bernoulli"}, "likelihood is 'Bernoulli': give bernoulli, gaussian, gaussian-learned"),
+        ({"schedule": "cosin"}, "schedule is 'cosin': give constant, cosine, iwae"),
+        ({"epochs": 2.5}, "epochs is 2.5: give int"),
+        ({"hidden_sizes": 8}, "hidden_sizes is 8"),
+        ({"clip_norm": "1"}, "clip_norm is '1'"),
+        ({"stream": 1}, "stream is 1: give bool"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused_from_python_too(data, tmp_path, change, message):
+    wrong = settings(data)
+    for name, value in change.items():
+        object.__setattr__(wrong, name, value)  # past the checker that these tests run with and users do not
+    with pytest.raises(InputError, match=message):
+        recipes.train("vae", wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_changed_under_their_name_are_told(data, tmp_path):
+    path = tmp_path / "d.npz"
+    shutil.copy(data.removeprefix("npz:"), path)
+    recipes.train("vae", settings(f"npz:{path}", epochs=1), tmp_path / "run")
+    np.savez(path, images=RNG.integers(0, 256, (40, 4, 4), np.uint8))
+    with pytest.raises(InputError, match="are not those that"):
+        recipes.evaluate(recipes.load_run(tmp_path / "run"))
+    with pytest.raises(InputError, match=r"was made by other settings: data.test = 4, crc32"):
+        recipes.train("vae", settings(f"npz:{path}", epochs=1), tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_outside_training_is_a_sentence(run, monkeypatch, capsys, number):
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(recipes, "load_run", lambda directory: os.kill(os.getpid(), number))
+    assert main(["evaluate", str(run)]) == 130
+    assert "Stopped." in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_a_signal_while_importing_is_a_sentence():
+    code = """
+import builtins, os, signal, sys
+import gen_jax.__main__ as entry
+
+real = builtins.__import__
+
+def signalled(name, *rest):
+    if name == "gen_jax.cli":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return real(name, *rest)
+
+builtins.__import__ = signalled
+sys.exit(entry.main())
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "Stopped before anything was done.\n")
+
+
+def test_no_memory_is_a_sentence(data, tmp_path, capsys):
+    argv = ["train", "vae", "--data", data, "--out", tmp_path / "run", *FLAGS, "--latent-dim", 10**12]
+    assert "Out of memory" in error_of(capsys, *argv)
+
+
+def test_one_example_has_no_standard_error(tmp_path):
+    np.savez(tmp_path / "d.npz", train=np.ones((9, 4), np.uint8), valid=np.ones((1, 4), np.uint8), test=np.ones((1, 4), np.uint8))
+    recipes.train("vae", settings(f"npz:{tmp_path}/d.npz", epochs=1, num_importance_samples=1), tmp_path / "run")
+    text = (tmp_path / "run" / "result.json").read_text()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["test_nll_se"] is None
 
 
 def test_a_config_edited_to_another_model_is_named(run, tmp_path, capsys):
@@ -326,7 +412,8 @@ def test_impossible_samples_are_refused(run, capsys, flags):
 
 def test_a_folder_in_which_another_process_trains_is_left_alone(data, tmp_path, capsys):
     recipes.train("vae", settings(data, epochs=1), tmp_path / "run")
-    with train.only_process(tmp_path / "run"):
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    with train.open_run(tmp_path / "run", config):
         argv = ["train", "vae", "--data", data, "--latent-dim", "2", "--out", tmp_path / "run", *FLAGS[:-1], "1"]
         assert "Another process is training" in error_of(capsys, *argv)
 

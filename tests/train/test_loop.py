@@ -174,6 +174,28 @@ def test_a_signal_saves_and_ends_cleanly(uninterrupted, tmp_path, number, moment
     assert problem.digest(state) == uninterrupted[1]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["as it ends", "when all is done"])
+def test_a_signal_in_the_last_report_ends_the_run_before_what_follows(tmp_path, again):
+    if again:
+        problem.run(tmp_path, 2)
+
+    def send(row):
+        if row["epoch"] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert not problem.run(tmp_path, 2, report=send)[1]
+    assert train.saved_epochs(tmp_path / "checkpoints") == [1, 2]
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert problem.run(tmp_path, 2, before_epoch=lambda: os.kill(os.getpid(), signal.SIGINT))[1]
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def test_a_signal_in_the_last_epoch_ends_the_run_before_what_follows(tmp_path):
     _, finished = problem.run(tmp_path, 1, before_epoch=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert not finished
@@ -244,23 +266,27 @@ def test_a_parameter_that_overflows_is_not_saved(tmp_path):
     with pytest.raises(train.NonFiniteError, match="A parameter is not finite after epoch 1"):
         problem.run(tmp_path, EPOCHS, loss=loss, learning_rate=1e38, validate=lambda params: {"valid_score": 0.0})
     assert train.saved_epochs(tmp_path / "checkpoints") == []
+    assert rows_without_time(tmp_path) == []
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs the extra `tensorboard`")
     problem.run(tmp_path, 2, tensorboard=True)
+    problem.run(tmp_path, 3, tensorboard=True)  # goes on; every epoch stands there once
     from tensorboardX.proto.event_pb2 import Event
 
     (file,) = (tmp_path / "tensorboard").iterdir()
-    raw, scalars = file.read_bytes(), {}
+    raw, scalars = file.read_bytes(), []
     while raw:  # TFRecord: length (8 bytes), its checksum (4), the record, its checksum (4)
         size = int.from_bytes(raw[:8], "little")
         event = Event.FromString(raw[12 : 12 + size])
-        scalars |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        scalars += [((value.tag, event.step), value.simple_value) for value in event.summary.value]
         raw = raw[16 + size :]
     rows = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert len(rows) == 3
+    assert len(scalars) == sum(len(row) for row in rows)
     for row in rows:
-        assert scalars["valid_score", row["epoch"]] == pytest.approx(row["valid_score"], rel=1e-6)
+        assert dict(scalars)["valid_score", row["epoch"]] == pytest.approx(row["valid_score"], rel=1e-6)
 
 
 def test_json_is_whole_or_not_there(tmp_path):
