@@ -41,5 +41,6 @@ class Normal(NamedTuple):
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log N(value; loc, diag(scale²)) in nats."""
-        standardised = (value - self.loc) / self.scale
-        return jnp.sum(-0.5 * standardised**2 - jnp.log(self.scale) - HALF_LOG_2PI)
+        # flat, as in `Bernoulli`, for speed on CPU
+        value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(value, self.loc, self.scale))
+        return jnp.sum(-0.5 * ((value - loc) / scale) ** 2 - jnp.log(scale) - HALF_LOG_2PI)

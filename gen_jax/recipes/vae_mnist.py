@@ -13,6 +13,7 @@ RECIPE = Recipe(
     VaeSettings(
         data="mnist",
         hidden_sizes=(200, 200),
+        epochs=1000,
         latent_dim=50,
         activation="tanh",
         num_importance_samples=5000,
