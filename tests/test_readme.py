@@ -48,8 +48,8 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
 
 
 def test_the_recipes_are_the_recipes():
-    table = re.findall(r"^\| `(vae[\w-]*)` \|", README, re.MULTILINE)
-    assert table == list(recipes.RECIPES)
+    listed = re.findall(r"^\| `(vae[\w-]*)` \|", README, re.MULTILINE)
+    assert set(listed) == set(recipes.RECIPES)
 
 
 def test_its_pictures_are_there():

