@@ -1,6 +1,7 @@
 """The strict flags: shapes and types are checked at run time, rank promotion raises, warnings are errors (pyproject)."""
 
 import os
+import signal
 from pathlib import Path
 
 import jaxtyping
@@ -14,6 +15,9 @@ import jax  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+# a shell that starts the tests in the background has them ignore SIGINT, and what they start would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(os.environ.pop("GEN_JAX_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
 

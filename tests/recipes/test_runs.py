@@ -493,7 +493,10 @@ def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
     while not train.saved_epochs(tmp_path / "run" / "checkpoints") and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "The state is saved" in errors
     assert "Traceback" not in errors
