@@ -23,7 +23,10 @@ def test_the_reference_sizes(key):
     """D→512→256→(μ, log σ²) and Z→256→512→D: the weights and biases by hand."""
     encoder = MLP((512, 256), (2, 20)).init(key, jnp.zeros((28, 28, 1)))
     decoder = MLP((256, 512), (28, 28, 1)).init(key, jnp.zeros(20))
-    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731
+
+    def count(tree):
+        return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
     assert count(encoder) == 785 * 512 + 513 * 256 + 257 * 40
     assert count(decoder) == 21 * 256 + 257 * 512 + 513 * 784
 
