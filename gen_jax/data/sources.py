@@ -150,7 +150,7 @@ def _tfds(name: str) -> Dataset:
             f"{DATA_DIR_VARIABLE} to a folder that holds the files (for mnist and fashion_mnist)."
         ) from error
     try:
-        builder = tfds.builder(name, file_format="array_record")
+        builder: Any = tfds.builder(name, file_format="array_record")  # Any: its methods are wrapped in ways ty misreads
     except tfds.core.registered.DatasetNotFoundError as error:
         near = difflib.get_close_matches(name.split("/")[0], tfds.list_builders(), n=1)
         hint = f" Did you mean tfds:{near[0]}?" if near else ""
