@@ -28,17 +28,22 @@ class InputError(ValueError):
 class Distribution(Protocol):
     """A pytree of arrays that stands for a distribution over one event (no batch axis)."""
 
-    @property
-    def mean(self) -> Any:
-        """E[x], an event."""
-        ...
-
     def sample(self, key: Key) -> Any:
         """Draw one event."""
         ...
 
     def log_prob(self, value: Any) -> Float[Array, ""]:
         """Return the log-density (or log-mass) of one event, in nats."""
+        ...
+
+
+@runtime_checkable
+class Predictive(Distribution, Protocol):
+    """A distribution whose mean is known: what a decoder makes of z, and what is shown of it."""
+
+    @property
+    def mean(self) -> Any:
+        """E[x], an event."""
         ...
 
 
@@ -74,11 +79,41 @@ class VAE(NamedTuple):
     Attributes:
         init: (key, x, context=None) -> params.
         encode: (params, x, context=None) -> the `Posterior` q(z|x).
-        decode: (params, z, context=None) -> the `Distribution` p(x|z).
+        decode: (params, z, context=None) -> p(x|z), a `Predictive`.
         prior: (params, context=None) -> the `Distribution` p(z).
     """
 
     init: Callable[..., Params]
     encode: Callable[..., Posterior]
-    decode: Callable[..., Distribution]
+    decode: Callable[..., Predictive]
     prior: Callable[..., Distribution]
+
+
+class Bijection(NamedTuple):
+    """An invertible map of one example, with the log-determinant of its Jacobian; see `gen_jax.flows`.
+
+    In a flow, forward leads from the base distribution to the data (or from z_0 to z_K).
+
+    Attributes:
+        init: key -> params.
+        forward_and_log_det: (params, x, context=None) -> (y, log |det ∂y/∂x|).
+        inverse_and_log_det: (params, y, context=None) -> (x, log |det ∂x/∂y|).
+    """
+
+    init: Callable[[Key], Params]
+    forward_and_log_det: Callable[..., tuple[Array, Float[Array, ""]]]
+    inverse_and_log_det: Callable[..., tuple[Array, Float[Array, ""]]]
+
+
+class DensityModel(NamedTuple):
+    """A model whose density is known exactly: a flow on data, or a MADE.
+
+    Attributes:
+        init: key -> params.
+        log_prob: (params, x, context=None) -> log p(x) of one example, in nats.
+        sample: (params, key, context=None) -> one example.
+    """
+
+    init: Callable[[Key], Params]
+    log_prob: Callable[..., Float[Array, ""]]
+    sample: Callable[..., Array]

@@ -9,6 +9,11 @@ from jaxtyping import Float
 
 from gen_jax.types import Array
 
+Initializer = Callable[..., Array]
+
+near_zero: Initializer = nn.initializers.variance_scaling(1e-4, "fan_in", "normal")
+"""For the last layer of a network that parametrises a flow: the flow starts near the identity."""
+
 
 class MLP(nn.Module):
     """Dense layers with an activation between them, from an input of any shape to an output of a given one.
@@ -20,11 +25,13 @@ class MLP(nn.Module):
         hidden_sizes: the width of each hidden layer.
         output_shape: the shape of the output, which has no activation.
         activation: applied after each hidden layer.
+        output_init: the initialiser of the last kernel.
     """
 
     hidden_sizes: tuple[int, ...]
     output_shape: tuple[int, ...]
     activation: Callable[[Array], Array] = nn.relu
+    output_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "*event"], context: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
@@ -34,4 +41,4 @@ class MLP(nn.Module):
             h = jnp.concatenate([h, jnp.ravel(context)])
         for size in self.hidden_sizes:
             h = self.activation(nn.Dense(size)(h))
-        return nn.Dense(math.prod(self.output_shape))(h).reshape(self.output_shape)
+        return nn.Dense(math.prod(self.output_shape), kernel_init=self.output_init)(h).reshape(self.output_shape)

@@ -19,6 +19,7 @@ from gen_jax.evaluate import (
     importance_weighted,
     map_examples,
     mean_and_standard_error,
+    posterior_mean,
 )
 from gen_jax.recipes.experiment import Evaluation, Experiment
 from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
@@ -67,7 +68,7 @@ class _Compiled(NamedTuple):
         describe: (params, keys, images) -> columns of ELBO terms and posterior means.
         estimate: (params, keys, images, num_samples) -> `LikelihoodEstimate` of every image.
         sample: (params, key, num) -> means of p(x|z) at z drawn from the prior.
-        reconstruct: (params, images) -> means of p(x|z) at the posterior mean.
+        reconstruct: (params, keys, images) -> means of p(x|z) at the posterior mean.
         decode: (params, latents) -> means of p(x|z).
     """
 
@@ -82,8 +83,8 @@ def _compile(vae: VAE) -> _Compiled:
     def describe(params: Params, key: Key, image: Array) -> dict[str, Array]:
         x = to_unit(image)
         terms = elbo_terms(vae, params, key, x)
-        posterior_mean = vae.encode(params, x).mean
-        return {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion, "posterior_mean": posterior_mean}
+        mean = posterior_mean(vae.encode(params, x), jax.random.fold_in(key, 1))
+        return {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion, "posterior_mean": mean}
 
     def estimate(params: Params, keys: Array, images: Array, num_samples: int) -> LikelihoodEstimate:
         # rows of the decoder's matrix products: as many as a CPU's caches like, or as fill a GPU
@@ -101,15 +102,15 @@ def _compile(vae: VAE) -> _Compiled:
     def sample(params: Params, key: Key, num: int) -> Array:
         return jax.vmap(lambda k: decode(params, vae.prior(params).sample(k)))(jax.random.split(key, num))
 
-    def reconstruct(params: Params, image: Array) -> Array:
+    def reconstruct(params: Params, key: Key, image: Array) -> Array:
         with jax.default_matmul_precision("highest"):
-            return decode(params, vae.encode(params, to_unit(image)).mean)
+            return decode(params, posterior_mean(vae.encode(params, to_unit(image)), key))
 
     return _Compiled(
         describe=jax.jit(functools.partial(map_examples, describe, chunk_size=500)),
         estimate=jax.jit(estimate, static_argnums=3),
         sample=jax.jit(sample, static_argnums=2),
-        reconstruct=jax.jit(jax.vmap(reconstruct, in_axes=(None, 0))),
+        reconstruct=jax.jit(jax.vmap(reconstruct, in_axes=(None, 0, 0))),
         decode=jax.jit(jax.vmap(decode, in_axes=(None, 0))),
     )
 
@@ -168,7 +169,9 @@ def _figures(compiled: _Compiled, params: Params, key: Key, test: Split, rows: l
     first = images[:20]
     figures = {
         "reconstructions": plots.reconstructions(
-            to_unit(first), compiled.reconstruct(params, first), columns=min(10, len(first))
+            to_unit(first),
+            compiled.reconstruct(params, example_keys(terms_key, len(first)), first),
+            columns=min(10, len(first)),
         ),
         "samples": plots.image_grid(compiled.sample(params, sample_key, 100), 10, "p(x|z) means at z drawn from the prior"),
         "curves": plots.loss_curves(rows, ["train_elbo", "valid_elbo"], "ELBO (nats)"),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.distributions import Normal
-from gen_jax.types import VAE, Array, Distribution, InputError, Key, Net, Params
+from gen_jax.types import VAE, Array, InputError, Key, Net, Params, Predictive
 from gen_jax.vae.likelihoods import Likelihood
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -60.0, 20.0
@@ -41,7 +41,7 @@ def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likeli
         log_variance = jnp.clip(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
         return Normal(loc, jnp.exp(0.5 * log_variance))
 
-    def decode(params: Params, z: Array, context: Any = None) -> Distribution:
+    def decode(params: Params, z: Array, context: Any = None) -> Predictive:
         return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z, context))
 
     def prior(params: Params, context: Any = None) -> Normal:

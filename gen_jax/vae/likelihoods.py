@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gen_jax.distributions import Bernoulli, Normal
-from gen_jax.types import Distribution, InputError, Params
+from gen_jax.types import InputError, Params, Predictive
 
 LOG_SCALE_BOUNDS = (-12.0, 12.0)  # σ from 6e-6 to 2e5: far outside what data have, and values and gradients stay finite
 
@@ -21,7 +21,7 @@ class Likelihood(NamedTuple):
     """
 
     init: Callable[[], Params]
-    distribution: Callable[..., Distribution]
+    distribution: Callable[..., Predictive]
 
 
 def bernoulli_likelihood() -> Likelihood:

@@ -1,0 +1,38 @@
+"""Normalizing flows: bijections of one example, what is made of them, and the densities they give."""
+
+from gen_jax.flows.autoregressive import inverse_autoregressive, masked_autoregressive
+from gen_jax.flows.check import BijectionErrors, check_bijection
+from gen_jax.flows.combinators import amortise, chain, invert, num_params, stack
+from gen_jax.flows.coupling import coupling
+from gen_jax.flows.density import Transformed, flow_density
+from gen_jax.flows.elementary import elementwise_affine, logit, permutation, reverse, standardise
+from gen_jax.flows.planar import planar, radial
+from gen_jax.flows.sylvester import householder_sylvester, orthogonal_sylvester
+from gen_jax.flows.transformers import Transformer, affine, rational_quadratic_spline
+
+__all__ = [
+    "BijectionErrors",
+    "Transformed",
+    "Transformer",
+    "affine",
+    "amortise",
+    "chain",
+    "check_bijection",
+    "coupling",
+    "elementwise_affine",
+    "flow_density",
+    "householder_sylvester",
+    "inverse_autoregressive",
+    "invert",
+    "logit",
+    "masked_autoregressive",
+    "num_params",
+    "orthogonal_sylvester",
+    "permutation",
+    "planar",
+    "radial",
+    "rational_quadratic_spline",
+    "reverse",
+    "stack",
+    "standardise",
+]

@@ -1,0 +1,129 @@
+"""Planar and radial flows (Rezende & Mohamed 2015, arXiv:1505.05770)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from gen_jax.flows.root import increasing_root
+from gen_jax.types import Array, Bijection, InputError, Key, Params
+
+FLOOR = 1e-30  # where softplus underflows: slopes stay positive, and their logarithms and gradients finite in float32
+
+Result = tuple[Float[Array, "D"], Float[Array, ""]]
+
+
+def planar(dim: int) -> Bijection:
+    """Return f(z) = z + û tanh(a), a = wᵀz + b, with û so chosen that f is invertible.
+
+    With s = softplus(wᵀu) > 0 and û = u + (s − 1 − wᵀu) w / ‖w‖², so that wᵀû = s − 1 (the paper's appendix A.1),
+
+        log |det ∂f/∂z| = log(1 + wᵀû sech²a) = log(tanh²a + s sech²a),
+
+    which has no cancellation. Along w the inverse is a scalar root: with t = wᵀy + b, a + (s − 1) tanh a = t, which lies in
+    t ± |s − 1|; then z = y − û tanh a. Where w = 0, f is the translation by u tanh b.
+
+    Raises:
+        InputError: `dim` is less than 1.
+    """
+    check_dim(dim)
+
+    def init(key: Key) -> Params:
+        u_key, w_key = jax.random.split(key)
+        scale = 1 / jnp.sqrt(dim)
+        return {
+            "u": 0.1 * scale * jax.random.normal(u_key, (dim,)),
+            "w": scale * jax.random.normal(w_key, (dim,)),
+            "b": jnp.zeros(()),
+        }
+
+    def constrained(params: Params) -> tuple[Array, Array, Array, Array]:
+        """Return û, w, b and s."""
+        u, w, b = params["u"], params["w"], params["b"]
+        largest = jnp.max(jnp.abs(w))
+        zero = largest < 1e-12  # û grows as 1 / ‖w‖, and its gradient as the square of that
+        w = jnp.where(zero, 0, w)
+        direction = w / jnp.where(zero, 1, largest)  # so that no square overflows or underflows
+        norm2 = jnp.where(zero, 1, jnp.sum(direction**2))
+        product = jnp.dot(w, u, precision="highest")
+        s = jnp.where(zero, 1, jax.nn.softplus(product) + FLOOR)
+        along = (s - 1 - product) / (norm2 * jnp.where(zero, 1, largest))
+        return u + along * direction, w, b, s
+
+    def log_det(a: Array, s: Array) -> Float[Array, ""]:
+        tanh2 = jnp.tanh(a) ** 2
+        # sech² from its own formula: 1 − tanh² cancels where a is large
+        sech2 = 4 * jnp.exp(-2 * jnp.abs(a)) / (1 + jnp.exp(-2 * jnp.abs(a))) ** 2
+        return jnp.log(tanh2 + s * sech2)
+
+    def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
+        u, w, b, s = constrained(params)
+        a = jnp.dot(w, x, precision="highest") + b
+        return x + u * jnp.tanh(a), log_det(a, s)
+
+    def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
+        u, w, b, s = constrained(params)
+        t = jnp.dot(w, y, precision="highest") + b
+        slack = jax.lax.stop_gradient(jnp.abs(s - 1))
+        middle = jax.lax.stop_gradient(t)
+        a = increasing_root(lambda a: a + (s - 1) * jnp.tanh(a) - t, middle - slack, middle + slack)
+        return y - u * jnp.tanh(a), -log_det(a, s)
+
+    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+
+
+def radial(dim: int) -> Bijection:
+    """Return f(z) = z + β (z − z_0) / (α + r), r = ‖z − z_0‖, with α > 0 and β = s − α, s > 0 (the paper's appendix A.2).
+
+        log |det ∂f/∂z| = (D − 1) log((r + s) / (α + r)) + log((r² + 2αr + αs) / (α + r)²)
+
+    in which every term is positive. The inverse solves ρ = ‖y − z_0‖ = r (r + s) / (α + r), a quadratic in r.
+
+    Raises:
+        InputError: `dim` is less than 1.
+    """
+    check_dim(dim)
+
+    def init(key: Key) -> Params:
+        centre_key, scale_key = jax.random.split(key)
+        return {
+            "centre": 0.1 * jax.random.normal(centre_key, (dim,)),
+            "log_alpha": jnp.zeros(()),
+            "raw_s": jnp.log(jnp.expm1(1.0)) + 0.1 * jax.random.normal(scale_key, ()),
+        }
+
+    def constrained(params: Params) -> tuple[Array, Array, Array]:
+        """Return z_0, α and s."""
+        alpha = jnp.exp(jnp.clip(params["log_alpha"], -30, 30))
+        return params["centre"], alpha, jax.nn.softplus(params["raw_s"]) + FLOOR
+
+    def log_det(r: Array, alpha: Array, s: Array) -> Float[Array, ""]:
+        ratio = jnp.log(r + s) - jnp.log(alpha + r)
+        return (dim - 1) * ratio + jnp.log(r * (r + 2 * alpha) + alpha * s) - 2 * jnp.log(alpha + r)
+
+    def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
+        centre, alpha, s = constrained(params)
+        r = _norm(x - centre)
+        return centre + (x - centre) * ((r + s) / (alpha + r)), log_det(r, alpha, s)
+
+    def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
+        centre, alpha, s = constrained(params)
+        rho = _norm(y - centre)
+        # r² + (s − ρ) r − ρα = 0; of the two forms of its positive root, the one whose terms do not cancel
+        half = 0.5 * (s - rho)
+        root = jnp.sqrt(half**2 + rho * alpha + FLOOR)
+        r = jnp.where(half > 0, rho * alpha / jnp.where(half > 0, half + root, 1), root - half)
+        return centre + (y - centre) * ((alpha + r) / (r + s)), -log_det(r, alpha, s)
+
+    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+
+
+def check_dim(dim: int, least: int = 1) -> None:
+    """Raise an InputError for a number of dimensions that is too small."""
+    if dim < least:
+        raise InputError(f"dim is {dim}: give {least} or more.")
+
+
+def _norm(x: Float[Array, "D"]) -> Float[Array, ""]:
+    """‖x‖ with a gradient of 0 at 0, where there is none."""
+    squares = jnp.sum(x**2)
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)

@@ -1,0 +1,203 @@
+"""Masked networks (Germain et al. 2015, arXiv:1502.03509), shared by MADE and the autoregressive flows.
+
+Every input and every hidden unit has a degree; the masks follow from the degrees. With m(k) the degree of unit k,
+
+    hidden unit k sees unit j of the layer below  where m(k) ≥ m(j),
+    output d sees hidden unit k (or input k, by a direct link)  where m(d) > m(k),
+
+so that output d depends only on the inputs of a lower degree than its own. Degrees are arguments, not parts of the network: fresh
+ones at each step compile nothing anew.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gen_jax.nets.mlp import Initializer, near_zero
+from gen_jax.types import Array, InputError, Key
+
+
+class Degrees(NamedTuple):
+    """The degrees of a masked network.
+
+    Attributes:
+        inputs: [D], a permutation of 1 … D: input i is the inputs[i]-th in the ordering. Output i has the same degree.
+        hidden: [H_l] for each hidden layer l, from 1 to D − 1.
+    """
+
+    inputs: Int[Array | np.ndarray, "D"]
+    hidden: tuple[Int[Array | np.ndarray, "_"], ...]
+
+
+def spread_degrees(dim: int, size: int) -> np.ndarray:
+    """Return [H] degrees from 1 to D − 1 in ascending order, each of them equally often (to within one)."""
+    return 1 + np.arange(size) * max(dim - 1, 1) // size
+
+
+def natural_degrees(dim: int, hidden_sizes: tuple[int, ...]) -> Degrees:
+    """Return the degrees of the ordering x_1, x_2, …, with the hidden degrees ascending."""
+    return Degrees(np.arange(1, dim + 1), tuple(spread_degrees(dim, size) for size in hidden_sizes))
+
+
+def draw_degrees(key: Key, degrees: Degrees, ordering: bool = True, connectivity: bool = True) -> Degrees:
+    """Return degrees shuffled within the inputs (another ordering), within each hidden layer (another connectivity), or both.
+
+    As each layer keeps the same degrees, only dealt out anew, no draw loses a dependency that the given ones have.
+    """
+    input_key, *hidden_keys = jax.random.split(key, 1 + len(degrees.hidden))
+    inputs = jax.random.permutation(input_key, jnp.asarray(degrees.inputs)) if ordering else jnp.asarray(degrees.inputs)
+    hidden = map(jnp.asarray, degrees.hidden)
+    if connectivity:
+        hidden = map(jax.random.permutation, hidden_keys, hidden)
+    return Degrees(inputs, tuple(hidden))
+
+
+class Connectivity(NamedTuple):
+    """What the masks of a network let through.
+
+    Attributes:
+        lost: (output, input) pairs with the input of a lower degree and no path between them.
+        dead_inputs: inputs that no output depends on, though one should (all but the last of the ordering).
+    """
+
+    lost: list[tuple[int, int]]
+    dead_inputs: list[int]
+
+
+def connectivity(degrees: Degrees, direct: bool = False) -> Connectivity:
+    """Return the dependencies that the masks of the given degrees lose."""
+    inputs = np.asarray(degrees.inputs)
+    reached = np.eye(len(inputs), dtype=bool)  # [D, units]: which units an input reaches
+    below = inputs
+    for layer in map(np.asarray, degrees.hidden):
+        reached = (reached.astype(np.float32) @ hidden_mask(below, layer).astype(np.float32)) > 0
+        below = layer
+    reached = (reached.astype(np.float32) @ output_mask(below, inputs).astype(np.float32)) > 0
+    wanted = output_mask(inputs, inputs)
+    if direct:
+        reached |= wanted
+    lost = wanted & ~reached
+    dead = wanted.any(axis=1) & ~reached.any(axis=1)
+    return Connectivity([(int(d), int(j)) for j, d in np.argwhere(lost)], np.flatnonzero(dead).tolist())
+
+
+def check_hidden_sizes(dim: int, hidden_sizes: tuple[int, ...], direct: bool) -> None:
+    """Raise an InputError for hidden layers that cannot carry every dependency.
+
+    Each degree from 1 to D − 1 needs a unit in each hidden layer; fewer units lose dependencies whatever their degrees, unless
+    there are direct links, which carry them all.
+    """
+    if dim < 1:
+        raise InputError(f"dim is {dim}: give 1 or more.")
+    if any(size < 1 for size in hidden_sizes) or not (hidden_sizes or direct):
+        raise InputError(f"hidden_sizes is {hidden_sizes}: give widths of 1 or more.")
+    if not direct and min(hidden_sizes) < dim - 1:
+        losses = connectivity(natural_degrees(dim, hidden_sizes))
+        raise InputError(
+            f"hidden_sizes is {hidden_sizes}: for {dim} dimensions a hidden layer of fewer than {dim - 1} units loses "
+            f"dependencies (here {len(losses.lost)} of {dim * (dim - 1) // 2}). Give {dim - 1} or more, or direct=True."
+        )
+
+
+def hidden_mask(below: Int[Array | np.ndarray, "I"], degrees: Int[Array | np.ndarray, "O"]) -> Bool[Array | np.ndarray, "I O"]:
+    """Return which units of the layer below each hidden unit sees."""
+    return degrees[None, :] >= below[:, None]
+
+
+def output_mask(below: Int[Array | np.ndarray, "I"], degrees: Int[Array | np.ndarray, "O"]) -> Bool[Array | np.ndarray, "I O"]:
+    """Return which units of the layer below each output sees."""
+    return degrees[None, :] > below[:, None]
+
+
+class MaskedMLP(nn.Module):
+    """A multilayer perceptron whose output d depends only on the inputs of a lower degree, for one example.
+
+    Attributes:
+        hidden_sizes: the width of each hidden layer.
+        num_outputs: P, how many numbers are put out for each dimension.
+        direct: links from the inputs to the outputs too.
+        activation: applied after each hidden layer.
+        output_init: the initialiser of the last kernel.
+    """
+
+    hidden_sizes: tuple[int, ...]
+    num_outputs: int
+    direct: bool = False
+    activation: Callable[[Array], Array] = nn.relu
+    output_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "D E"], degrees: Degrees, context: Float[Array, "_"] | None = None) -> Float[Array, "P D"]:
+        """Return P numbers for each dimension; x holds E features of each. The context reaches every hidden unit and output."""
+        dim, num_features = x.shape
+        features = jnp.repeat(jnp.asarray(degrees.inputs), num_features)
+        h, below = jnp.ravel(x), features
+        for i, (size, layer) in enumerate(zip(self.hidden_sizes, degrees.hidden, strict=True)):
+            h = MaskedDense(size, name=f"hidden_{i}")(h, hidden_mask(below, layer))
+            if context is not None and i == 0:
+                h = h + nn.Dense(size, use_bias=False, name="context")(context)
+            h, below = self.activation(h), layer
+        size = self.num_outputs * dim
+        degrees_out = jnp.tile(jnp.asarray(degrees.inputs), self.num_outputs)
+        out = MaskedDense(size, self.output_init, name="output")(h, output_mask(below, degrees_out))
+        if self.direct and self.hidden_sizes:
+            out = out + MaskedDense(size, self.output_init, use_bias=False, name="direct")(
+                jnp.ravel(x), output_mask(features, degrees_out)
+            )
+        if context is not None:  # the first of the ordering sees no hidden unit
+            out = out + nn.Dense(size, use_bias=False, kernel_init=self.output_init, name="output_context")(context)
+        return out.reshape(self.num_outputs, dim)
+
+
+class MaskedDense(nn.Module):
+    """x ↦ x (W ⊙ mask) + b."""
+
+    size: int
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "I"], mask: Bool[Array | np.ndarray, "I O"]) -> Float[Array, "O"]:
+        """Return the output for one example."""
+        kernel = self.param("kernel", self.kernel_init, (x.size, self.size))
+        out = jnp.matmul(x, jnp.where(mask, kernel, 0))
+        return out + self.param("bias", nn.initializers.zeros_init(), (self.size,)) if self.use_bias else out
+
+
+class AutoregressiveNet(NamedTuple):
+    """A masked network with the natural ordering built in, as autoregressive flows take it.
+
+    Attributes:
+        init: (key, x [D, E], context=None) -> params.
+        apply: (params, x [D, E], context=None) -> [P, D], of which column i depends on x_1 … x_{i−1} alone.
+    """
+
+    init: Callable[..., Any]
+    apply: Callable[..., Any]
+
+
+def autoregressive_net(
+    dim: int,
+    hidden_sizes: tuple[int, ...],
+    num_outputs: int,
+    direct: bool = False,
+    activation: Callable[[Array], Array] = nn.relu,
+    output_init: Initializer = near_zero,
+) -> AutoregressiveNet:
+    """Return a masked network in the natural ordering; see `MaskedMLP` for the arguments.
+
+    Raises:
+        InputError: a hidden layer is too narrow to carry every dependency, and there are no direct links.
+    """
+    check_hidden_sizes(dim, hidden_sizes, direct)
+    net = MaskedMLP(hidden_sizes, num_outputs, direct, activation, output_init)
+    degrees = natural_degrees(dim, hidden_sizes)
+    return AutoregressiveNet(
+        lambda key, x, context=None: net.init(key, x, degrees, context),
+        lambda params, x, context=None: net.apply(params, x, degrees, context),
+    )
