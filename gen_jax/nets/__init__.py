@@ -10,6 +10,7 @@ from gen_jax.nets.masked import (
     connectivity,
     draw_degrees,
     natural_degrees,
+    spread_degrees,
 )
 from gen_jax.nets.mlp import MLP, near_zero
 
@@ -25,4 +26,5 @@ __all__ = [
     "draw_degrees",
     "natural_degrees",
     "near_zero",
+    "spread_degrees",
 ]

@@ -1,0 +1,184 @@
+"""The masked autoencoder for distribution estimation (Germain et al. 2015, arXiv:1502.03509).
+
+    log p(x) = Σ_i log p(x_i | x_j of a lower degree than i)
+
+in one pass of a network whose masks follow from degrees (`nets.masked`). Degrees are arguments: one network serves every ordering
+and every connectivity, and none of them compiles anything anew.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Bool, Float, Int
+
+from gen_jax.made.outputs import Output
+from gen_jax.made.sampling import draw_in_order
+from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, draw_degrees, natural_degrees
+from gen_jax.types import Array, DensityModel, InputError, Key, Params
+
+Masks = Callable[[Int[Array, ""] | int], Degrees]
+"""Which degrees the mask of an index has: 0, 1, 2, … without end."""
+
+
+class MADE(NamedTuple):
+    """A masked network as a density, under whichever degrees it is given.
+
+    Attributes:
+        init: key -> params.
+        log_prob: (params, degrees, x [D]) -> log p(x) under those degrees, in nats.
+        sample: (params, degrees, key) -> x [D], at about the cost of one pass.
+        complete: (params, degrees, key, x [D], observed [D] of bool) -> x with what is not observed drawn in the order of the
+            degrees, each given those before it. Where the observed come first in that order, it is a draw from
+            p(missing | observed).
+        degrees: the natural ones, x_1 first.
+    """
+
+    init: Callable[[Key], Params]
+    log_prob: Callable[..., Float[Array, ""]]
+    sample: Callable[..., Array]
+    complete: Callable[..., Array]
+    degrees: Degrees
+
+
+def made(
+    dim: int,
+    hidden_sizes: tuple[int, ...],
+    output: Output,
+    direct: bool = False,
+    activation: Callable[[Array], Array] = jax.nn.relu,
+) -> MADE:
+    """Return the MADE of the given size; `ensemble` makes a `DensityModel` of it and a choice of masks.
+
+    Args:
+        dim: D, the number of dimensions.
+        hidden_sizes: the widths of the hidden layers.
+        output: the kind of conditionals, such as `bernoulli_output()`.
+        direct: links from inputs to outputs too.
+        activation: of the hidden layers.
+
+    Raises:
+        InputError: a hidden layer is narrower than D − 1, too narrow to carry every dependency, and there are no direct links.
+    """
+    check_hidden_sizes(dim, hidden_sizes, direct)
+    net = MaskedMLP(hidden_sizes, output.num_params, direct, activation)
+    degrees = natural_degrees(dim, hidden_sizes)
+
+    def init(key: Key) -> Params:
+        return net.init(key, jnp.zeros((dim, output.num_features)), degrees)
+
+    def check(x: Array, name: str = "x") -> None:
+        if x.shape != (dim,):
+            raise InputError(f"{name} has shape {x.shape}, and the model has {dim} dimensions: give ({dim},), or vmap over more.")
+        if not isinstance(x, Tracer):
+            output.check(x, name)
+
+    def log_prob(params: Params, degrees: Degrees, x: Array) -> Float[Array, ""]:
+        check(x)
+        return output.distribution(net.apply(params, output.features(x), degrees)).log_prob(x)
+
+    def complete(params: Params, degrees: Degrees, key: Key, x: Array, observed: Bool[Array, "D"]) -> Array:
+        if x.shape != (dim,) or observed.shape != (dim,):
+            raise InputError(f"x has shape {x.shape} and observed {observed.shape}: give ({dim},) for both, or vmap over more.")
+        return draw_in_order(net, output, params, degrees, key, x, observed)
+
+    def sample(params: Params, degrees: Degrees, key: Key) -> Array:
+        return complete(params, degrees, key, jnp.zeros(dim, output.dtype), jnp.zeros(dim, bool))
+
+    return MADE(init, log_prob, sample, complete, degrees)
+
+
+def shuffled_masks(key: Key, degrees: Degrees, ordering: bool = True, connectivity: bool = True) -> Masks:
+    """Return masks that shuffle the ordering, the connectivity, or both, for every index anew.
+
+    Index i draws from `fold_in(key, i)`: a cycle of M masks is the indices 0 … M − 1, and fresh masks at each step are an index
+    that never comes twice.
+    """
+    return lambda index: draw_degrees(jax.random.fold_in(key, index), degrees, ordering, connectivity)
+
+
+def with_ordering(degrees: Degrees, ordering: Int[np.ndarray, "D"] | list[int]) -> Degrees:
+    """Return degrees in which dimension ordering[0] comes first, ordering[1] second, and so on.
+
+    Raises:
+        InputError: `ordering` is not a permutation of 0 … D − 1.
+    """
+    array, dim = np.asarray(ordering), len(degrees.inputs)
+    if array.shape != (dim,) or not np.array_equal(np.sort(array), np.arange(dim)):
+        raise InputError(f"ordering is {np.array2string(array, threshold=12)}: give a permutation of 0 … {dim - 1}.")
+    return Degrees(1 + np.argsort(array), degrees.hidden)
+
+
+def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
+    """Return the density of a MADE under masks 0 … M − 1, as an equal mixture of the M densities.
+
+    log p(x) = log (1/M) Σ_m p_m(x)
+
+    (A mean of logits over orderings is not a density.) Sampling draws the mask first.
+
+    Raises:
+        InputError: there is less than one mask.
+    """
+    if num_masks < 1:
+        raise InputError(f"num_masks is {num_masks}: give 1 or more.")
+
+    def log_prob(params: Params, x: Array, context: None = None) -> Float[Array, ""]:
+        if num_masks == 1:
+            return model.log_prob(params, masks(0), x)
+        log_probs = jax.lax.map(lambda index: model.log_prob(params, masks(index), x), jnp.arange(num_masks))
+        return jax.nn.logsumexp(log_probs) - jnp.log(num_masks)
+
+    def sample(params: Params, key: Key, context: None = None) -> Array:
+        if num_masks == 1:
+            return model.sample(params, masks(0), key)
+        index_key, sample_key = jax.random.split(key)
+        return model.sample(params, masks(jax.random.randint(index_key, (), 0, num_masks)), sample_key)
+
+    return DensityModel(model.init, log_prob, sample)
+
+
+class Completion(NamedTuple):
+    """An example whose missing dimensions were drawn.
+
+    Attributes:
+        x: [D], the observed dimensions as they were given.
+        exact: whether the missing ones are a draw from p_m(missing | observed), with m the mask that was chosen. Otherwise some
+            were drawn without regard to observed dimensions that come after them in the ordering.
+        mask: m.
+        unused: how many pairs (missing, observed) have the observed one later in the ordering: 0 where it is exact.
+    """
+
+    x: Array
+    exact: Bool[Array, "*batch"]
+    mask: Int[Array, "*batch"]
+    unused: Int[Array, "*batch"]
+
+
+def complete(
+    model: MADE, params: Params, masks: Masks, num_masks: int, key: Key, x: Array, observed: Bool[Array, "D"]
+) -> Completion:
+    """Draw the missing dimensions of x, under that one of M masks whose ordering has the least of the observed after them.
+
+    Args:
+        model: the MADE.
+        params: its parameters.
+        masks: as for `ensemble`.
+        num_masks: M, how many of them to choose from.
+        key: for the draw.
+        x: [D]; what stands in the missing places is not looked at.
+        observed: [D], True where x is known.
+    """
+
+    def unused(index: Int[Array, ""]) -> Int[Array, ""]:
+        order = jnp.argsort(jnp.asarray(masks(index).inputs))
+        is_observed = observed[order]
+        missing_before = jnp.cumsum(~is_observed)
+        return jnp.sum(jnp.where(is_observed, missing_before, 0))
+
+    counts = jax.lax.map(unused, jnp.arange(num_masks))
+    best = jnp.argmin(counts)
+    drawn = model.complete(params, masks(best), key, x, observed)
+    return Completion(drawn, counts[best] == 0, best, counts[best])
