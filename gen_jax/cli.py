@@ -142,8 +142,9 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
         evaluation = progress.add_task("evaluate", total=None, note="", visible=False)
 
         def on_epoch(row: dict[str, Any]) -> None:
-            note = f"ELBO {row['train_elbo']:.2f}" if "train_elbo" in row else f"loss {row['train_loss']:.2f}"
-            note += f", valid {row['valid_elbo']:.2f}" if "valid_elbo" in row else ""
+            name, label = ("elbo", "ELBO") if "train_elbo" in row else ("log_prob", "log p(x)")
+            note = f"{label} {row[f'train_{name}']:.2f}"
+            note += f", valid {row[f'valid_{name}']:.2f}" if f"valid_{name}" in row else ""
             if progress.tasks[epochs].visible:
                 progress.update(epochs, completed=row["epoch"], note=note)
             else:  # the first epoch, or how far a run that goes on had come: the time left is counted from here

@@ -73,6 +73,28 @@ def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array 
     return figure
 
 
+def plane(panels: Sequence[tuple[str, Any]], bound: float) -> Figure:
+    """Draw panels side by side over [−bound, bound]²: points [N, 2] as they are, densities [n, n] (row 0 at the top) as a map."""
+    return plane_grid([panels], bound)
+
+
+def plane_grid(rows: Sequence[Sequence[tuple[str, Any]]], bound: float) -> Figure:
+    """Draw rows of such panels."""
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(3 * columns, 3.2 * len(rows)), layout="constrained")
+    for i, panels in enumerate(rows):
+        for j, (title, values) in enumerate(panels):
+            axes = figure.add_subplot(len(rows), columns, 1 + i * columns + j)
+            array = np.asarray(values)
+            if array.shape[1:] == (2,):
+                axes.scatter(*array.T, s=1, alpha=0.5, linewidths=0)
+            else:
+                axes.imshow(array, extent=(-bound, bound, -bound, bound), cmap="viridis", vmin=0)
+            axes.set(xlim=(-bound, bound), ylim=(-bound, bound), xticks=[], yticks=[], aspect="equal")
+            axes.set_title(title, fontsize=10)
+    return figure
+
+
 def _as_image(event: np.ndarray) -> np.ndarray:
     if event.ndim == 3 and event.shape[-1] in (1, 3):
         return event

@@ -3,8 +3,10 @@
 from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
 from gen_jax.data.dataset import Dataset, Split
 from gen_jax.data.sources import absolute_name, load_dataset
+from gen_jax.data.toy import ENERGIES
 
 __all__ = [
+    "ENERGIES",
     "Binarisation",
     "Dataset",
     "Split",

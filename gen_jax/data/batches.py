@@ -14,9 +14,9 @@ from gen_jax.types import Array, InputError, Key
 Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
 
 
-def to_unit(image: Array) -> Float[Array, "..."]:
+def to_unit(image: Array | np.ndarray) -> Float[Array, "..."]:
     """Return pixels as float32: uint8 divided by 255, floats as they are."""
-    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image
+    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else jnp.asarray(image)
 
 
 def binarise(mode: Binarisation, key: Key, image: Array) -> Float[Array, "..."]:

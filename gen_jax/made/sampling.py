@@ -30,8 +30,8 @@ def draw_by_passes(
     noise = output.noise(key, x.size)
 
     def step(i: Array, x: Array) -> Array:
-        raw = net.apply(params, output.features(x), degrees)[:, order[i]]
-        drawn = output.draw(raw, jax.tree.map(lambda leaf: leaf[i], noise))
+        raw: Any = net.apply(params, output.features(x), degrees)
+        drawn = output.draw(raw[:, order[i]], jax.tree.map(lambda leaf: leaf[i], noise))
         return x.at[order[i]].set(jnp.where(observed[order[i]], x[order[i]], drawn))
 
     return jax.lax.fori_loop(0, x.size, step, jnp.where(observed, x, 0))

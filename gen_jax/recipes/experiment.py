@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+import jax
 import numpy as np
 
 from gen_jax.data import Binarisation
 from gen_jax.train import ScheduleName
-from gen_jax.types import InputError
+from gen_jax.types import InputError, Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,16 @@ class Settings:
     """Adam's (peak) learning rate."""
     schedule: ScheduleName = "cosine"
     """Learning rate over the run: constant, cosine down to 0, or the eight stages of the IWAE paper."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay: at each step parameters shrink by this times the learning rate."""
     clip_norm: float | None = None
     """Clip the gradient to this global norm."""
     ema_decay: float | None = None
     """Evaluate a moving average of the parameters with this decay per step, such as 0.999."""
     validate_every: int = 1
     """Validate and save a checkpoint after every so many epochs."""
+    patience: int | None = None
+    """Stop early after so many validations in a row without a better one."""
     stream: bool = False
     """Read training batches from the host through Grain, for data that does not fit on the device."""
 
@@ -49,6 +54,8 @@ class Settings:
         for name in ("epochs", "validate_every", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more.")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience is {self.patience}: give 1 or more, or none at all.")
         for name in ("seed", "binarise_seed"):
             check_seed(name, getattr(self, name))
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
@@ -69,6 +76,15 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
     return isinstance(value, (int, float) if hint is float else hint)
+
+
+# what a seed is for, folded into its key, so that equal seeds of different things share no stream
+RUN, BINARISATION, SAMPLES, MASKS = range(4)
+
+
+def seed_key(seed: int, purpose: int) -> Key:
+    """Return the root key of a seed for one purpose."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
 
 
 def check_seed(name: str, seed: int) -> None:
@@ -94,22 +110,24 @@ class Experiment(NamedTuple):
 
     Attributes:
         init: key -> params.
-        objective: (params, key, image) -> (what to minimise, metrics), for one example.
+        loss: (params, key, step, batch of images) -> (what to minimise, metrics).
         validate: (params, key, images) -> metrics.
         best_metric: which of them (larger is better) chooses the best checkpoint.
         check: (images, where) -> None; raises an InputError for images that the model cannot take.
         evaluate: (params, key, split, split's name, num_importance_samples or None, on_progress) -> Evaluation.
         sample: (params, key, num) -> images.
+        picture: images that were sampled -> a matplotlib figure of them.
         figures: (params, key, test split, rows of metrics.jsonl) -> matplotlib figures by name.
     """
 
     init: Callable[..., Any]
-    objective: Callable[..., Any]
+    loss: Callable[..., Any]
     validate: Callable[..., Any]
     best_metric: str
     check: Callable[..., None]
     evaluate: Callable[..., Evaluation]
     sample: Callable[..., Any]
+    picture: Callable[[Any], Any]
     figures: Callable[..., dict[str, Any]]
 
 

@@ -16,14 +16,23 @@ import jax.numpy as jnp
 import numpy as np
 
 import gen_jax
-from gen_jax import plots
 from gen_jax import train as training
 from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset
-from gen_jax.recipes import vae, vae_fashion, vae_mnist
-from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings, check_seed
+from gen_jax.recipes import energy_2d, flow_2d, made_dna, made_mnist, vae, vae_fashion, vae_flow, vae_mnist
+from gen_jax.recipes.experiment import BINARISATION, RUN, SAMPLES, Evaluation, Experiment, Recipe, Settings, check_seed, seed_key
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
-RECIPES: dict[str, Recipe] = {"vae": vae.RECIPE, "vae-mnist": vae_mnist.RECIPE, "vae-fashion": vae_fashion.RECIPE}
+RECIPES: dict[str, Recipe] = {
+    "vae": vae.RECIPE,
+    "vae-mnist": vae_mnist.RECIPE,
+    "vae-fashion": vae_fashion.RECIPE,
+    "vae-planar": vae_flow.PLANAR,
+    "vae-iaf": vae_flow.IAF,
+    "flow-2d": flow_2d.RECIPE,
+    "energy-2d": energy_2d.RECIPE,
+    "made-mnist": made_mnist.RECIPE,
+    "made-dna": made_dna.RECIPE,
+}
 
 
 class Run(NamedTuple):
@@ -102,7 +111,7 @@ def train(
         for name, split in dataset._asdict().items()
     }
     fingerprints = {name: _fingerprint(split) for name, split in splits.items()}
-    # what is not drawn here is drawn anew at each step, by the experiment's objective
+    # what is not drawn here is drawn anew at each step, by the experiment's loss
     once = dataset._fields if settings.binarise == "fixed" else ("valid", "test")
     dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
     num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
@@ -134,7 +143,7 @@ def _train(
     keys = _keys(settings)
     num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
     optimizer = _optimizer(settings, num_steps)
-    step = training.make_step(training.batch_mean(experiment.objective), optimizer, settings.ema_decay)
+    step = training.make_step(experiment.loss, optimizer, settings.ema_decay)
     valid_images = jnp.asarray(dataset.valid.images)
     _, finished = training.fit(
         _initial_state(experiment, settings, num_steps),
@@ -144,6 +153,7 @@ def _train(
         validate=lambda params: experiment.validate(params, keys.validation, valid_images),
         best_metric=experiment.best_metric,
         validate_every=settings.validate_every,
+        patience=settings.patience,
         tensorboard=tensorboard,
         report=on_epoch,
     )
@@ -222,7 +232,7 @@ def sample(run: Run, num: int, seed: int = 0) -> Array:
     if num < 1:
         raise InputError(f"num is {num}: give 1 or more.")
     check_seed("seed", seed)
-    return run.experiment.sample(run.params, _key(seed, SAMPLES), num)
+    return run.experiment.sample(run.params, seed_key(seed, SAMPLES), num)
 
 
 def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
@@ -248,7 +258,7 @@ def save_samples(run: Run, num: int, seed: int = 0, path: Path | None = None) ->
     if path.suffix != ".png":
         raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
     images = sample(run, num, seed)
-    plots.image_grid(images, columns=min(num, 10)).savefig(path, dpi=150)
+    run.experiment.picture(images).savefig(path, dpi=150)
     np.save(path.with_suffix(".npy"), images)
     return path
 
@@ -264,21 +274,13 @@ class _Keys(NamedTuple):
     figures: Key
 
 
-# what a seed is for, folded into its key, so that equal seeds of different things share no stream
-RUN, BINARISATION, SAMPLES = range(3)
-
-
-def _key(seed: int, purpose: int) -> Key:
-    return jax.random.fold_in(jax.random.key(seed), purpose)
-
-
 def _keys(settings: Settings) -> _Keys:
-    return _Keys(*jax.random.split(_key(settings.seed, RUN), len(_Keys._fields)))
+    return _Keys(*jax.random.split(seed_key(settings.seed, RUN), len(_Keys._fields)))
 
 
 def _optimizer(settings: Settings, num_steps: int) -> Any:
     schedule = training.learning_rate_schedule(settings.schedule, settings.learning_rate, num_steps)
-    return training.adam(schedule, settings.clip_norm)
+    return training.adam(schedule, settings.clip_norm, settings.weight_decay)
 
 
 def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -> training.TrainState:
@@ -305,7 +307,7 @@ def _fingerprint(split: Split) -> str:
 
 def _drawn(split: Split, name: str, settings: Settings) -> Split:
     """Draw the binarisation of a split once, as the settings say."""
-    key = jax.random.fold_in(_key(settings.binarise_seed, BINARISATION), Dataset._fields.index(name))
+    key = jax.random.fold_in(seed_key(settings.binarise_seed, BINARISATION), Dataset._fields.index(name))
     return Split(binarise_split(settings.binarise, key, split.images), split.labels)
 
 

@@ -15,8 +15,9 @@ from gen_jax.nets import MLP
 from gen_jax.recipes.experiment import Experiment, Recipe, Settings
 from gen_jax.recipes.vae_experiment import vae_experiment
 from gen_jax.types import InputError
-from gen_jax.vae import bernoulli_likelihood, gaussian_likelihood, gaussian_vae
+from gen_jax.vae import Likelihood, bernoulli_likelihood, gaussian_likelihood, gaussian_vae
 
+ActivationName = Literal["relu", "tanh"]
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
@@ -28,7 +29,7 @@ class VaeSettings(Settings):
     """Latent dimensions."""
     hidden_sizes: tuple[int, ...] = (512, 256)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
-    activation: Literal["relu", "tanh"] = "relu"
+    activation: ActivationName = "relu"
     """Activation of the hidden layers."""
     likelihood: Literal["bernoulli", "gaussian", "gaussian-learned"] = "bernoulli"
     """p(x|z): Bernoulli; Gaussian with σ = --scale; or with one σ that is learned, starting from --scale."""
@@ -43,15 +44,11 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
     if any(size < 1 for size in settings.hidden_sizes):
         raise InputError(f"hidden_sizes is {settings.hidden_sizes}: give widths of 1 or more.")
     activation = ACTIVATIONS[settings.activation]
-    if settings.likelihood == "bernoulli":
-        likelihood = bernoulli_likelihood()
-    else:
-        likelihood = gaussian_likelihood(settings.scale, learned=settings.likelihood == "gaussian-learned")
     vae = gaussian_vae(
         encoder=MLP(settings.hidden_sizes, (2, settings.latent_dim), activation),
         decoder=MLP(settings.hidden_sizes[::-1], event_shape, activation),
         latent_dim=settings.latent_dim,
-        likelihood=likelihood,
+        likelihood=make_likelihood(settings),
     )
     return vae_experiment(
         vae,
@@ -60,6 +57,13 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
         settings.num_importance_samples,
         unit_interval=settings.likelihood == "bernoulli",
     )
+
+
+def make_likelihood(settings: VaeSettings) -> Likelihood:
+    """Return p(x|z) as the settings say."""
+    if settings.likelihood == "bernoulli":
+        return bernoulli_likelihood()
+    return gaussian_likelihood(settings.scale, learned=settings.likelihood == "gaussian-learned")
 
 
 RECIPE = Recipe("the reference VAE (512-256-20) on 5,000 embedded MNIST digits", VaeSettings(), build)

@@ -22,6 +22,7 @@ from gen_jax.evaluate import (
     posterior_mean,
 )
 from gen_jax.recipes.experiment import Evaluation, Experiment
+from gen_jax.train import batch_mean
 from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
 from gen_jax.vae import elbo_terms, log_weight, negative_elbo
 
@@ -51,12 +52,13 @@ def vae_experiment(
     compiled = _compile(vae)
     return Experiment(
         init=lambda key: vae.init(key, jnp.zeros(event_shape)),
-        objective=objective,
+        loss=batch_mean(objective),
         validate=functools.partial(_validate, compiled),
         best_metric="valid_elbo",
         check=functools.partial(_check_images, event_shape, binarisation, unit_interval),
         evaluate=functools.partial(_evaluate, compiled, num_importance_samples),
         sample=compiled.sample,
+        picture=lambda images: plots.image_grid(images, columns=min(len(images), 10)),
         figures=functools.partial(_figures, compiled),
     )
 

@@ -38,6 +38,7 @@ def fit(
     validate: Callable[[Params], Metrics],
     best_metric: str,
     validate_every: int = 1,
+    patience: int | None = None,
     tensorboard: bool = False,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> tuple[TrainState, bool]:
@@ -55,6 +56,7 @@ def fit(
             checkpoint is saved too.
         best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest.
         validate_every: in epochs.
+        patience: stop early after so many validations in a row without a better `best_metric`.
         tensorboard: write TensorBoard's event files too.
         report: called with each epoch's row of metrics; in a run that goes on, with the last one it had first.
 
@@ -73,6 +75,8 @@ def fit(
         if log.rows:
             report(log.rows[-1])
         for epoch in range(first_epoch, num_epochs):
+            if _out_of_patience(log.rows, best_metric, patience):
+                break
             start = time.perf_counter()
             first_step = int(state.step)
             state, metrics = run_epoch(state, epoch)
@@ -95,6 +99,11 @@ def fit(
             if stopping:
                 return state, False
         return state, not stopped()
+
+
+def _out_of_patience(rows: list[dict[str, Any]], best_metric: str, patience: int | None) -> bool:
+    scores = [row[best_metric] for row in rows if best_metric in row]
+    return patience is not None and bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= patience
 
 
 def _check_finite(metrics: Metrics, first_step: int) -> None:

@@ -9,13 +9,21 @@ from gen_jax.types import InputError
 ScheduleName = Literal["constant", "cosine", "iwae"]
 
 
-def adam(learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None) -> optax.GradientTransformation:
-    """Return Adam (Kingma & Ba 2015), after clipping the gradient to a global norm of `clip_norm` where one is given."""
+def adam(
+    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Return Adam (Kingma & Ba 2015), after clipping the gradient to a global norm of `clip_norm` where one is given.
+
+    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter.
+    """
+    if not weight_decay >= 0:
+        raise InputError(f"weight_decay is {weight_decay}: give 0 or a positive number.")
+    optimizer = optax.adamw(learning_rate, weight_decay=weight_decay) if weight_decay else optax.adam(learning_rate)
     if clip_norm is None:
-        return optax.adam(learning_rate)
+        return optimizer
     if not clip_norm > 0:
         raise InputError(f"clip_norm is {clip_norm}: give a positive number, or none at all.")
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
 
 
 def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: int) -> optax.Schedule:

@@ -16,8 +16,8 @@ from gen_jax.types import Array, InputError, Key, Metrics, Params
 
 Objective = Callable[[Params, Key, Any], tuple[Array, Metrics]]
 """(params, key, example) -> (what to minimise, metrics), for one example."""
-Loss = Callable[[Params, Key, Any], tuple[Array, Metrics]]
-"""(params, key, batch) -> (what to minimise, metrics), for a batch."""
+Loss = Callable[[Params, Key, Array, Any], tuple[Array, Metrics]]
+"""(params, key, step, batch) -> (what to minimise, metrics), for a batch at a step of training, such as for annealing."""
 
 
 class TrainState(NamedTuple):
@@ -53,7 +53,7 @@ def evaluation_params(state: TrainState) -> Params:
 def batch_mean(objective: Objective) -> Loss:
     """Lift an objective of one example to a batch: vmapped, a key of its own for each example, and the mean taken once."""
 
-    def loss(params: Params, key: Key, batch: Any) -> tuple[Float[Array, ""], Metrics]:
+    def loss(params: Params, key: Key, step: Int[Array, ""], batch: Any) -> tuple[Float[Array, ""], Metrics]:
         keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
         losses, metrics = jax.vmap(objective, in_axes=(None, 0, 0))(params, keys, batch)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
@@ -71,7 +71,7 @@ def make_step(
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch)
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, state.step, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = None if ema_decay is None else optax.incremental_update(params, state.ema, 1 - ema_decay)

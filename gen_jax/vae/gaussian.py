@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from gen_jax.distributions import Normal
 from gen_jax.types import VAE, Array, InputError, Key, Net, Params, Predictive
@@ -36,10 +37,7 @@ def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likeli
         }
 
     def encode(params: Params, x: Array, context: Any = None) -> Normal:
-        loc, log_variance = encoder.apply(params["encoder"], x, context)
-        # σ from 1e-13 to 2e4, under a prior of 1: far outside what training reaches, and values and gradients stay finite
-        log_variance = jnp.clip(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
-        return Normal(loc, jnp.exp(0.5 * log_variance))
+        return gaussian_posterior(*encoder.apply(params["encoder"], x, context))
 
     def decode(params: Params, z: Array, context: Any = None) -> Predictive:
         return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z, context))
@@ -48,3 +46,10 @@ def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likeli
         return Normal(jnp.zeros(latent_dim), jnp.ones(latent_dim))
 
     return VAE(init, encode, decode, prior)
+
+
+def gaussian_posterior(loc: Float[Array, "Z"], log_variance: Float[Array, "Z"]) -> Normal:
+    """Return N(loc, diag exp(log_variance)) as an encoder puts it out."""
+    # σ from 1e-13 to 2e4, under a prior of 1: far outside what training reaches, and values and gradients stay finite
+    log_variance = jnp.clip(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+    return Normal(loc, jnp.exp(0.5 * log_variance))

@@ -47,6 +47,7 @@ CASES = {
     "bernoulli-three-layers": Case(6, (10, 20, 10), bernoulli_output()),
     "bernoulli-direct": Case(7, (20,), bernoulli_output(), direct=True),
     "bernoulli-direct-narrow": Case(9, (4, 5), bernoulli_output(), direct=True),
+    "bernoulli-one-hot": Case(7, (20, 10), bernoulli_output(one_hot=True), direct=True),
     "bernoulli-links-alone": Case(7, (), bernoulli_output(), direct=True),
     "bernoulli-one-dimension": Case(1, (3,), bernoulli_output()),
     "bernoulli-several-blocks": Case(37, (40, 80), bernoulli_output()),

@@ -14,7 +14,7 @@ from tests.train.problem import BATCH, DATA, NUM_EXAMPLES, STEPS, initial_state,
 
 def test_a_batch_loss_is_the_mean_over_examples_with_a_key_each(key):
     params = {"w": jnp.arange(4.0), "b": jnp.ones(())}
-    loss, metrics = train.batch_mean(objective)(params, key, DATA[:3])
+    loss, metrics = train.batch_mean(objective)(params, key, jnp.int32(0), DATA[:3])
     each = [objective(params, k, x) for k, x in zip(jax.random.split(key, 3), DATA[:3], strict=True)]
     np.testing.assert_allclose(loss, np.mean([value for value, _ in each]), rtol=1e-5)
     np.testing.assert_allclose(metrics["error"], np.mean([m["error"] for _, m in each]), rtol=1e-5)
@@ -26,7 +26,7 @@ def test_a_step_is_clipped_adam_and_the_moving_average():
     state = initial_state(optimizer)
     after, metrics = train.make_step(train.batch_mean(objective), optimizer, ema_decay=0.9)(state, DATA[:5])
     key = jax.random.fold_in(state.key, 0)
-    loss, grads = jax.value_and_grad(lambda p: train.batch_mean(objective)(p, key, DATA[:5])[0])(state.params)
+    loss, grads = jax.value_and_grad(lambda p: train.batch_mean(objective)(p, key, state.step, DATA[:5])[0])(state.params)
     chex.assert_trees_all_close(after.params, jax.tree.map(lambda g: -1e-2 * jnp.sign(g), grads), rtol=1e-4)
     chex.assert_trees_all_close(after.ema, jax.tree.map(lambda p: 0.1 * p, after.params), rtol=1e-5)
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)

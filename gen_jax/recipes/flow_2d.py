@@ -1,0 +1,51 @@
+"""A normalizing flow on points in the plane (or vectors of any size), by maximum likelihood.
+
+gen-jax train flow-2d --data toy:checkerboard
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data import Binarisation
+from gen_jax.distributions import Normal
+from gen_jax.flows import flow_density
+from gen_jax.recipes.density_experiment import density_experiment
+from gen_jax.recipes.experiment import Experiment, Recipe, Settings
+from gen_jax.recipes.flows import FlowName, make_flow
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSettings(Settings):
+    """A flow from a standard normal distribution to the data."""
+
+    data: str = "toy:two-moons"
+    binarise: Binarisation = "none"
+    epochs: int = 20
+    batch_size: int = 250
+    learning_rate: float = 2e-3
+    flow: FlowName = "spline-coupling"
+    """Kind of layer."""
+    num_layers: int = 8
+    """Layers."""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Widths of the network in a coupling or autoregressive layer."""
+    num_units: int = 2
+    """Units of a Sylvester layer, at most as many as dimensions."""
+
+
+def build(settings: FlowSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment that the settings describe, for events of the given shape."""
+    dim = math.prod(event_shape)
+    bijection = make_flow(settings.flow, dim, settings.num_layers, settings.hidden_sizes, settings.num_units)
+    model = flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), bijection)
+    return density_experiment(model, event_shape, settings.binarise, check=_any_finite)
+
+
+def _any_finite(images: np.ndarray, where: str) -> None:
+    """The data source has refused what is not finite."""
+
+
+RECIPE = Recipe("a flow on points in the plane, such as toy:two-moons, by maximum likelihood", FlowSettings(), build)

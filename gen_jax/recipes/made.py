@@ -1,0 +1,73 @@
+"""MADE (Germain et al. 2015, arXiv:1502.03509) on binary data, under one mask, a cycle of masks, or fresh masks at every step."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax import plots
+from gen_jax.data import to_unit
+from gen_jax.made import bernoulli_output, complete, ensemble, made, shuffled_masks
+from gen_jax.recipes.density_experiment import density_experiment
+from gen_jax.recipes.experiment import MASKS, Experiment, Settings, seed_key
+from gen_jax.recipes.vae import ACTIVATIONS, ActivationName
+from gen_jax.types import Array, InputError, Key, Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeSettings(Settings):
+    """A MADE with Bernoulli conditionals."""
+
+    data: str = "mnist"
+    epochs: int = 100
+    hidden_sizes: tuple[int, ...] = (1000,)
+    """Widths of the hidden layers."""
+    activation: ActivationName = "relu"
+    """Activation of the hidden layers."""
+    direct: bool = False
+    """Direct links from inputs to outputs."""
+    masks: Literal["fixed", "cycle", "fresh"] = "fixed"
+    """Masks in training: one; --num-masks in turn; or another one at every step."""
+    shuffle: Literal["orderings", "connectivities", "both"] = "both"
+    """What differs between masks, where there is more than one."""
+    num_masks: int = 16
+    """Masks in the cycle, and in the mixture that is evaluated, where there is more than one."""
+
+
+def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment that the settings describe, for events of the given shape."""
+    if settings.num_masks < 1:
+        raise InputError(f"num_masks is {settings.num_masks}: give 1 or more.")
+    # under many masks, a network has to tell a 0 from what its mask hides
+    output, dim = bernoulli_output(one_hot=settings.masks != "fixed"), math.prod(event_shape)
+    model = made(dim, settings.hidden_sizes, output, settings.direct, ACTIVATIONS[settings.activation])
+    num_masks = 1 if settings.masks == "fixed" else settings.num_masks
+    if settings.masks == "fixed":
+        masks = lambda index: model.degrees  # noqa: E731
+    else:
+        ordering, connectivity = settings.shuffle != "connectivities", settings.shuffle != "orderings"
+        masks = shuffled_masks(seed_key(settings.seed, MASKS), model.degrees, ordering, connectivity)
+
+    def train_log_prob(params: Params, step: Array, x: Array) -> Array:
+        # fresh masks are none of those of the evaluation
+        index = step % num_masks if settings.masks == "cycle" else num_masks + step
+        return model.log_prob(params, masks(index), x)
+
+    def completions(params: Params, key: Key, images: Array) -> dict[str, Any]:
+        """Draw test images of which the lower half is hidden, and completions of them."""
+        if len(event_shape) != 3 or event_shape[0] < 2:
+            return {}
+        x = jnp.stack([jnp.ravel(to_unit(image)) for image in images[:10]])
+        observed = (jnp.arange(dim) < dim // 2 // event_shape[1] * event_shape[1]) | jnp.zeros(dim, bool)
+        one = lambda key, x: complete(model, params, masks, num_masks, key, x, observed)  # noqa: E731
+        drawn = jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None)))(jax.random.split(key, 4), x)
+        how = "exact" if bool(drawn.exact.all()) else f"not exact: {int(drawn.unused.max())} pairs out of order"
+        rows = jnp.concatenate([x[None], jnp.where(observed[None, :], x, 0.5)[None], drawn.x]).reshape(-1, *event_shape)
+        title = f"test images; lower half hidden;\nfour draws given the upper half ({how})"
+        return {"completions": plots.image_grid(rows, len(x), title)}
+
+    return density_experiment(
+        ensemble(model, masks, num_masks), event_shape, settings.binarise, output.check, train_log_prob, completions
+    )

@@ -1,0 +1,14 @@
+"""MADE with one hidden layer of 500 units on the DNA data of the MADE paper, or on any binary arrays train, valid, test.
+
+GEN_JAX_DATA_DIR=DIR gen-jax train made-dna
+gen-jax train made-dna --data npz:PATH
+"""
+
+from gen_jax.recipes.experiment import Recipe
+from gen_jax.recipes.made import MadeSettings, build
+
+RECIPE = Recipe(
+    "MADE, one hidden layer of 500, on DNA (180 binary dimensions), or any npz of binary arrays",
+    MadeSettings(data="dna", binarise="none", hidden_sizes=(500,)),
+    build,
+)

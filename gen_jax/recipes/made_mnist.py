@@ -1,0 +1,9 @@
+"""MADE with one hidden layer on dynamically binarised MNIST.
+
+GEN_JAX_DATA_DIR=DIR gen-jax train made-mnist
+"""
+
+from gen_jax.recipes.experiment import Recipe
+from gen_jax.recipes.made import MadeSettings, build
+
+RECIPE = Recipe("MADE, one hidden layer, on dynamically binarised MNIST", MadeSettings(), build)

@@ -1,0 +1,68 @@
+"""VAEs with a flow between encoder and decoder, in the sizes of van den Berg et al. 2018 (arXiv:1803.05649)."""
+
+from dataclasses import dataclass
+
+from gen_jax.flows import amortise, num_params
+from gen_jax.nets import MLP
+from gen_jax.recipes.experiment import Experiment, Recipe
+from gen_jax.recipes.flows import FlowName, make_flow
+from gen_jax.recipes.vae import ACTIVATIONS, VaeSettings, make_likelihood
+from gen_jax.recipes.vae_experiment import vae_experiment
+from gen_jax.types import InputError
+from gen_jax.vae import flow_vae
+
+WITH_NETWORKS = ("affine-coupling", "spline-coupling", "maf", "spline-maf", "iaf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeFlowSettings(VaeSettings):
+    """A VAE of multilayer perceptrons whose posterior is a flow."""
+
+    data: str = "mnist"
+    latent_dim: int = 64
+    hidden_sizes: tuple[int, ...] = (300, 300)
+    flow: FlowName = "planar"
+    """Kind of layer between encoder and decoder."""
+    num_flows: int = 4
+    """Layers of it."""
+    amortised: bool = True
+    """The encoder puts out the flow's parameters or, for a flow with networks in it, their context; otherwise they are global."""
+    flow_hidden_sizes: tuple[int, ...] = (320,)
+    """Widths of the networks in a coupling or autoregressive layer."""
+    context_dim: int = 64
+    """Size of the context that the encoder puts out for them."""
+    num_units: int = 16
+    """Units of a Sylvester layer."""
+
+
+def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment that the settings describe, for events of the given shape."""
+    if settings.context_dim < 1:
+        raise InputError(f"context_dim is {settings.context_dim}: give 1 or more.")
+    dim = settings.latent_dim
+    context_dim = settings.context_dim if settings.amortised and settings.flow in WITH_NETWORKS else 0
+    bijection = make_flow(
+        settings.flow, dim, settings.num_flows, settings.flow_hidden_sizes, min(settings.num_units, dim), context_dim
+    )
+    if settings.amortised and settings.flow not in WITH_NETWORKS:
+        bijection, context_dim = amortise(bijection), num_params(bijection)
+    activation = ACTIVATIONS[settings.activation]
+    vae = flow_vae(
+        encoder=MLP(settings.hidden_sizes, (2 * dim + context_dim,), activation),
+        decoder=MLP(settings.hidden_sizes[::-1], event_shape, activation),
+        latent_dim=dim,
+        likelihood=make_likelihood(settings),
+        bijection=bijection,
+        context_dim=context_dim,
+    )
+    return vae_experiment(
+        vae,
+        event_shape,
+        settings.binarise,
+        settings.num_importance_samples,
+        unit_interval=settings.likelihood == "bernoulli",
+    )
+
+
+PLANAR = Recipe("a VAE with four amortised planar flows, on dynamically binarised MNIST", VaeFlowSettings(), build)
+IAF = Recipe("a VAE with four inverse autoregressive flows, on dynamically binarised MNIST", VaeFlowSettings(flow="iaf"), build)
