@@ -1,7 +1,7 @@
 """Distributions in the plane: samples of known shapes, and targets that are given by an energy.
 
 An energy U is minus an unnormalised log-density. The four of Rezende & Mohamed 2015 (arXiv:1505.05770, table 1) are functions
-here; three of them do not fall off along z_1, so that they can be normalised only with the soft wall around [−4, 4]² that is added.
+here; three of them do not fall off along z_1, and can be normalised only with the soft wall around [−4, 4]² that is added.
 """
 
 from collections.abc import Callable

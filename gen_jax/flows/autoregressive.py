@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.flows.combinators import invert
-from gen_jax.flows.planar import check_dim
 from gen_jax.flows.root import triangular_root
 from gen_jax.flows.transformers import Transformer
+from gen_jax.flows.vector import check_dim, vector_bijection
 from gen_jax.types import Array, Bijection, Key, Net, Params
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
@@ -60,7 +60,7 @@ def masked_autoregressive(net: Net, dim: int, transformer: Transformer, context_
         y = triangular_root(lambda y: inverse_and_log_det(params, y, context)[0] - x, jax.lax.stop_gradient(x), solve)
         return y, -inverse_and_log_det(params, y, context)[1]
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
 
 
 def inverse_autoregressive(net: Net, dim: int, transformer: Transformer, context_dim: int = 0) -> Bijection:

@@ -111,6 +111,8 @@ def _errors(
             x64 = start64
         else:
             (y64, log_det64), (back64, back_log_det64), (jacobian, log_det_slope) = compiled64(params64, x64, context64)
+    if not np.isfinite(jacobian).all() or not np.isfinite(log_det_slope).all():
+        raise AssertionError("The gradient with respect to the example is not finite in float64.")
     reference = np.linalg.slogdet(np.asarray(jacobian))[1]
     norms = _Norms(*map(np.asarray, (jacobian, log_det_slope, x64, y64)))
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.flows.planar import check_dim
 from gen_jax.flows.transformers import Transformer
+from gen_jax.flows.vector import check_dim, vector_bijection
 from gen_jax.types import Array, Bijection, Key, Net, Params
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
@@ -46,4 +46,4 @@ def coupling(net: Net, dim: int, transformer: Transformer, context_dim: int = 0)
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
         return transform(transformer.inverse, params, y, context)
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import Float
 
-from gen_jax.types import Array, Bijection, DensityModel, Key, Params, Posterior
+from gen_jax.types import Array, Bijection, DensityModel, InputError, Key, Params, Posterior
 
 
 @jax.tree_util.register_dataclass
@@ -53,9 +53,15 @@ def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
     Args:
         base: the distribution that the flow starts from, with no parameters that are learned.
         bijection: f, forward from the base to the data.
+
+    Raises:
+        InputError: (from `log_prob`) an example of another shape than the base's.
     """
+    event_shape = jax.eval_shape(base.sample, jax.random.key(0)).shape
 
     def log_prob(params: Params, x: Array, context: Any = None) -> Float[Array, ""]:
+        if x.shape != event_shape:
+            raise InputError(f"x has shape {x.shape}, and the flow has {event_shape}: give one example, or vmap over more.")
         return Transformed(base, bijection, params, context).log_prob(x)
 
     def sample(params: Params, key: Key, context: Any = None) -> Array:

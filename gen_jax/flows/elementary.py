@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from gen_jax.flows.planar import check_dim
+from gen_jax.flows.vector import check_dim, vector_bijection
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
 MAX_LOG_SCALE = 30.0  # scales from 1e-13 to 1e13: values and gradients stay finite in float32
@@ -38,7 +38,7 @@ def elementwise_affine(dim: int) -> Bijection:
         s = log_scale(params)
         return (y - params["shift"]) * jnp.exp(-s), -jnp.sum(s)
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
 
 
 def standardise(mean: Float[Array | np.ndarray, "*event"], std: Float[Array | np.ndarray, "*event"]) -> Bijection:
@@ -114,7 +114,7 @@ def permutation(order: Sequence[int] | np.ndarray) -> Bijection:
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
         return y[jnp.asarray(inverse)], jnp.zeros((), y.dtype)
 
-    return Bijection(lambda key: (), forward_and_log_det, inverse_and_log_det)
+    return vector_bijection(len(order), lambda key: (), forward_and_log_det, inverse_and_log_det)
 
 
 def reverse(dim: int) -> Bijection:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.flows.root import increasing_root
-from gen_jax.types import Array, Bijection, InputError, Key, Params
+from gen_jax.flows.vector import check_dim, vector_bijection
+from gen_jax.types import Array, Bijection, Key, Params
 
 FLOOR = 1e-30  # where softplus underflows: slopes stay positive, and their logarithms and gradients finite in float32
 
@@ -68,7 +69,7 @@ def planar(dim: int) -> Bijection:
         a = increasing_root(lambda a: a + (s - 1) * jnp.tanh(a) - t, middle - slack, middle + slack)
         return y - u * jnp.tanh(a), -log_det(a, s)
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
 
 
 def radial(dim: int) -> Bijection:
@@ -114,13 +115,7 @@ def radial(dim: int) -> Bijection:
         r = jnp.where(half > 0, rho * alpha / jnp.where(half > 0, half + root, 1), root - half)
         return centre + (y - centre) * ((alpha + r) / (r + s)), -log_det(r, alpha, s)
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
-
-
-def check_dim(dim: int, least: int = 1) -> None:
-    """Raise an InputError for a number of dimensions that is too small."""
-    if dim < least:
-        raise InputError(f"dim is {dim}: give {least} or more.")
+    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
 
 
 def _norm(x: Float[Array, "D"]) -> Float[Array, ""]:

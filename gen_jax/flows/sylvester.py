@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.flows.planar import FLOOR, check_dim
+from gen_jax.flows.planar import FLOOR
 from gen_jax.flows.root import increasing_root, triangular_root
+from gen_jax.flows.vector import check_dim, vector_bijection
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
@@ -103,7 +104,7 @@ def _sylvester(dim: int, num_units: int, init_basis: Callable[[Key], Array], bas
             a = inner @ v + b
             return y - q @ (outer @ jnp.tanh(a)), -log_det(params, a)
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
 
 
 def _solve_upwards(

@@ -30,30 +30,35 @@ class MadeSettings(Settings):
     """Direct links from inputs to outputs."""
     masks: Literal["fixed", "cycle", "fresh"] = "fixed"
     """Masks in training: one; --num-masks in turn; or another one at every step."""
-    shuffle: Literal["orderings", "connectivities", "both"] = "both"
-    """What differs between masks, where there is more than one."""
-    num_masks: int = 16
-    """Masks in the cycle, and in the mixture that is evaluated, where there is more than one."""
+    shuffle: Literal["none", "orderings", "connectivities", "both"] = "none"
+    """What is drawn at random of a mask; with none, dimensions come in the order that they are stored in."""
+    num_masks: int = 1
+    """Masks in the cycle, and in the mixture that is evaluated."""
 
 
 def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
-    if settings.num_masks < 1:
-        raise InputError(f"num_masks is {settings.num_masks}: give 1 or more.")
+    masks, num_masks = settings.masks, settings.num_masks
+    if num_masks < 1 or (masks == "fixed" and num_masks > 1):
+        raise InputError(
+            f"num_masks is {num_masks} and masks {masks}: give 1 or more, and more than 1 to cycle or fresh masks only."
+        )
+    if masks != "fixed" and settings.shuffle == "none":
+        raise InputError(f"masks is {masks} and shuffle is none: say what differs between masks by --shuffle.")
     # under many masks, a network has to tell a 0 from what its mask hides
-    output, dim = bernoulli_output(one_hot=settings.masks != "fixed"), math.prod(event_shape)
+    output, dim = bernoulli_output(one_hot=masks != "fixed"), math.prod(event_shape)
     model = made(dim, settings.hidden_sizes, output, settings.direct, ACTIVATIONS[settings.activation])
-    num_masks = 1 if settings.masks == "fixed" else settings.num_masks
-    if settings.masks == "fixed":
-        masks = lambda index: model.degrees  # noqa: E731
-    else:
-        ordering, connectivity = settings.shuffle != "connectivities", settings.shuffle != "orderings"
-        masks = shuffled_masks(seed_key(settings.seed, MASKS), model.degrees, ordering, connectivity)
+    degrees = shuffled_masks(
+        seed_key(settings.seed, MASKS),
+        model.degrees,
+        ordering=settings.shuffle in ("orderings", "both"),
+        connectivity=settings.shuffle in ("connectivities", "both"),
+    )
 
     def train_log_prob(params: Params, step: Array, x: Array) -> Array:
         # fresh masks are none of those of the evaluation
-        index = step % num_masks if settings.masks == "cycle" else num_masks + step
-        return model.log_prob(params, masks(index), x)
+        index = num_masks + step if masks == "fresh" else step % num_masks
+        return model.log_prob(params, degrees(index), x)
 
     def completions(params: Params, key: Key, images: Array) -> dict[str, Any]:
         """Draw test images of which the lower half is hidden, and completions of them."""
@@ -61,7 +66,7 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
             return {}
         x = jnp.stack([jnp.ravel(to_unit(image)) for image in images[:10]])
         observed = (jnp.arange(dim) < dim // 2 // event_shape[1] * event_shape[1]) | jnp.zeros(dim, bool)
-        one = lambda key, x: complete(model, params, masks, num_masks, key, x, observed)  # noqa: E731
+        one = lambda key, x: complete(model, params, degrees, num_masks, key, x, observed)  # noqa: E731
         drawn = jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None)))(jax.random.split(key, 4), x)
         how = "exact" if bool(drawn.exact.all()) else f"not exact: {int(drawn.unused.max())} pairs out of order"
         rows = jnp.concatenate([x[None], jnp.where(observed[None, :], x, 0.5)[None], drawn.x]).reshape(-1, *event_shape)
@@ -69,5 +74,5 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
         return {"completions": plots.image_grid(rows, len(x), title)}
 
     return density_experiment(
-        ensemble(model, masks, num_masks), event_shape, settings.binarise, output.check, train_log_prob, completions
+        ensemble(model, degrees, num_masks), event_shape, settings.binarise, output.check, train_log_prob, completions
     )

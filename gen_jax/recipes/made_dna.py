@@ -9,6 +9,19 @@ from gen_jax.recipes.made import MadeSettings, build
 
 RECIPE = Recipe(
     "MADE, one hidden layer of 500, on DNA (180 binary dimensions), or any npz of binary arrays",
-    MadeSettings(data="dna", binarise="none", hidden_sizes=(500,)),
+    MadeSettings(
+        data="dna",
+        binarise="none",
+        hidden_sizes=(500,),
+        direct=True,
+        masks="fresh",
+        shuffle="both",
+        num_masks=128,
+        epochs=1000,
+        learning_rate=3e-3,
+        schedule="constant",
+        validate_every=10,
+        patience=10,
+    ),
     build,
 )

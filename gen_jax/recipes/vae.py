@@ -35,6 +35,8 @@ class VaeSettings(Settings):
     """p(x|z): Bernoulli; Gaussian with σ = --scale; or with one σ that is learned, starting from --scale."""
     scale: float = 0.1
     """σ of a Gaussian likelihood."""
+    kl_warmup_steps: int = 0
+    """Steps over which the weight of the KL rises from 0 to 1."""
     num_importance_samples: int = 1000
     """Samples an example for the test NLL at the end of training."""
 
@@ -56,6 +58,7 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
         settings.binarise,
         settings.num_importance_samples,
         unit_interval=settings.likelihood == "bernoulli",
+        kl_warmup_steps=settings.kl_warmup_steps,
     )
 
 

@@ -30,7 +30,12 @@ PIECE = 1000  # examples between two reports of progress in a long evaluation
 
 
 def vae_experiment(
-    vae: VAE, event_shape: tuple[int, ...], binarisation: Binarisation, num_importance_samples: int, unit_interval: bool
+    vae: VAE,
+    event_shape: tuple[int, ...],
+    binarisation: Binarisation,
+    num_importance_samples: int,
+    unit_interval: bool,
+    kl_warmup_steps: int = 0,
 ) -> Experiment:
     """Return the experiment of a VAE that is trained by its negative ELBO.
 
@@ -40,19 +45,28 @@ def vae_experiment(
         binarisation: how pixels become what the model sees.
         num_importance_samples: for the test NLL, where the caller asks for no other number.
         unit_interval: whether the likelihood takes values in [0, 1] only.
+        kl_warmup_steps: over how many steps the weight of the KL rises from 0 to 1.
     """
     _check_num_samples(num_importance_samples)
+    if kl_warmup_steps < 0:
+        raise InputError(f"kl_warmup_steps is {kl_warmup_steps}: give 0 or more.")
     # under `fixed` the training images were drawn before training; what is left to do at each step is to scale them
     at_each_step: Binarisation = "none" if binarisation == "fixed" else binarisation
 
-    def objective(params: Params, key: Key, image: Array) -> tuple[Array, Metrics]:
-        pixel_key, model_key = jax.random.split(key)
-        return negative_elbo(vae, params, model_key, binarise(at_each_step, pixel_key, image))
+    def loss(params: Params, key: Key, step: Array, images: Array) -> tuple[Array, Metrics]:
+        kl_weight = jnp.minimum(1.0, step / kl_warmup_steps) if kl_warmup_steps else 1.0
+
+        def objective(params: Params, key: Key, image: Array) -> tuple[Array, Metrics]:
+            pixel_key, model_key = jax.random.split(key)
+            x = binarise(at_each_step, pixel_key, image)
+            return negative_elbo(vae, params, model_key, x, kl_weight=kl_weight)
+
+        return batch_mean(objective)(params, key, step, images)
 
     compiled = _compile(vae)
     return Experiment(
         init=lambda key: vae.init(key, jnp.zeros(event_shape)),
-        loss=batch_mean(objective),
+        loss=loss,
         validate=functools.partial(_validate, compiled),
         best_metric="valid_elbo",
         check=functools.partial(_check_images, event_shape, binarisation, unit_interval),

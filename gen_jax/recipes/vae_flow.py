@@ -61,6 +61,7 @@ def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment
         settings.binarise,
         settings.num_importance_samples,
         unit_interval=settings.likelihood == "bernoulli",
+        kl_warmup_steps=settings.kl_warmup_steps,
     )
 
 
