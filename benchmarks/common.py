@@ -7,6 +7,7 @@ With `--save` the numbers go to `benchmarks/results/PROGRAM.json` with the comma
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from typing import Any
 import jax
 
 RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("jax", "flax", "optax", "torch", "zuko")
 
 
 def arguments(description: str, rounds: int) -> argparse.Namespace:
@@ -54,7 +56,7 @@ def report(
         print(f"ratio {name} {ratio:.2f}")
     if args.save:
         device = jax.devices()[0]
-        versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "torch")}
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)}
         result = {
             "command": f"python benchmarks/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
             "device": f"{device.platform}: {device.device_kind}, {os.cpu_count()} cores, {_processor()}",

@@ -169,13 +169,13 @@ def _evaluate(
     num_importance_samples: int | None = None,
     debug: bool = False,
 ) -> int:
-    """Measure a trained run: ELBO, NLL, active units, and a table of every example.
+    """Measure a trained run: its likelihood and what else its model has, and a table of every example.
 
     Args:
         run: Run folder that `gen-jax train` made.
         data: Data set to evaluate on; by default, the run's own.
         split: Which part of it.
-        num_importance_samples: Samples an example for the NLL; by default, the run's setting.
+        num_importance_samples: Samples an example for the NLL of a VAE; by default, the run's setting.
         debug: Show the stack trace of an error.
     """
     loaded = recipes.load_run(run)
@@ -193,7 +193,7 @@ def _evaluate(
 
 
 def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None, debug: bool = False) -> int:
-    """Draw images from a trained run.
+    """Draw examples from a trained run.
 
     Args:
         run: Run folder that `gen-jax train` made.

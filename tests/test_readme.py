@@ -48,7 +48,7 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
 
 
 def test_the_recipes_are_the_recipes():
-    listed = re.findall(r"^\| `(vae[\w-]*)` \|", README, re.MULTILINE)
+    listed = re.findall(r"^\| `([\w-]+)` \| `[\w:-]+` \|", README, re.MULTILINE)
     assert set(listed) == set(recipes.RECIPES)
 
 

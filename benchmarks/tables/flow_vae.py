@@ -30,4 +30,4 @@ if __name__ == "__main__":
     for runs in results.values():
         for run in runs:
             run["negative_elbo"] = -run["test_elbo"]
-    report(results, ("negative_elbo", "test_nll", "train_seconds"), args, sizes={k: str(v) for k, v in SIZES.items()})
+    report(ROWS, results, ("negative_elbo", "test_nll", "train_seconds"), args)

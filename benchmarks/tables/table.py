@@ -1,12 +1,13 @@
 """What every table of results shares: runs of recipes over seeds, resumable, and their means with standard errors.
 
-    python benchmarks/tables/PROGRAM.py [--out runs/tables] [--seeds 3] [--set NAME=VALUE ...] [--only ROW] [--save]
+    python benchmarks/tables/PROGRAM.py [--out runs/tables] [--seeds 3] [--set NAME=VALUE ...] [--only ROW ...] [--save]
 
 Each cell is a run folder, made by `gen_jax.recipes.train`: a program that was stopped goes on where it was, and what is done is
 not done again. `--set` changes a setting of every run, such as `epochs=200`.
 """
 
 import argparse
+import ast
 import dataclasses
 import importlib.metadata
 import json
@@ -18,11 +19,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from gen_jax import recipes
 
 RESULTS = Path(__file__).parents[1] / "results"
+Rows = dict[str, tuple[str, dict[str, Any]]]
+Results = dict[str, list[dict[str, Any]]]
 
 
 def arguments(description: str) -> argparse.Namespace:
@@ -31,53 +32,53 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="where the run folders go")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 … N − 1")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of every run")
-    parser.add_argument("--only", help="run this row alone")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json")
-    return parser.parse_args()
+    parser.add_argument("--only", nargs="*", metavar="ROW", help="run these rows alone")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json; needs all the rows")
+    args = parser.parse_args()
+    if args.save and args.only:
+        parser.error("--save writes the whole table: give it without --only (runs that are finished are not run again).")
+    return args
 
 
-def run_rows(rows: dict[str, tuple[str, dict[str, Any]]], args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
     """Train (or go on with) every row, a recipe and changes to its settings, under every seed; return what the runs measured."""
-    common = dict(item.split("=", 1) for item in args.set)
-    results: dict[str, list[dict[str, Any]]] = {}
+    if unknown := sorted(set(args.only or ()) - set(rows)):
+        sys.exit(f"There is no row {', '.join(unknown)}: the rows are {', '.join(rows)}.")
+    common = {name: _value(text) for name, _, text in (item.partition("=") for item in args.set)}
+    results: Results = {}
     for seed in range(args.seeds):  # a seed of every row first, so that a table cut short compares like with like
         for row, (recipe, changes) in rows.items():
-            if args.only in (None, row):
-                default = recipes.RECIPES[recipe].settings
-                changed = changes | {name: type(getattr(default, name))(value) for name, value in common.items()}
-                settings = dataclasses.replace(default, **changed, seed=seed)
-                result = recipes.train(recipe, settings, args.out / program() / f"{row}-{seed}")
-                if result is None:
-                    sys.exit(130)
-                print(row, f"seed {seed}", {k: round(v, 3) for k, v in result.items() if isinstance(v, float)}, flush=True)
-                results.setdefault(row, []).append(result)
+            if args.only and row not in args.only:
+                continue
+            settings = dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common), seed=seed)
+            result = recipes.train(recipe, settings, args.out / program() / f"{row}-{seed}")
+            if result is None:
+                sys.exit(130)
+            print(row, f"seed {seed}", {k: round(v, 3) for k, v in result.items() if isinstance(v, float)}, flush=True)
+            results.setdefault(row, []).append(result)
     return results
 
 
-def report(
-    results: dict[str, list[dict[str, Any]]], columns: tuple[str, ...], args: argparse.Namespace, **details: Any
-) -> dict[str, dict[str, tuple[float, float]]]:
-    """Print mean ± standard error over seeds; save them with every run's numbers where that is asked for."""
+def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argparse.Namespace) -> None:
+    """Print mean ± standard error over seeds; save them with every run's settings and numbers where that is asked for."""
     table = {row: {c: mean_and_error([run[c] for run in runs]) for c in columns} for row, runs in results.items()}
-    print(f"{'':24}" + "".join(f"{column:>24}" for column in columns))
+    print(f"{'':28}" + "".join(f"{column:>24}" for column in columns))
     for row, cells in table.items():
-        print(f"{row:24}" + "".join(f"{mean:15.3f} ± {error:6.3f}" for mean, error in cells.values()))
-    if args.save:
-        device = jax.devices()[0]
-        saved = {
-            "command": f"python benchmarks/tables/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
-            "device": f"{device.platform}: {device.device_kind}, {os.cpu_count()} cores",
-            "versions": {"python": platform.python_version()}
-            | {n: importlib.metadata.version(n) for n in ("jax", "flax", "optax")},
-            "seeds": args.seeds,
-            **details,
-            "mean and standard error over seeds": table,
-            # where the data lie is this machine's own business
-            "runs": {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()},
-        }
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{program()}.json").write_text(json.dumps(saved, indent=2) + "\n")
-    return table
+        print(f"{row:28}" + "".join(f"{mean:15.3f} ± {error or math.nan:6.3f}" for mean, error in cells.values()))
+    if not args.save:
+        return
+    saved = {
+        "command": f"python benchmarks/tables/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
+        "devices": sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs}),
+        "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "flax", "optax")},
+        "seeds": args.seeds,
+        "rows, as changes to the settings of a recipe": rows,
+        "mean and standard error over seeds": table,
+        # where the data lie is this machine's own business
+        "runs": {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{program()}.json").write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 
 
 def program() -> str:
@@ -85,7 +86,15 @@ def program() -> str:
     return Path(sys.argv[0]).stem
 
 
-def mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Return the mean over seeds and its standard error (0 for one seed)."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+def mean_and_error(values: list[float]) -> tuple[float, float | None]:
+    """Return the mean over seeds and its standard error (None for one seed)."""
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
     return statistics.mean(values), error
+
+
+def _value(text: str) -> Any:
+    """Return what a setting is set to: a Python literal, or else a word such as `mnist`."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -16,7 +16,8 @@ Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
 
 def to_unit(image: Array | np.ndarray) -> Float[Array, "..."]:
     """Return pixels as float32: uint8 divided by 255, floats as they are."""
-    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else jnp.asarray(image)
+    pixels = jnp.asarray(image)
+    return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels
 
 
 def binarise(mode: Binarisation, key: Key, image: Array) -> Float[Array, "..."]:

@@ -68,7 +68,8 @@ def sample_energy(energy: Energy, num: int, rng: np.random.Generator) -> Float[n
     """Draw from p(z) ∝ e^{−U(z)}: a cell of a fine grid by its probability, then a uniform point in the cell (0.01 wide)."""
     axis = np.arange(-5, 5, 0.01) + 0.005
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
-    log_density = -np.asarray(jax.jit(jax.vmap(energy))(grid), np.float64)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # the same data whatever the accelerator
+        log_density = -np.asarray(jax.jit(jax.vmap(energy))(grid), np.float64)
     cumulative = np.cumsum(np.exp(log_density - log_density.max()))
     cells = np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], num))
     return grid[cells] + rng.uniform(-0.005, 0.005, (num, 2)).astype(np.float32)

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.flows.checks import check_dim, checked_bijection, checked_context
 from gen_jax.flows.combinators import invert
 from gen_jax.flows.root import triangular_root
-from gen_jax.flows.transformers import Transformer
-from gen_jax.flows.vector import check_dim, vector_bijection
+from gen_jax.flows.transformers import Transformer, transform_each
 from gen_jax.types import Array, Bijection, Key, Net, Params
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
@@ -31,7 +31,7 @@ def masked_autoregressive(net: Net, dim: int, transformer: Transformer, context_
         context_dim: the size of the context, which is handed to the net.
 
     Raises:
-        InputError: `dim` is less than 1.
+        InputError: `dim` is less than 1; or, when called, the net puts out another shape, or the context has another size.
     """
     check_dim(dim)
 
@@ -39,15 +39,15 @@ def masked_autoregressive(net: Net, dim: int, transformer: Transformer, context_
         return net.init(key, jnp.zeros((dim, 1)), jnp.zeros(context_dim) if context_dim else None)
 
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
-        u, log_slopes = jax.vmap(transformer.forward, in_axes=(1, 0))(net.apply(params, y[:, None], context), y)
-        return u, jnp.sum(log_slopes)
+        raw = net.apply(params, y[:, None], checked_context(context, context_dim))
+        return transform_each(transformer.forward, transformer.num_params, raw, y)
 
     def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
         def solve(residual: Callable[[Array], Array], start: Array) -> Array:
             def update(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
                 step, y, _ = carry
-                raw = net.apply(frozen_params, y[:, None], frozen_context)
-                return step + 1, jax.vmap(transformer.inverse, in_axes=(1, 0))(raw, frozen_x)[0], y
+                raw = net.apply(frozen_params, y[:, None], checked_context(frozen_context, context_dim))
+                return step + 1, transform_each(transformer.inverse, transformer.num_params, raw, frozen_x)[0], y
 
             def changing(carry: tuple[Array, Array, Array]) -> Array:
                 step, y, previous = carry
@@ -60,7 +60,7 @@ def masked_autoregressive(net: Net, dim: int, transformer: Transformer, context_
         y = triangular_root(lambda y: inverse_and_log_det(params, y, context)[0] - x, jax.lax.stop_gradient(x), solve)
         return y, -inverse_and_log_det(params, y, context)[1]
 
-    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
 
 
 def inverse_autoregressive(net: Net, dim: int, transformer: Transformer, context_dim: int = 0) -> Bijection:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.flows.transformers import Transformer
-from gen_jax.flows.vector import check_dim, vector_bijection
+from gen_jax.flows.checks import check_dim, checked_bijection, checked_context
+from gen_jax.flows.transformers import Transformer, transform_each
 from gen_jax.types import Array, Bijection, Key, Net, Params
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
@@ -27,7 +26,7 @@ def coupling(net: Net, dim: int, transformer: Transformer, context_dim: int = 0)
         context_dim: the size of the context, which is handed to the net.
 
     Raises:
-        InputError: `dim` is less than 2.
+        InputError: `dim` is less than 2; or, when called, the net puts out another shape, or the context has another size.
     """
     check_dim(dim, least=2)
     split = dim // 2
@@ -37,8 +36,9 @@ def coupling(net: Net, dim: int, transformer: Transformer, context_dim: int = 0)
 
     def transform(tau: Callable[..., tuple[Array, Array]], params: Params, x: Array, context: Array | None) -> Result:
         a, b = x[:split], x[split:]
-        b, log_slopes = jax.vmap(tau, in_axes=(1, 0))(net.apply(params, a, context), b)
-        return jnp.concatenate([a, b]), jnp.sum(log_slopes)
+        raw = net.apply(params, a, checked_context(context, context_dim))
+        b, log_det = transform_each(tau, transformer.num_params, raw, b)
+        return jnp.concatenate([a, b]), log_det
 
     def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
         return transform(transformer.forward, params, x, context)
@@ -46,4 +46,4 @@ def coupling(net: Net, dim: int, transformer: Transformer, context_dim: int = 0)
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
         return transform(transformer.inverse, params, y, context)
 
-    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)

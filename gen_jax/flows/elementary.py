@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from gen_jax.flows.vector import check_dim, vector_bijection
+from gen_jax.flows.checks import check_dim, checked_bijection
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
 MAX_LOG_SCALE = 30.0  # scales from 1e-13 to 1e13: values and gradients stay finite in float32
@@ -38,11 +38,11 @@ def elementwise_affine(dim: int) -> Bijection:
         s = log_scale(params)
         return (y - params["shift"]) * jnp.exp(-s), -jnp.sum(s)
 
-    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
 
 
 def standardise(mean: Float[Array | np.ndarray, "*event"], std: Float[Array | np.ndarray, "*event"]) -> Bijection:
-    """Return y = (x − mean) / std, with constants such as the moments of training data; it has no parameters.
+    """Return y = (x − mean) / std, with constants of the example's shape, such as the moments of training data; no parameters.
 
     From data to the base: at the end of a flow, which leads from the base to the data, stands `invert(standardise(...))`.
 
@@ -64,30 +64,33 @@ def standardise(mean: Float[Array | np.ndarray, "*event"], std: Float[Array | np
     def inverse_and_log_det(params: Params, y: Float[Array, "*event"], context: Array | None = None) -> Result:
         return y * std.astype(y.dtype) + mean.astype(y.dtype), jnp.asarray(-log_det, y.dtype)
 
-    return Bijection(lambda key: (), forward_and_log_det, inverse_and_log_det)
+    return checked_bijection(mean.shape, lambda key: (), forward_and_log_det, inverse_and_log_det)
 
 
 def logit(margin: float = 1e-6) -> Bijection:
-    """Return y = log p − log(1 − p) with p = margin + (1 − 2 margin) x, from [0, 1] to ℝ; it has no parameters.
+    """Return y = log p − log(1 − p) with p = margin + (1 − 2 margin) x, for p in (0, 1); it has no parameters.
 
         log |det ∂y/∂x| = Σ_i [log(1 − 2 margin) − log p_i − log(1 − p_i)]
 
-    The margin keeps x = 0 and x = 1 finite. With a margin of 0 the domain is (0, 1).
+    So x may lie outside [0, 1] by less than margin / (1 − 2 margin), which keeps x = 0 and x = 1 finite; with a margin of 0 they
+    are left out.
 
     Raises:
         InputError: the margin is not in [0, ½); or, where x is no traced value, x is outside the domain. Under `jit` and `vmap`,
-            where values are not known, such an x gives NaN.
+            where values are not known, such an x gives NaN or an infinity.
     """
     if not 0 <= margin < 0.5:
         raise InputError(f"margin is {margin}: give a number from 0 to below 1/2.")
     stretch = 1 - 2 * margin
+    beyond = margin / stretch
 
     def forward_and_log_det(params: Params, x: Float[Array, "*event"], context: Array | None = None) -> Result:
         if not isinstance(x, Tracer):
             low, high = np.min(x), np.max(x)
-            if not (low >= 0 and high <= 1 and (margin > 0 or (low > 0 and high < 1))):
-                domain = "[0, 1]" if margin > 0 else "(0, 1)"
-                raise InputError(f"x ranges from {low:g} to {high:g}, and logit takes values in {domain}: scale them.")
+            if not (-beyond < low and high < 1 + beyond):
+                raise InputError(
+                    f"x ranges from {low:g} to {high:g}, and logit takes values in ({0 - beyond:g}, {1 + beyond:g}): scale them."
+                )
         p, q = margin + stretch * x, margin + stretch * (1 - x)
         log_p, log_q = jnp.log(p), jnp.log(q)
         return log_p - log_q, jnp.sum(jnp.log(jnp.asarray(stretch, x.dtype)) - log_p - log_q)
@@ -96,7 +99,7 @@ def logit(margin: float = 1e-6) -> Bijection:
         x = (jax.nn.sigmoid(y) - margin) / stretch
         return x, jnp.sum(jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - jnp.log(jnp.asarray(stretch, y.dtype)))
 
-    return Bijection(lambda key: (), forward_and_log_det, inverse_and_log_det)
+    return checked_bijection(None, lambda key: (), forward_and_log_det, inverse_and_log_det)
 
 
 def permutation(order: Sequence[int] | np.ndarray) -> Bijection:
@@ -114,12 +117,17 @@ def permutation(order: Sequence[int] | np.ndarray) -> Bijection:
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
         return y[jnp.asarray(inverse)], jnp.zeros((), y.dtype)
 
-    return vector_bijection(len(order), lambda key: (), forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((len(order),), lambda key: (), forward_and_log_det, inverse_and_log_det)
 
 
 def reverse(dim: int) -> Bijection:
-    """Return the permutation that reverses the order of the dimensions."""
-    return permutation(np.arange(dim)[::-1])
+    """Return the permutation that reverses the order of the dimensions (without the gather of another permutation)."""
+    check_dim(dim)
+
+    def flip(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
+        return x[::-1], jnp.zeros((), x.dtype)
+
+    return checked_bijection((dim,), lambda key: (), flip, flip)
 
 
 def check_permutation(name: str, order: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.flows.root import increasing_root
-from gen_jax.flows.vector import check_dim, vector_bijection
+from gen_jax.flows.checks import check_dim, checked_bijection
+from gen_jax.flows.root import tanh_root, tanh_slope
 from gen_jax.types import Array, Bijection, Key, Params
 
-FLOOR = 1e-30  # where softplus underflows: slopes stay positive, and their logarithms and gradients finite in float32
+FLOOR = 1e-18  # where softplus underflows: slopes stay positive, and even their inverse squares finite in float32
+MAX_LOG_ALPHA = 15.0  # α from 3e-7 to 3e6
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
 
@@ -20,8 +21,8 @@ def planar(dim: int) -> Bijection:
 
         log |det ∂f/∂z| = log(1 + wᵀû sech²a) = log(tanh²a + s sech²a),
 
-    which has no cancellation. Along w the inverse is a scalar root: with t = wᵀy + b, a + (s − 1) tanh a = t, which lies in
-    t ± |s − 1|; then z = y − û tanh a. Where w = 0, f is the translation by u tanh b.
+    which has no cancellation. Along w the inverse is a scalar root: with t = wᵀy + b, a + (s − 1) tanh a = t; then
+    z = y − û tanh a. Where w = 0, f is the translation by u tanh b.
 
     Raises:
         InputError: `dim` is less than 1.
@@ -50,26 +51,17 @@ def planar(dim: int) -> Bijection:
         along = (s - 1 - product) / (norm2 * jnp.where(zero, 1, largest))
         return u + along * direction, w, b, s
 
-    def log_det(a: Array, s: Array) -> Float[Array, ""]:
-        tanh2 = jnp.tanh(a) ** 2
-        # sech² from its own formula: 1 − tanh² cancels where a is large
-        sech2 = 4 * jnp.exp(-2 * jnp.abs(a)) / (1 + jnp.exp(-2 * jnp.abs(a))) ** 2
-        return jnp.log(tanh2 + s * sech2)
-
     def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
         u, w, b, s = constrained(params)
         a = jnp.dot(w, x, precision="highest") + b
-        return x + u * jnp.tanh(a), log_det(a, s)
+        return x + u * jnp.tanh(a), jnp.log(tanh_slope(a, s))
 
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
         u, w, b, s = constrained(params)
-        t = jnp.dot(w, y, precision="highest") + b
-        slack = jax.lax.stop_gradient(jnp.abs(s - 1))
-        middle = jax.lax.stop_gradient(t)
-        a = increasing_root(lambda a: a + (s - 1) * jnp.tanh(a) - t, middle - slack, middle + slack)
-        return y - u * jnp.tanh(a), -log_det(a, s)
+        a = tanh_root(s, jnp.dot(w, y, precision="highest") + b)
+        return y - u * jnp.tanh(a), -jnp.log(tanh_slope(a, s))
 
-    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
 
 
 def radial(dim: int) -> Bijection:
@@ -94,7 +86,7 @@ def radial(dim: int) -> Bijection:
 
     def constrained(params: Params) -> tuple[Array, Array, Array]:
         """Return z_0, α and s."""
-        alpha = jnp.exp(jnp.clip(params["log_alpha"], -30, 30))
+        alpha = jnp.exp(jnp.clip(params["log_alpha"], -MAX_LOG_ALPHA, MAX_LOG_ALPHA))
         return params["centre"], alpha, jax.nn.softplus(params["raw_s"]) + FLOOR
 
     def log_det(r: Array, alpha: Array, s: Array) -> Float[Array, ""]:
@@ -115,7 +107,7 @@ def radial(dim: int) -> Bijection:
         r = jnp.where(half > 0, rho * alpha / jnp.where(half > 0, half + root, 1), root - half)
         return centre + (y - centre) * ((alpha + r) / (r + s)), -log_det(r, alpha, s)
 
-    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
 
 
 def _norm(x: Float[Array, "D"]) -> Float[Array, ""]:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.flows.checks import check_dim, checked_bijection
 from gen_jax.flows.planar import FLOOR
-from gen_jax.flows.root import increasing_root, triangular_root
-from gen_jax.flows.vector import check_dim, vector_bijection
+from gen_jax.flows.root import tanh_root, tanh_slope
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
 Result = tuple[Float[Array, "D"], Float[Array, ""]]
@@ -17,7 +17,8 @@ Result = tuple[Float[Array, "D"], Float[Array, ""]]
 def orthogonal_sylvester(dim: int, num_units: int) -> Bijection:
     """Return the Sylvester flow whose Q [D, M] is the orthogonal factor of a free matrix, by QR with a positive diagonal of R.
 
-    The paper iterates towards an orthogonal matrix; QR reaches it exactly. See `_sylvester` for the flow.
+    The paper iterates towards an orthogonal matrix; QR reaches it exactly, from any matrix of full rank (of another, Q has no
+    gradient, and it is no number). See `_sylvester` for the flow.
 
     Raises:
         InputError: `dim` is less than 1, or `num_units` not from 1 to `dim`.
@@ -62,7 +63,8 @@ def _sylvester(dim: int, num_units: int, init_basis: Callable[[Key], Array], bas
 
     The diagonals are tanh p_i and tanh p̃_i, so that s_i = cosh(p_i + p̃_i) / (cosh p_i cosh p̃_i) > 0 without cancellation, and f
     is invertible (the paper's theorem 2). Its inverse: with v = Qᵀz, v + R tanh(R̃ v + b) = Qᵀy is solved from the last row
-    upwards, a scalar root each; then z = y − Q R tanh(a).
+    upwards. What row i has yet to find is v_i + r_ii tanh a_i = e_i, a_i = r̃_ii v_i + c_i, all else known: with the first put
+    into the second, a_i + (s_i − 1) tanh a_i = r̃_ii e_i + c_i, the root of a planar flow. Then z = y − Q R tanh(a).
     """
     check_dim(dim)
     if not 1 <= num_units <= dim:
@@ -81,49 +83,33 @@ def _sylvester(dim: int, num_units: int, init_basis: Callable[[Key], Array], bas
     def triangular(matrix: Float[Array, "M M"]) -> Float[Array, "M M"]:
         return jnp.triu(matrix, 1) + jnp.diag(jnp.tanh(jnp.diagonal(matrix)))
 
-    def log_det(params: Params, a: Float[Array, "M"]) -> Float[Array, ""]:
+    def slopes(params: Params) -> Float[Array, "M"]:
+        """Return s."""
         p, p_inner = jnp.diagonal(params["outer"]), jnp.diagonal(params["inner"])
-        s = jnp.exp(_log_cosh(p + p_inner) - _log_cosh(p) - _log_cosh(p_inner)) + FLOOR
-        return jnp.sum(jnp.log(jnp.tanh(a) ** 2 + s * jnp.exp(-2 * _log_cosh(a))))
+        return jnp.exp(_log_cosh(p + p_inner) - _log_cosh(p) - _log_cosh(p_inner)) + FLOOR
 
     def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
         with jax.default_matmul_precision("highest"):
             q, outer, inner = basis(params["basis"]), triangular(params["outer"]), triangular(params["inner"])
             a = inner @ (q.T @ x) + params["b"]
-            return x + q @ (outer @ jnp.tanh(a)), log_det(params, a)
+            return x + q @ (outer @ jnp.tanh(a)), jnp.sum(jnp.log(tanh_slope(a, slopes(params))))
 
     def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
         with jax.default_matmul_precision("highest"):
             q, outer, inner = basis(params["basis"]), triangular(params["outer"]), triangular(params["inner"])
-            b, target = params["b"], q.T @ y
-            v = triangular_root(
-                lambda v: v + outer @ jnp.tanh(inner @ v + b) - target,
-                jax.lax.stop_gradient(target),
-                lambda fn, start: _solve_upwards(*jax.lax.stop_gradient((outer, inner, b, target))),
-            )
-            a = inner @ v + b
-            return y - q @ (outer @ jnp.tanh(a)), -log_det(params, a)
+            s, b, target = slopes(params), params["b"], q.T @ y
 
-    return vector_bijection(dim, init, forward_and_log_det, inverse_and_log_det)
+            def row(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+                v, a = carry  # rows 0 … i, still to come, hold zeros
+                rest = target[i] - outer[i] @ jnp.tanh(a)
+                a_i = tanh_root(s[i], inner[i] @ v + inner[i, i] * rest + b[i])
+                return (v.at[i].set(rest - outer[i, i] * jnp.tanh(a_i)), a.at[i].set(a_i)), None
 
+            nothing = jnp.zeros_like(target)
+            (_, a), _ = jax.lax.scan(row, (nothing, nothing), jnp.arange(num_units)[::-1])
+            return y - q @ (outer @ jnp.tanh(a)), -jnp.sum(jnp.log(tanh_slope(a, s)))
 
-def _solve_upwards(
-    outer: Float[Array, "M M"], inner: Float[Array, "M M"], b: Float[Array, "M"], target: Float[Array, "M"]
-) -> Float[Array, "M"]:
-    """Solve v + R tanh(R̃ v + b) = target, the last row first: each row adds one unknown to those below it."""
-
-    def row(i: Array, v: Float[Array, "M"]) -> Float[Array, "M"]:
-        i = len(b) - 1 - i
-        known = inner[i] @ v + b[i]  # v_i is still 0
-        rest = target[i] - outer[i] @ jnp.where(jnp.arange(len(b)) > i, jnp.tanh(inner @ v + b), 0)
-        slack = jnp.abs(outer[i, i])
-
-        def residual(root: Float[Array, ""]) -> Float[Array, ""]:
-            return root + outer[i, i] * jnp.tanh(inner[i, i] * root + known) - rest
-
-        return v.at[i].set(increasing_root(residual, rest - slack, rest + slack))
-
-    return jax.lax.fori_loop(0, len(b), row, jnp.zeros_like(b))
+    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
 
 
 def _log_cosh(x: Float[Array, "M"]) -> Float[Array, "M"]:

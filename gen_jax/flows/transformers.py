@@ -28,6 +28,23 @@ class Transformer(NamedTuple):
     inverse: Callable[..., tuple[Array, Array]]
 
 
+def transform_each(
+    direction: Callable[..., tuple[Array, Array]], num_params: int, raw: Float[Array, "_ _"], values: Float[Array, "D"]
+) -> tuple[Float[Array, "D"], Float[Array, ""]]:
+    """Apply one direction of a transformer to D values, with raw parameters [P, D] from a network; return also Σ log slopes.
+
+    Raises:
+        InputError: the network puts out another shape.
+    """
+    if raw.shape != (num_params, values.size):
+        raise InputError(
+            f"net puts out {raw.shape}, and the transformer takes {num_params} numbers for each of {values.size} dimensions: "
+            f"make a net of output shape {(num_params, values.size)}."
+        )
+    results, log_slopes = jax.vmap(direction, in_axes=(1, 0))(raw, values)
+    return results, jnp.sum(log_slopes)
+
+
 def affine() -> Transformer:
     """Return y = x e^s + t, with s = 5 tanh(r_0 / 5) and t = r_1."""
 
@@ -80,10 +97,15 @@ def rational_quadratic_spline(num_bins: int = 8, bound: float = 4.0) -> Transfor
         end = jnp.ones(1, raw.dtype)
         slopes = jnp.concatenate([end, inner, end])
         edges = lefts if by == "x" else bottoms
-        # a sum over the bins where only one is not 0: a gather would not vectorise
-        chosen = (value >= edges) & jnp.concatenate([value < edges[1:], jnp.ones(1, bool)])
+        # one comparison for each edge: a compiler that rounds edges differently in two places cannot make it none or two bins
+        chosen = jnp.arange(num_bins) == jnp.sum(value >= edges[1:])
+        # a sum where only one term is not 0: a gather would not vectorise
         pick = lambda values: jnp.sum(jnp.where(chosen, values, 0))  # noqa: E731
         return tuple(map(pick, (lefts, widths, bottoms, heights, slopes[:-1], slopes[1:])))
+
+    def within_bin(share: Array) -> Array:
+        """Undo rounding that puts a value just outside its bin, without an effect on gradients."""
+        return share + jax.lax.stop_gradient(jnp.clip(share, 0, 1) - share)
 
     def log_slope(xi: Array, sigma: Array, d0: Array, d1: Array) -> Float[Array, ""]:
         mixed = xi * (1 - xi)
@@ -94,7 +116,7 @@ def rational_quadratic_spline(num_bins: int = 8, bound: float = 4.0) -> Transfor
         inside = jnp.abs(x) < bound
         safe = jnp.where(inside, x, 0)
         left, w, bottom, h, d0, d1 = bin_of(raw, safe, "x")
-        sigma, xi = h / w, (safe - left) / w
+        sigma, xi = h / w, within_bin((safe - left) / w)
         mixed = xi * (1 - xi)
         y = bottom + h * (sigma * xi**2 + d0 * mixed) / (sigma + (d0 + d1 - 2 * sigma) * mixed)
         return jnp.where(inside, y, x), jnp.where(inside, log_slope(xi, sigma, d0, d1), 0)
@@ -103,9 +125,8 @@ def rational_quadratic_spline(num_bins: int = 8, bound: float = 4.0) -> Transfor
         inside = jnp.abs(y) < bound
         safe = jnp.where(inside, y, 0)
         left, w, bottom, h, d0, d1 = bin_of(raw, safe, "y")
-        sigma, eta = h / w, (safe - bottom) / h
-        q, mixed = d0 * (1 - eta) - d1 * eta, eta * (1 - eta)
-        mixed = 4 * sigma**2 * jnp.where(mixed > 0, mixed, 0)  # rounding can put η just outside its bin
+        sigma, eta = h / w, within_bin((safe - bottom) / h)
+        q, mixed = d0 * (1 - eta) - d1 * eta, 4 * sigma**2 * eta * (1 - eta)
         root = jnp.sqrt(q**2 + mixed)
         # q + root, which cancels where q < 0
         total = jnp.where(q > 0, q + root, mixed / jnp.where(q > 0, 1, root - q))

@@ -3,6 +3,7 @@
 from gen_jax.made.made import MADE, Completion, Masks, complete, ensemble, made, shuffled_masks, with_ordering
 from gen_jax.made.outputs import Output, bernoulli_output, categorical_output, normal_mixture_output
 from gen_jax.made.sampling import draw_by_passes, draw_in_order
+from gen_jax.nets import connectivity
 
 __all__ = [
     "MADE",
@@ -12,6 +13,7 @@ __all__ = [
     "bernoulli_output",
     "categorical_output",
     "complete",
+    "connectivity",
     "draw_by_passes",
     "draw_in_order",
     "ensemble",

@@ -7,7 +7,7 @@ and every connectivity, and none of them compiles anything anew.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from gen_jax.made.outputs import Output
 from gen_jax.made.sampling import draw_in_order
-from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, draw_degrees, natural_degrees
+from gen_jax.nets import Degrees, MaskedMLP, check_degrees, check_hidden_sizes, draw_degrees, natural_degrees
 from gen_jax.types import Array, DensityModel, InputError, Key, Params
 
 Masks = Callable[[Int[Array, ""] | int], Degrees]
@@ -29,7 +29,8 @@ class MADE(NamedTuple):
 
     Attributes:
         init: key -> params.
-        log_prob: (params, degrees, x [D]) -> log p(x) under those degrees, in nats.
+        log_prob: (params, degrees, x [D]) -> log p(x) under those degrees, in nats; −∞ for an x that cannot occur, such as a
+            Bernoulli's ½ (outside of jit and vmap an InputError).
         sample: (params, degrees, key) -> x [D], at about the cost of one pass.
         complete: (params, degrees, key, x [D], observed [D] of bool) -> x with what is not observed drawn in the order of the
             degrees, each given those before it. Where the observed come first in that order, it is a draw from
@@ -66,30 +67,35 @@ def made(
     check_hidden_sizes(dim, hidden_sizes, direct)
     net = MaskedMLP(hidden_sizes, output.num_params, direct, activation)
     apply: Callable[..., Array] = net.apply  # ty: ignore[invalid-assignment]
-    degrees = natural_degrees(dim, hidden_sizes)
+    natural = natural_degrees(dim, hidden_sizes)
 
     def init(key: Key) -> Params:
-        return net.init(key, jnp.zeros((dim, output.num_features)), degrees)
-
-    def check(x: Array, name: str = "x") -> None:
-        if x.shape != (dim,):
-            raise InputError(f"{name} has shape {x.shape}, and the model has {dim} dimensions: give ({dim},), or vmap over more.")
-        if not isinstance(x, Tracer):
-            output.check(x, name)
+        return net.init(key, jnp.zeros((dim, output.num_features)), natural)
 
     def log_prob(params: Params, degrees: Degrees, x: Array) -> Float[Array, ""]:
-        check(x)
-        return output.distribution(apply(params, output.features(x), degrees)).log_prob(x)
+        if x.shape != (dim,):
+            raise InputError(f"x has shape {x.shape}, and the model has {dim} dimensions: give ({dim},), or vmap over more.")
+        if not isinstance(x, Tracer):
+            output.check(x, "x")
+        check_degrees(degrees, natural)
+        value = output.distribution(apply(params, output.features(x), degrees)).log_prob(x)
+        return jnp.where(jnp.all(output.contains(x)), value, -jnp.inf)  # under jit and vmap no error can be raised
 
     def complete(params: Params, degrees: Degrees, key: Key, x: Array, observed: Bool[Array, "D"]) -> Array:
+        x, observed = jnp.asarray(x), jnp.asarray(observed)
         if x.shape != (dim,) or observed.shape != (dim,):
             raise InputError(f"x has shape {x.shape} and observed {observed.shape}: give ({dim},) for both, or vmap over more.")
-        return draw_in_order(net, output, params, degrees, key, x, observed)
+        if observed.dtype != bool:
+            raise InputError(f"observed is of {observed.dtype}: give bool, True where x is known.")
+        if not isinstance(x, Tracer) and not isinstance(observed, Tracer):
+            output.check(x[observed], "x, where it is observed,")
+        check_degrees(degrees, natural)
+        return draw_in_order(net, output, params, degrees, key, x.astype(output.dtype), observed)
 
     def sample(params: Params, degrees: Degrees, key: Key) -> Array:
         return complete(params, degrees, key, jnp.zeros(dim, output.dtype), jnp.zeros(dim, bool))
 
-    return MADE(init, log_prob, sample, complete, degrees)
+    return MADE(init, log_prob, sample, complete, natural)
 
 
 def shuffled_masks(key: Key, degrees: Degrees, ordering: bool = True, connectivity: bool = True) -> Masks:
@@ -118,27 +124,40 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
 
     log p(x) = log (1/M) Σ_m p_m(x)
 
-    (A mean of logits over orderings is not a density.) Sampling draws the mask first.
+    (A mean of logits over orderings is not a density.) Sampling draws the mask first. Under `vmap` every draw then has sorted
+    weights of its own: draw many samples by `jax.lax.map` in batches of about 20.
 
     Raises:
-        InputError: there is less than one mask.
+        InputError: there is less than one mask, or mask 0 is none of this model's.
     """
-    if num_masks < 1:
-        raise InputError(f"num_masks is {num_masks}: give 1 or more.")
+    _check_masks(model, masks, num_masks)
 
     def log_prob(params: Params, x: Array, context: None = None) -> Float[Array, ""]:
+        _no_context(context)
         if num_masks == 1:
             return model.log_prob(params, masks(0), x)
         log_probs = jax.lax.map(lambda index: model.log_prob(params, masks(index), x), jnp.arange(num_masks))
         return jax.nn.logsumexp(log_probs) - jnp.log(num_masks)
 
     def sample(params: Params, key: Key, context: None = None) -> Array:
+        _no_context(context)
         if num_masks == 1:
             return model.sample(params, masks(0), key)
         index_key, sample_key = jax.random.split(key)
         return model.sample(params, masks(jax.random.randint(index_key, (), 0, num_masks)), sample_key)
 
     return DensityModel(model.init, log_prob, sample)
+
+
+def _check_masks(model: MADE, masks: Masks, num_masks: int) -> None:
+    if num_masks < 1:
+        raise InputError(f"num_masks is {num_masks}: give 1 or more.")
+    check_degrees(masks(0), model.degrees)
+
+
+def _no_context(context: Any) -> None:
+    if context is not None:
+        raise InputError("context is given, and a MADE takes none: leave it out.")
 
 
 class Completion(NamedTuple):
@@ -171,7 +190,12 @@ def complete(
         key: for the draw.
         x: [D]; what stands in the missing places is not looked at.
         observed: [D], True where x is known.
+
+    Raises:
+        InputError: there is less than one mask, mask 0 is none of this model's, `observed` is not of bool, a shape does not
+            match, or an observed value cannot occur.
     """
+    _check_masks(model, masks, num_masks)
 
     def unused(index: Int[Array, ""]) -> Int[Array, ""]:
         order = jnp.argsort(jnp.asarray(masks(index).inputs))

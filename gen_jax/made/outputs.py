@@ -24,7 +24,8 @@ class Output(NamedTuple):
         distribution: raw parameters [P, D] -> the distribution of x [D].
         noise: (key, N) -> the noise of N draws along the first axis, made at once since it is slow to make bit by bit.
         draw: (raw [P], noise of one draw) -> one dimension of x, distributed as `distribution` says.
-        check: (array, its name) -> None; raises an InputError for values that have no probability.
+        contains: x of any shape -> whether each of its values can occur at all.
+        values: those that can, in words for an error.
         dtype: of x.
     """
 
@@ -34,23 +35,24 @@ class Output(NamedTuple):
     distribution: Callable[[Array], Distribution]
     noise: Callable[[Key, int], Any]
     draw: Callable[[Array, Any], Array]
-    check: Callable[[Any, str], None]
+    contains: Callable[[Array], Array]
+    values: str
     dtype: Any
+
+    def check(self, x: Any, name: str) -> None:
+        """Raise an InputError for a value that cannot occur."""
+        bad = np.asarray(x)[~np.asarray(self.contains(jnp.asarray(x)))]
+        if bad.size:
+            raise InputError(f"{name} holds {bad.flat[0]:g} ({bad.dtype}), and this MADE takes {self.values}.")
 
 
 def bernoulli_output(one_hot: bool = False) -> Output:
     """Return p(x_i | x_<i) = Bernoulli, from one logit, for x in {0, 1}.
 
     Args:
-        one_hot: a dimension goes in as (x, 1 − x). An input that a mask hides looks like a 0; where masks change, this tells them
-            apart, and does what the connectivity weights of the paper do (§4.3).
+        one_hot: a dimension goes in as (x, 1 − x), not as x alone. An input that a mask hides counts as a 0; where masks change,
+            this tells the two apart. (The paper's answer to the same need are weights on the masks themselves, §4.3.)
     """
-
-    def check(x: Any, name: str) -> None:
-        bad = np.asarray(x)[~np.isin(x, (0, 1))]
-        if bad.size:
-            raise InputError(f"{name} holds {bad.flat[0]:g}, and a Bernoulli MADE takes 0 and 1 only: binarise it.")
-
     return Output(
         num_params=1,
         num_features=2 if one_hot else 1,
@@ -58,7 +60,8 @@ def bernoulli_output(one_hot: bool = False) -> Output:
         distribution=lambda raw: Bernoulli(raw[0]),
         noise=lambda key, num: jax.random.uniform(key, (num,)),
         draw=lambda raw, noise: (noise < jax.nn.sigmoid(raw[0])).astype(jnp.float32),
-        check=check,
+        contains=lambda x: (x == 0) | (x == 1),
+        values="0 and 1 only: binarise it",
         dtype=jnp.float32,
     )
 
@@ -72,13 +75,8 @@ def categorical_output(num_categories: int) -> Output:
     if num_categories < 2:
         raise InputError(f"num_categories is {num_categories}: give 2 or more.")
 
-    def check(x: Any, name: str) -> None:
-        array = np.asarray(x)
-        if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() < num_categories):
-            raise InputError(
-                f"{name} holds {array.dtype} from {array.min()} to {array.max()}, and a categorical MADE of {num_categories} "
-                f"takes integers from 0 to {num_categories - 1}: number the categories so."
-            )
+    def contains(x: Array) -> Array:
+        return (x >= 0) & (x < num_categories) & jnp.issubdtype(x.dtype, jnp.integer)
 
     return Output(
         num_params=num_categories,
@@ -87,7 +85,8 @@ def categorical_output(num_categories: int) -> Output:
         distribution=lambda raw: Categorical(raw.T),
         noise=lambda key, num: jax.random.gumbel(key, (num, num_categories)),
         draw=lambda raw, noise: jnp.argmax(raw + noise).astype(jnp.int32),
-        check=check,
+        contains=contains,
+        values=f"integers from 0 to {num_categories - 1}: number the categories so",
         dtype=jnp.int32,
     )
 
@@ -115,10 +114,6 @@ def normal_mixture_output(num_components: int) -> Output:
         chosen = jax.nn.one_hot(jnp.argmax(logits + noise[0]), num_components)
         return jnp.sum(chosen * loc) + jnp.sum(chosen * scale) * noise[1]
 
-    def check(x: Any, name: str) -> None:
-        if not np.isfinite(x).all():
-            raise InputError(f"{name} holds a NaN or an infinity: remove or mend it.")
-
     return Output(
         num_params=3 * num_components,
         num_features=1,
@@ -126,6 +121,7 @@ def normal_mixture_output(num_components: int) -> Output:
         distribution=lambda raw: NormalMixture(*components(raw.T)),
         noise=noise,
         draw=draw,
-        check=check,
+        contains=jnp.isfinite,
+        values="finite numbers: remove or mend what is not",
         dtype=jnp.float32,
     )

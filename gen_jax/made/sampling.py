@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Bool
 
 from gen_jax.made.outputs import Output
 from gen_jax.nets import Degrees, MaskedMLP, spread_degrees
-from gen_jax.types import Array, InputError, Key, Params
+from gen_jax.types import Array, Key, Params
 
 BLOCK = 16
 
@@ -42,8 +41,8 @@ def draw_in_order(
 ) -> Array:
     """Draw what is not observed at about the cost of one pass; the same draws as `draw_by_passes`, but for rounding.
 
-    Raises:
-        InputError: the hidden degrees are not those of `natural_degrees`, in whatever order.
+    The degrees are taken to be those of `natural_degrees` in another order (`check_degrees`), which fixes how many units each
+    degree has, and with it all shapes.
     """
     blocks = _sorted_blocks(net, output, params, degrees)
     dim, (num_blocks, size) = x.size, blocks.bias_out.shape[:2]
@@ -157,8 +156,6 @@ def _slots(dim: int, num_positions: int, layer: Any) -> Array:
     """Return [N, C]: the units of each degree, C the most that one degree has, filled up with the number behind the last unit."""
     num_units = len(layer)
     spread = spread_degrees(dim, num_units)
-    if not isinstance(layer, Tracer) and not np.array_equal(np.sort(layer), spread):
-        raise InputError("degrees.hidden are not those of natural_degrees in another order: make them with draw_degrees.")
     counts = np.bincount(spread - 1, minlength=num_positions)
     first = np.cumsum(counts) - counts
     slot = np.arange(max(counts))

@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Bool, Float, Int
 
 from gen_jax.nets.mlp import Initializer, near_zero
@@ -100,8 +101,27 @@ def check_hidden_sizes(dim: int, hidden_sizes: tuple[int, ...], direct: bool) ->
         losses = connectivity(natural_degrees(dim, hidden_sizes))
         raise InputError(
             f"hidden_sizes is {hidden_sizes}: for {dim} dimensions a hidden layer of fewer than {dim - 1} units loses "
-            f"dependencies (here {len(losses.lost)} of {dim * (dim - 1) // 2}). Give {dim - 1} or more, or direct=True."
+            f"dependencies (here {len(losses.lost)} of {dim * (dim - 1) // 2}, and {len(losses.dead_inputs)} inputs are dead: no "
+            f"output depends on them). Give {dim - 1} or more, or direct=True."
         )
+
+
+def check_degrees(degrees: Degrees, natural: Degrees) -> None:
+    """Raise an InputError for degrees that are not the natural ones of a network in another order.
+
+    Sizes are always checked, values only where they are known (not while a function is traced).
+    """
+    sizes = tuple(map(np.shape, jax.tree.leaves(natural)))
+    given = tuple(map(np.shape, jax.tree.leaves(degrees)))
+    if given != sizes:
+        raise InputError(f"degrees have shapes {given}: give {sizes}, inputs first, as draw_degrees and with_ordering make them.")
+    names = ("inputs", *(f"hidden[{i}]" for i in range(len(natural.hidden))))
+    for name, layer, wanted in zip(names, jax.tree.leaves(degrees), jax.tree.leaves(natural), strict=True):
+        if not isinstance(layer, Tracer) and not np.array_equal(np.sort(layer), wanted):
+            raise InputError(
+                f"degrees.{name} is {np.array2string(np.asarray(layer), threshold=12)}, not those of natural_degrees in another "
+                "order: make them with draw_degrees or with_ordering."
+            )
 
 
 def hidden_mask(below: Int[Array | np.ndarray, "I"], degrees: Int[Array | np.ndarray, "O"]) -> Bool[Array | np.ndarray, "I O"]:

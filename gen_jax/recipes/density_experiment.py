@@ -12,10 +12,12 @@ from gen_jax import plots
 from gen_jax.data import Binarisation, Split, binarise, to_unit
 from gen_jax.evaluate import log_on_grid, mean_and_standard_error, square_grid
 from gen_jax.recipes.experiment import Evaluation, Experiment
+from gen_jax.train import batch_mean
 from gen_jax.types import Array, DensityModel, InputError, Key, Metrics, Params
 
 PLANE = 5.0  # half the side of the square in which densities in the plane are drawn
 PIXELS = 200
+SAMPLES_AT_ONCE = 20  # each draw from an ensemble of MADEs sorts the weights anew
 
 
 def density_experiment(
@@ -40,22 +42,27 @@ def density_experiment(
     train_log_prob = train_log_prob or (lambda params, step, x: model.log_prob(params, x))
 
     def loss(params: Params, key: Key, step: Array, images: Array) -> tuple[Array, Metrics]:
-        def log_prob(key: Key, image: Array) -> Array:
-            return train_log_prob(params, step, jnp.ravel(binarise(at_each_step, key, image)))
+        def objective(params: Params, key: Key, image: Array) -> tuple[Array, Metrics]:
+            log_prob = train_log_prob(params, step, jnp.ravel(binarise(at_each_step, key, image)))
+            return -log_prob, {"log_prob": log_prob}
 
-        value = jnp.mean(jax.vmap(log_prob)(jax.random.split(key, len(images)), images))
-        return -value, {"log_prob": value}
+        return batch_mean(objective)(params, key, step, images)
 
+    @jax.jit
+    @jax.default_matmul_precision("highest")
     def log_prob(params: Params, images: Array) -> Array:
-        with jax.default_matmul_precision("highest"):
-            return jax.lax.map(lambda image: model.log_prob(params, jnp.ravel(to_unit(image))), images, batch_size=500)
+        return jax.lax.map(lambda image: model.log_prob(params, jnp.ravel(to_unit(image))), images, batch_size=500)
 
+    @functools.partial(jax.jit, static_argnums=2)
+    @jax.default_matmul_precision("highest")
     def sample(params: Params, key: Key, num: int) -> Array:
-        with jax.default_matmul_precision("highest"):
-            return jax.lax.map(lambda k: model.sample(params, k).reshape(event_shape), jax.random.split(key, num), batch_size=100)
+        keys = jax.random.split(key, num)
+        return jax.lax.map(lambda k: model.sample(params, k).reshape(event_shape), keys, batch_size=SAMPLES_AT_ONCE)
 
-    compiled_log_prob, compiled_sample = jax.jit(log_prob), jax.jit(sample, static_argnums=2)
-    log_density = jax.jit(lambda params, points: log_on_grid(functools.partial(model.log_prob, params), points))
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def log_density(params: Params, points: Array) -> Array:
+        return log_on_grid(functools.partial(model.log_prob, params), points)
 
     def picture(samples: Array) -> Any:
         if event_shape == (2,):
@@ -67,11 +74,11 @@ def density_experiment(
         if event_shape == (2,):
             points, _ = square_grid(PLANE, PIXELS)
             density = np.exp(log_density(params, points)).reshape(PIXELS, PIXELS)
-            drawn = compiled_sample(params, sample_key, 5000)
+            drawn = sample(params, sample_key, 5000)
             panels = [("test data", test.images[:5000]), ("density", density), ("samples", drawn)]
             samples = plots.plane(panels, PLANE)
         else:
-            samples = plots.image_grid(compiled_sample(params, sample_key, 100), 10, "samples")
+            samples = plots.image_grid(sample(params, sample_key, 100), 10, "samples")
         curves = plots.loss_curves(rows, ["train_log_prob", "valid_log_prob"], "log p(x) (nats)")
         return {"samples": samples, "curves": curves} | more_figures(params, more_key, jnp.asarray(test.images))
 
@@ -89,11 +96,11 @@ def density_experiment(
     return Experiment(
         init=model.init,
         loss=loss,
-        validate=lambda params, key, images: {"valid_log_prob": jnp.mean(compiled_log_prob(params, images))},
+        validate=lambda params, key, images: {"valid_log_prob": jnp.mean(log_prob(params, images))},
         best_metric="valid_log_prob",
         check=check_images,
-        evaluate=functools.partial(_evaluate, compiled_log_prob),
-        sample=compiled_sample,
+        evaluate=functools.partial(_evaluate, log_prob),
+        sample=sample,
         picture=picture,
         figures=figures,
     )

@@ -25,7 +25,6 @@ from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
 from gen_jax.recipes.flows import FlowName, make_flow
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
-ANNEALING_STEPS = 10_000
 GRID_BOUND, GRID_POINTS = 10.0, 1000  # for the quadrature
 
 
@@ -49,6 +48,14 @@ class EnergySettings(Settings):
     """Widths of the network in a coupling or autoregressive layer."""
     num_units: int = 2
     """Units of a Sylvester layer."""
+    annealing_steps: int = 10_000
+    """Steps over which the energy grows to its full weight, from 0.01 of it."""
+
+    def check(self) -> None:
+        """Raise an InputError for a value that no experiment can have."""
+        super().check()
+        if self.annealing_steps < 1:
+            raise InputError(f"annealing_steps is {self.annealing_steps}: give 1 or more.")
 
 
 def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -67,19 +74,22 @@ def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
 
     def loss(params: Params, key: Key, step: Array, batch: Array) -> tuple[Array, Metrics]:
         log_q, u = jax.vmap(terms, in_axes=(None, 0))(params, jax.random.split(key, len(batch)))
-        weight = jnp.minimum(1.0, 0.01 + step / ANNEALING_STEPS)  # the paper's annealing of the energy
+        weight = jnp.minimum(1.0, 0.01 + step / settings.annealing_steps)  # as in the paper
         return jnp.mean(log_q + weight * u), {"elbo": jnp.mean(-log_q - u)}
 
     @jax.jit
+    @jax.default_matmul_precision("highest")
     def validate(params: Params, key: Key, points: Array) -> Metrics:
         log_q, u = jax.vmap(terms, in_axes=(None, 0))(params, jax.random.split(key, len(points)))
         return {"valid_elbo": jnp.mean(-log_q - u)}
 
-    sample = jax.jit(
-        lambda params, key, num: jax.vmap(functools.partial(model.sample, params))(jax.random.split(key, num)), static_argnums=2
-    )
+    @functools.partial(jax.jit, static_argnums=2)
+    @jax.default_matmul_precision("highest")
+    def sample(params: Params, key: Key, num: int) -> Array:
+        return jax.vmap(functools.partial(model.sample, params))(jax.random.split(key, num))
 
     @jax.jit
+    @jax.default_matmul_precision("highest")
     def log_prob(params: Params, points: Array) -> Array:
         return log_on_grid(functools.partial(model.log_prob, params), points)
 

@@ -17,7 +17,7 @@ class Settings:
     """The settings that every recipe has. A recipe's own settings extend them."""
 
     data: str = "mnist-5k"
-    """Data set: mnist-5k, mnist, fashion_mnist, tfds:NAME, npz:PATH or folder:PATH."""
+    """Data set: mnist-5k, mnist, fashion_mnist, dna, toy:NAME, tfds:NAME, npz:PATH or folder:PATH."""
     binarise: Binarisation = "dynamic"
     """How pixels become what the model sees: drawn anew at each step, drawn once, by threshold, or left as they are."""
     binarise_seed: int = 0

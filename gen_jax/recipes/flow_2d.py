@@ -15,6 +15,7 @@ from gen_jax.flows import flow_density
 from gen_jax.recipes.density_experiment import density_experiment
 from gen_jax.recipes.experiment import Experiment, Recipe, Settings
 from gen_jax.recipes.flows import FlowName, make_flow
+from gen_jax.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +39,22 @@ class FlowSettings(Settings):
 
 def build(settings: FlowSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
+    if settings.binarise != "none":
+        raise InputError(f"binarise is {settings.binarise}, and a flow is a density of real numbers: use --binarise none.")
     dim = math.prod(event_shape)
     bijection = make_flow(settings.flow, dim, settings.num_layers, settings.hidden_sizes, settings.num_units)
     model = flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), bijection)
-    return density_experiment(model, event_shape, settings.binarise, check=_any_finite)
+    experiment = density_experiment(model, event_shape, settings.binarise, check=_any_finite)
+
+    def check(images: np.ndarray, where: str) -> None:
+        if images.dtype == np.uint8:
+            raise InputError(
+                f"{where} are integers, of which a density of real numbers says nothing: add noise to them (dequantise) and "
+                "store them as floats."
+            )
+        experiment.check(images, where)
+
+    return experiment._replace(check=check)
 
 
 def _any_finite(images: np.ndarray, where: str) -> None:

@@ -65,10 +65,11 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
         if len(event_shape) != 3 or event_shape[0] < 2:
             return {}
         x = jnp.stack([jnp.ravel(to_unit(image)) for image in images[:10]])
-        observed = (jnp.arange(dim) < dim // 2 // event_shape[1] * event_shape[1]) | jnp.zeros(dim, bool)
+        observed = jnp.arange(dim) < event_shape[0] // 2 * math.prod(event_shape[1:])
         one = lambda key, x: complete(model, params, degrees, num_masks, key, x, observed)  # noqa: E731
         drawn = jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None)))(jax.random.split(key, 4), x)
-        how = "exact" if bool(drawn.exact.all()) else f"not exact: {int(drawn.unused.max())} pairs out of order"
+        mask, exact, unused = int(drawn.mask[0, 0]), bool(drawn.exact[0, 0]), int(drawn.unused[0, 0])  # equal for all of them
+        how = f"exact under mask {mask}" if exact else f"not exact: mask {mask} has {unused} pairs out of order"
         rows = jnp.concatenate([x[None], jnp.where(observed[None, :], x, 0.5)[None], drawn.x]).reshape(-1, *event_shape)
         title = f"test images; lower half hidden;\nfour draws given the upper half ({how})"
         return {"completions": plots.image_grid(rows, len(x), title)}

@@ -228,7 +228,7 @@ def evaluate(
 
 
 def sample(run: Run, num: int, seed: int = 0) -> Array:
-    """Return `num` images: the means of p(x|z) at z drawn from the prior."""
+    """Return `num` draws: of a VAE the means of p(x|z) at z drawn from the prior, of other models examples."""
     if num < 1:
         raise InputError(f"num is {num}: give 1 or more.")
     check_seed("seed", seed)
@@ -291,7 +291,7 @@ def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -
 def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Split:
     """Check that the model can take a split that is in memory.
 
-    One that is read lazily has 8-bit images, which every model takes, and its reader checks their shape.
+    Of one that is read lazily, the reader checks the shape; values that a model gives no probability stop its training.
     """
     if isinstance(split.images, np.ndarray):
         experiment.check(split.images, f"The {name} images of {data}")

@@ -21,6 +21,7 @@ class VaeFlowSettings(VaeSettings):
     data: str = "mnist"
     latent_dim: int = 64
     hidden_sizes: tuple[int, ...] = (300, 300)
+    kl_warmup_steps: int = 4400
     flow: FlowName = "planar"
     """Kind of layer between encoder and decoder."""
     num_flows: int = 4
@@ -32,7 +33,7 @@ class VaeFlowSettings(VaeSettings):
     context_dim: int = 64
     """Size of the context that the encoder puts out for them."""
     num_units: int = 16
-    """Units of a Sylvester layer."""
+    """Units of a Sylvester layer, at most as many as latent dimensions."""
 
 
 def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -41,9 +42,7 @@ def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment
         raise InputError(f"context_dim is {settings.context_dim}: give 1 or more.")
     dim = settings.latent_dim
     context_dim = settings.context_dim if settings.amortised and settings.flow in WITH_NETWORKS else 0
-    bijection = make_flow(
-        settings.flow, dim, settings.num_flows, settings.flow_hidden_sizes, min(settings.num_units, dim), context_dim
-    )
+    bijection = make_flow(settings.flow, dim, settings.num_flows, settings.flow_hidden_sizes, settings.num_units, context_dim)
     if settings.amortised and settings.flow not in WITH_NETWORKS:
         bijection, context_dim = amortise(bijection), num_params(bijection)
     activation = ACTIVATIONS[settings.activation]

@@ -44,8 +44,8 @@ def fit(
 ) -> tuple[TrainState, bool]:
     """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`, and return (state, finished).
 
-    `finished` is False where SIGINT or SIGTERM came: the epoch in flight is completed and saved first (a second signal acts
-    at once).
+    Training may end earlier, by `patience`. `finished` is False where SIGINT or SIGTERM came: the epoch in flight is completed
+    and saved first (a second signal acts at once).
 
     Args:
         state: the state before the first epoch. Its buffers may be donated, so do not use it afterwards.

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from gen_jax.flows import Transformed
-from gen_jax.types import VAE, Array, Bijection, Key, Net, Params
+from gen_jax.types import VAE, Array, Bijection, InputError, Key, Net, Params
 from gen_jax.vae.gaussian import gaussian_posterior, gaussian_vae
 from gen_jax.vae.likelihoods import Likelihood
 
@@ -27,6 +27,9 @@ def flow_vae(
         likelihood: as for `gaussian_vae`.
         bijection: f, forward from z_0 to z.
         context_dim: C.
+
+    Raises:
+        InputError: `latent_dim` is less than 1; or, when called, the encoder puts out another shape.
     """
     gaussian = gaussian_vae(encoder, decoder, latent_dim, likelihood)
 
@@ -36,6 +39,11 @@ def flow_vae(
 
     def encode(params: Params, x: Array, context: Any = None) -> Transformed:
         output = encoder.apply(params["encoder"], x, context)
+        if output.shape != (2 * latent_dim + context_dim,):
+            raise InputError(
+                f"encoder puts out {output.shape}, and {latent_dim} latents with a context of {context_dim} for the flow take "
+                f"({2 * latent_dim + context_dim},): make an encoder of that output shape."
+            )
         base = gaussian_posterior(output[:latent_dim], output[latent_dim : 2 * latent_dim])
         return Transformed(base, bijection, params["flow"], output[2 * latent_dim :] if context_dim else None)
 

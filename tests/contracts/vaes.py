@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax import flows
 from gen_jax.distributions import MultivariateNormal, Normal
-from gen_jax.nets import MLP
+from gen_jax.nets import MLP, autoregressive_net
 from gen_jax.types import VAE
-from gen_jax.vae import bernoulli_likelihood, gaussian_likelihood, gaussian_vae
+from gen_jax.vae import bernoulli_likelihood, flow_vae, gaussian_likelihood, gaussian_vae
 
 EVENT = (3, 2, 1)
 BINARY = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]).reshape(EVENT)
@@ -17,6 +18,15 @@ REAL = jnp.array([0.1, 0.9, 0.4, 0.0, 1.0, 0.3]).reshape(EVENT)
 
 def mlp_vae(likelihood: Any) -> VAE:
     return gaussian_vae(MLP((5,), (2, 2)), MLP((5,), EVENT), latent_dim=2, likelihood=likelihood)
+
+
+PLANAR = flows.stack(flows.planar(2), 2)
+IAF = flows.inverse_autoregressive(autoregressive_net(2, (4,), 2, activation=jnp.tanh), 2, flows.affine(), context_dim=3)
+
+
+def mlp_flow_vae(bijection: Any, context_dim: int) -> VAE:
+    encoder = MLP((5,), (4 + context_dim,))
+    return flow_vae(encoder, MLP((5,), EVENT), 2, bernoulli_likelihood(), bijection, context_dim)
 
 
 class Case(NamedTuple):
@@ -29,6 +39,9 @@ CASES = {
     "bernoulli": Case(mlp_vae(bernoulli_likelihood()), BINARY),
     "gaussian": Case(mlp_vae(gaussian_likelihood(0.5)), REAL),
     "gaussian-learned": Case(mlp_vae(gaussian_likelihood(0.5, learned=True)), REAL),
+    "flow-global": Case(mlp_flow_vae(PLANAR, 0), BINARY),
+    "flow-amortised": Case(mlp_flow_vae(flows.amortise(PLANAR), flows.num_params(PLANAR)), BINARY),
+    "flow-iaf": Case(mlp_flow_vae(IAF, 3), BINARY),
     "bernoulli-context": Case(mlp_vae(bernoulli_likelihood()), BINARY, jnp.array([1.0, 0.0, 0.0])),
 }
 

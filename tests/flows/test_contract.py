@@ -1,5 +1,6 @@
 """Every bijection of the contract table against the laws that `check_bijection` holds it to."""
 
+import jax
 import pytest
 
 from gen_jax.flows import check_bijection
@@ -9,4 +10,19 @@ from tests.contracts.bijections import CASES
 @pytest.mark.parametrize("name", CASES)
 def test_bijection_keeps_its_contract(name):
     case = CASES[name]
-    check_bijection(case.bijection, case.params, case.x, case.context)
+    check_bijection(case.bijection, case.params, case.xs, case.context, smooth=case.smooth)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_other_values_compile_nothing_anew(name):
+    case = CASES[name]
+    traces = []
+
+    @jax.jit
+    def there_and_back(params, x, context):
+        traces.append(None)
+        return case.bijection.inverse_and_log_det(params, case.bijection.forward_and_log_det(params, x, context)[0], context)
+
+    there_and_back(case.params, case.xs[0], case.context)
+    there_and_back(jax.tree.map(lambda leaf: 0.9 * leaf, case.params), case.xs[1], case.context)
+    assert len(traces) == 1

@@ -243,7 +243,7 @@ def test_errors_name_the_argument():
     params = model.init(jax.random.key(0))
     with pytest.raises(InputError, match=r"x has shape \(4,\), and the model has 3"):
         model.log_prob(params, model.degrees, jnp.zeros(4))
-    with pytest.raises(InputError, match=r"x holds 0.5, and a Bernoulli MADE"):
+    with pytest.raises(InputError, match=r"x holds 0.5 \(float32\), and this MADE takes 0 and 1 only: binarise it"):
         model.log_prob(params, model.degrees, jnp.array([0.0, 0.5, 1.0]))
     with pytest.raises(InputError, match="ordering is"):
         made.with_ordering(model.degrees, [0, 1, 1])
@@ -251,13 +251,28 @@ def test_errors_name_the_argument():
         made.ensemble(model, lambda m: model.degrees, 0)
     with pytest.raises(InputError, match=r"observed \(2,\)"):
         model.complete(params, model.degrees, jax.random.key(0), jnp.zeros(3), jnp.zeros(2, bool))
-    with pytest.raises(InputError, match=r"degrees\.hidden"):
+    with pytest.raises(InputError, match=r"degrees\.hidden\[0\] is \[1 1 1 1\]"):
         model.sample(params, Degrees(model.degrees.inputs, (np.array([1, 1, 1, 1]),)), jax.random.key(0))
+    with pytest.raises(InputError, match=r"degrees\.inputs is \[1 1 3\]"):
+        model.log_prob(params, Degrees(np.array([1, 1, 3]), model.degrees.hidden), jnp.zeros(3))
+    with pytest.raises(InputError, match=r"degrees have shapes \(\(3,\), \(5,\)\): give \(\(3,\), \(4,\)\)"):
+        made.ensemble(model, lambda m: natural_degrees(3, (5,)), 2)
+    with pytest.raises((InputError, TypeError), match=r"observed is of int32|Bool"):  # the tests' types come first
+        model.complete(params, model.degrees, jax.random.key(0), jnp.zeros(3), jnp.array([1, 0, 1]))
+    with pytest.raises(InputError, match="x, where it is observed, holds 7"):
+        model.complete(params, model.degrees, jax.random.key(0), jnp.array([0.5, 7, 1]), jnp.array([False, True, True]))
+    density = made.ensemble(model, lambda m: model.degrees)
+    with pytest.raises(InputError, match="context is given"):
+        density.log_prob(params, jnp.zeros(3), jnp.zeros(2))
+    with pytest.raises(InputError, match="num_masks is 0"):
+        made.complete(model, params, lambda m: model.degrees, 0, jax.random.key(0), jnp.zeros(3), jnp.zeros(3, bool))
     with pytest.raises(InputError, match="num_categories is 1"):
         categorical_output(1)
     with pytest.raises(InputError, match="num_components is 0"):
         normal_mixture_output(0)
     with pytest.raises(InputError, match="integers from 0 to 2"):
         categorical_output(3).check(np.array([0, 3]), "x")
-    with pytest.raises(InputError, match="NaN"):
+    with pytest.raises(InputError, match=r"float32.*integers from 0 to 2"):
+        categorical_output(3).check(np.array([0.0, 1.0], np.float32), "x")
+    with pytest.raises(InputError, match=r"nan.*finite numbers"):
         normal_mixture_output(1).check(np.array([0, np.nan]), "x")

@@ -259,7 +259,7 @@ def test_a_checkpoint_of_another_model_is_refused(uninterrupted):
 def test_a_parameter_that_overflows_is_not_saved(tmp_path):
     """Every loss and gradient is finite; the last of the four steps, each of 1e38, is one too many."""
 
-    def loss(params, key, batch):
+    def loss(params, key, step, batch):
         return params["b"], {}
 
     with pytest.raises(train.NonFiniteError, match="A parameter is not finite after epoch 1"):

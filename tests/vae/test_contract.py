@@ -1,7 +1,5 @@
 """The contract of a VAE, for every row of the table."""
 
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -29,9 +27,11 @@ def test_the_kl_is_the_mean_of_the_log_ratio(name, key):
         z, log_q = posterior.sample_and_log_prob(key)
         return log_q - prior.log_prob(z)
 
-    ratios = np.asarray(jax.vmap(ratio)(jax.random.split(key, 20_000)), np.float64)
-    kl = elbo_terms(vae, params, key, x, context).kl
-    assert abs(ratios.mean() - kl) < 4 * ratios.std() / np.sqrt(len(ratios))
+    keys = jax.random.split(key)
+    ratios = np.asarray(jax.vmap(ratio)(jax.random.split(keys[0], 20_000)), np.float64)
+    # in closed form, equal for every key; otherwise an estimate by one draw, whose mean is compared
+    kls = np.asarray(jax.vmap(lambda k: elbo_terms(vae, params, k, x, context).kl)(jax.random.split(keys[1], 20_000)), np.float64)
+    assert abs(ratios.mean() - kls.mean()) < 4 * np.sqrt((ratios.var() + kls.var()) / len(ratios))
 
 
 def test_the_elbo_is_the_mean_log_weight(name, key):
@@ -70,11 +70,17 @@ def test_the_gradient_is_the_finite_difference(name, key):
     vae, x, context = CASES[name]
     params = params_of(CASES[name], key)
     direction = jax.tree.map(lambda p: jax.random.normal(key, p.shape), params)
-    loss = functools.partial(
-        lambda t: negative_elbo(vae, jax.tree.map(lambda p, d: p + t * d, params, direction), key, x, context)[0]
-    )
-    numeric = (loss(1e-2) - loss(-1e-2)) / 2e-2
-    np.testing.assert_allclose(jax.grad(loss)(0.0), numeric, rtol=2e-2, atol=2e-2)
+    with jax.enable_x64(True):
+        params, direction, x, context = jax.tree.map(
+            lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), (params, direction, x, context)
+        )
+
+        @jax.jit
+        def loss(t):
+            return negative_elbo(vae, jax.tree.map(lambda p, d: p + t * d, params, direction), key, x, context)[0]
+
+        numeric = (loss(1e-5) - loss(-1e-5)) / 2e-5
+        np.testing.assert_allclose(jax.grad(loss)(0.0), numeric, rtol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [0.0, 1e2])
@@ -99,7 +105,7 @@ def test_vmap_is_a_loop_and_jit_is_eager_and_compiles_once(name, key):
 
     loop = [elbo_terms(vae, params, k, x, context) for k, x in zip(keys, xs, strict=True)]
     expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop)
-    chex.assert_trees_all_close(batched(params, keys, xs), expected, rtol=1e-5)
+    chex.assert_trees_all_close(batched(params, keys, xs), expected, rtol=1e-5, atol=1e-5)
     again = batched(jax.tree.map(jnp.copy, params), keys, xs)
     chex.assert_trees_all_equal(again, batched(params, keys, xs))
     assert len(traces) == 1

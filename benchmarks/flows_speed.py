@@ -1,0 +1,119 @@
+"""MAF and spline coupling on a CPU or GPU against zuko, and the compile time of stacks of 4 and 32 layers.
+
+    python benchmarks/flows_speed.py [--rounds N] [--save]
+
+Five layers, D = 64, a batch of 512, two hidden layers of 128 in every network; eight bins for the splines; Adam. Both sides
+compute the mean log-density of the batch, or one training step on it.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import zuko
+from common import arguments, report, seconds_in_turn
+
+from gen_jax import flows, train
+from gen_jax.distributions import Normal
+from gen_jax.nets import MLP, autoregressive_net, near_zero
+from gen_jax.types import Bijection
+
+DIM, BATCH, HIDDEN, LAYERS, SEED = 64, 512, (128, 128), 5, 0
+
+
+def layer(name: str) -> Bijection:
+    """Return one layer of a kind, with the reversal that follows it."""
+    if name == "maf":
+        net = autoregressive_net(DIM, HIDDEN, 2)
+        return flows.chain(flows.masked_autoregressive(net, DIM, flows.affine()), flows.reverse(DIM))
+    spline = flows.rational_quadratic_spline(num_bins=8, bound=5.0)
+    net = MLP(HIDDEN, (spline.num_params, DIM - DIM // 2), output_init=near_zero)
+    return flows.chain(flows.coupling(net, DIM, spline), flows.reverse(DIM))
+
+
+def ours(name: str, x: jax.Array) -> dict[str, object]:
+    """Return the two programs of gen_jax."""
+    model = flows.flow_density(Normal(jnp.zeros(DIM), jnp.ones(DIM)), flows.stack(layer(name), LAYERS))
+    optimizer = train.adam(1e-3)
+    loss = train.batch_mean(lambda params, key, x: (-model.log_prob(params, x), {}))
+    step = jax.jit(train.make_step(loss, optimizer), donate_argnums=0)
+    log_prob = jax.jit(jax.vmap(model.log_prob, in_axes=(None, 0)))
+    params = model.init(jax.random.key(SEED))
+    state = [train.init_state(model.init(jax.random.key(SEED)), optimizer, jax.random.key(1))]
+
+    def train_step() -> None:
+        state[0], _ = step(state[0], x)
+        jax.block_until_ready(state[0])
+
+    return {"log_prob": lambda: jax.block_until_ready(log_prob(params, x)), "train": train_step}
+
+
+def theirs(name: str, x: torch.Tensor) -> dict[str, object]:
+    """Return the two programs of zuko."""
+    torch.manual_seed(SEED)
+    if name == "maf":
+        flow = zuko.flows.MAF(features=DIM, transforms=LAYERS, hidden_features=HIDDEN)
+    else:
+        flow = zuko.flows.NSF(features=DIM, transforms=LAYERS, hidden_features=HIDDEN, bins=8, passes=2)  # 2 passes: coupling
+    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
+
+    def log_prob() -> None:
+        with torch.no_grad():
+            flow().log_prob(x).numpy()
+
+    def train_step() -> None:
+        optimizer.zero_grad()
+        loss = -flow().log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return {"log_prob": log_prob, "train": train_step}
+
+
+def compile_seconds(name: str, num_layers: int) -> float:
+    """Return the time to trace and compile the gradient of a stack's log-density."""
+    model = flows.flow_density(Normal(jnp.zeros(DIM), jnp.ones(DIM)), flows.stack(layer(name), num_layers))
+    params = model.init(jax.random.key(SEED))
+    jax.clear_caches()
+
+    def loss(params: object, x: jax.Array) -> jax.Array:
+        return -jnp.mean(jax.vmap(model.log_prob, in_axes=(None, 0))(params, x))
+
+    start = time.perf_counter()
+    jax.jit(jax.grad(loss)).lower(params, jnp.zeros((BATCH, DIM))).compile()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Time both libraries in turn, then the compilation of shallow and deep stacks in turn."""
+    args = arguments(__doc__ or "", rounds=15)
+    x = np.random.default_rng(SEED).normal(size=(BATCH, DIM)).astype(np.float32)
+    programs = {}
+    for name in ("maf", "spline-coupling"):
+        for library, make, data in (("gen_jax", ours, jnp.asarray(x)), ("zuko", theirs, torch.from_numpy(x))):
+            programs |= {f"{library} {name} {what}": program for what, program in make(name, data).items()}
+    seconds = seconds_in_turn(programs, args.rounds)
+    for name in ("maf", "spline-coupling"):
+        for num_layers in (4, 32):
+            seconds[f"compile {name} {num_layers} layers"] = []
+        for _ in range(3):
+            for num_layers in (4, 32):
+                seconds[f"compile {name} {num_layers} layers"].append(compile_seconds(name, num_layers))
+    medians = {name: sorted(row)[len(row) // 2] for name, row in seconds.items()}
+    ratios = {
+        f"{name}-{what}": medians[f"zuko {name} {what}"] / medians[f"gen_jax {name} {what}"]
+        for name in ("maf", "spline-coupling")
+        for what in ("log_prob", "train")
+    } | {
+        f"{name}-compile-32-to-4": medians[f"compile {name} 32 layers"] / medians[f"compile {name} 4 layers"]
+        for name in ("maf", "spline-coupling")
+    }
+    milliseconds = {name: [1e3 * s for s in row] for name, row in seconds.items()}
+    report("ms", milliseconds, ratios, args, SEED, dim=DIM, batch=BATCH, hidden=HIDDEN, layers=LAYERS)
+
+
+if __name__ == "__main__":
+    main()
