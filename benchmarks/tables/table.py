@@ -68,13 +68,14 @@ def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argpars
     if not args.save:
         return
     saved = {
-        "command": f"python benchmarks/tables/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
+        # where the runs and the data lie is this machine's own business
+        "command": " ".join(["python", f"benchmarks/tables/{program()}.py", *(f"--set {' '.join(args.set)}",) * bool(args.set)])
+        + f" --seeds {args.seeds} --save",
         "devices": sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs}),
         "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "flax", "optax")},
         "seeds": args.seeds,
         "rows, as changes to the settings of a recipe": rows,
         "mean and standard error over seeds": table,
-        # where the data lie is this machine's own business
         "runs": {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()},
     }
     RESULTS.mkdir(exist_ok=True)

@@ -67,7 +67,7 @@ def check_bijection(
     if len(xs) < 2:
         raise InputError(f"xs holds {len(xs)} examples: give two or more, [N, *event].")
     forward, inverse = bijection.forward_and_log_det, bijection.inverse_and_log_det
-    images = lambda params, xs, context: jnp.stack([forward(params, x, context)[0] for x in xs])  # noqa: E731
+    images = lambda params, xs, context: jax.lax.map(lambda x: forward(params, x, context)[0], xs)  # noqa: E731
     ys = jax.jit(images)(params, xs, context)
     with jax.enable_x64(True):
         xs64 = _float64(xs)
@@ -97,20 +97,24 @@ def _errors(
     compiled = jax.jit(lambda p, x, c: _values_and_gradients(apply, inverse, p, x, c))
     batch = jax.jit(jax.vmap(apply, in_axes=(None, 0, None)))(params, xs, context)
     with jax.enable_x64(True):
-        compiled64 = jax.jit(lambda p, x, c: (_values_and_gradients(apply, inverse, p, x, c), _jacobians(apply, p, x, c)))
+        compiled64 = jax.jit(
+            lambda p, x, c: (
+                _values_and_gradients(apply, inverse, p, x, c),
+                _jacobians(apply, p, x, c),
+                _difference(apply, p, x, c),
+            )
+        )
         params64, context64 = _float64((params, context))
-        difference = jax.jit(lambda p, x, c: _difference(apply, p, x, c))
 
     def at(i: int) -> BijectionErrors:
         x = xs[i]
         values = compiled(params, x, context)
         with jax.enable_x64(True):
             # at the float32 example itself, for the comparison of the two precisions
-            same, jacobians = compiled64(params64, _float64(x), context64)
+            same, jacobians, _ = compiled64(params64, _float64(x), context64)
             norms = _norms(jacobians, _float64(x), same.output[0])
-            exact, jacobians = compiled64(params64, xs64[i], context64)
+            exact, jacobians, slopes = compiled64(params64, xs64[i], context64)
             exact_norms = _norms(jacobians, xs64[i], exact.output[0])
-            slopes = difference(params64, xs64[i], context64)
 
         def apart(pair: Any, wanted: Any, size: float, size_of_log_det: float) -> float:
             """Compare two pairs (y, log-det)."""

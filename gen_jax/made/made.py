@@ -132,14 +132,14 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
     """
     _check_masks(model, masks, num_masks)
 
-    def log_prob(params: Params, x: Array, context: None = None) -> Float[Array, ""]:
+    def log_prob(params: Params, x: Array, context: Any = None) -> Float[Array, ""]:
         _no_context(context)
         if num_masks == 1:
             return model.log_prob(params, masks(0), x)
         log_probs = jax.lax.map(lambda index: model.log_prob(params, masks(index), x), jnp.arange(num_masks))
         return jax.nn.logsumexp(log_probs) - jnp.log(num_masks)
 
-    def sample(params: Params, key: Key, context: None = None) -> Array:
+    def sample(params: Params, key: Key, context: Any = None) -> Array:
         _no_context(context)
         if num_masks == 1:
             return model.sample(params, masks(0), key)

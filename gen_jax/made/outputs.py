@@ -24,7 +24,7 @@ class Output(NamedTuple):
         distribution: raw parameters [P, D] -> the distribution of x [D].
         noise: (key, N) -> the noise of N draws along the first axis, made at once since it is slow to make bit by bit.
         draw: (raw [P], noise of one draw) -> one dimension of x, distributed as `distribution` says.
-        contains: x of any shape -> whether each of its values can occur at all.
+        contains: x of any shape, traced or NumPy's -> whether each of its values can occur at all.
         values: those that can, in words for an error.
         dtype: of x.
     """
@@ -35,13 +35,14 @@ class Output(NamedTuple):
     distribution: Callable[[Array], Distribution]
     noise: Callable[[Key, int], Any]
     draw: Callable[[Array, Any], Array]
-    contains: Callable[[Array], Array]
+    contains: Callable[[Any], Any]
     values: str
     dtype: Any
 
     def check(self, x: Any, name: str) -> None:
         """Raise an InputError for a value that cannot occur."""
-        bad = np.asarray(x)[~np.asarray(self.contains(jnp.asarray(x)))]
+        array = np.asarray(x)  # NumPy's, since the caller may be under a trace though x is known
+        bad = array[~np.broadcast_to(self.contains(array), array.shape)]
         if bad.size:
             raise InputError(f"{name} holds {bad.flat[0]:g} ({bad.dtype}), and this MADE takes {self.values}.")
 
@@ -75,7 +76,7 @@ def categorical_output(num_categories: int) -> Output:
     if num_categories < 2:
         raise InputError(f"num_categories is {num_categories}: give 2 or more.")
 
-    def contains(x: Array) -> Array:
+    def contains(x: Any) -> Any:
         return (x >= 0) & (x < num_categories) & jnp.issubdtype(x.dtype, jnp.integer)
 
     return Output(
@@ -121,7 +122,7 @@ def normal_mixture_output(num_components: int) -> Output:
         distribution=lambda raw: NormalMixture(*components(raw.T)),
         noise=noise,
         draw=draw,
-        contains=jnp.isfinite,
+        contains=lambda x: abs(x) < jnp.inf,
         values="finite numbers: remove or mend what is not",
         dtype=jnp.float32,
     )

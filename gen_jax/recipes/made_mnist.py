@@ -6,4 +6,8 @@ GEN_JAX_DATA_DIR=DIR gen-jax train made-mnist
 from gen_jax.recipes.experiment import Recipe
 from gen_jax.recipes.made import MadeSettings, build
 
-RECIPE = Recipe("MADE, one hidden layer, on dynamically binarised MNIST", MadeSettings(), build)
+RECIPE = Recipe(
+    "MADE, one hidden layer of 2,000, on dynamically binarised MNIST",
+    MadeSettings(hidden_sizes=(2000,), direct=True, epochs=60),
+    build,
+)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gen_jax import flows
 from gen_jax.nets import MLP, autoregressive_net
@@ -133,3 +134,24 @@ CASES = {
         context=100 * jax.random.normal(jax.random.key(3), (flows.num_params(flows.stack(flows.planar(DIM), 2)),)),
     ),
 }
+
+# a row of each kind for the fast suite; `pytest -m slow` runs the others
+FAST = {
+    "planar",
+    "planar-steep",
+    "radial",
+    "sylvester-orthogonal",
+    "sylvester-householder",
+    "affine",
+    "standardise",
+    "logit",
+    "permutation",
+    "coupling-affine-context",
+    "coupling-spline",
+    "maf",
+    "iaf-context",
+    "chain",
+    "stack",
+    "amortise",
+}
+ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]

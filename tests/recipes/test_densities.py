@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import os
+import signal
 
+import chex
 import numpy as np
 import pytest
 
 from gen_jax import recipes
 from gen_jax.cli import main
+from gen_jax.train import read_metrics
 from gen_jax.types import InputError
 
 RNG = np.random.default_rng(0)
@@ -45,6 +49,24 @@ def test_made_finds_the_entropy_of_its_data(binary, tmp_path, masks):
     np.testing.assert_allclose(-table["log_prob"].mean(), result["test_nll"], rtol=1e-6)
     drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 200))
     assert np.mean(drawn[:, :5] == drawn[:, 5:]) > 0.95
+
+
+def test_a_resumed_run_sees_the_masks_that_it_would_have_seen(binary, tmp_path):
+    small = settings("made-dna", data=binary, epochs=4, **SMALL_MADE | {"validate_every": 1}, num_masks=2)
+    recipes.train("made-dna", small, tmp_path / "whole")
+
+    def stop(row):
+        if row["epoch"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert recipes.train("made-dna", small, tmp_path / "cut", on_epoch=stop) is None
+    assert recipes.train("made-dna", small, tmp_path / "cut") is not None
+    whole, cut = (
+        [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        for name in ("whole", "cut")
+    )
+    assert whole == cut
+    chex.assert_trees_all_equal(*(recipes.load_run(tmp_path / name).params for name in ("whole", "cut")))
 
 
 def test_training_stops_when_patience_runs_out_and_keeps_the_best(binary, tmp_path):
@@ -114,12 +136,16 @@ def test_settings_that_do_not_fit_are_refused(binary, tmp_path):
         return str(caught.value)
 
     np.savez(tmp_path / "grey.npz", images=RNG.integers(0, 255, (20, 10), np.uint8))
-    assert "a Bernoulli MADE takes 0 and 1 only" in error("made-dna", data=f"npz:{tmp_path}/grey.npz", batch_size=5)
+    assert "this MADE takes 0 and 1 only" in error("made-dna", data=f"npz:{tmp_path}/grey.npz", batch_size=5)
     assert "loses dependencies" in error("made-dna", data=binary, hidden_sizes=(5,), direct=False)
     assert "num_masks is 2 and masks fixed" in error("made-dna", data=binary, masks="fixed", num_masks=2)
     assert "say what differs between masks" in error("made-dna", data=binary, shuffle="none")
     assert "patience is 0" in error("made-dna", data=binary, patience=0)
     assert "weight_decay is -1" in error("made-dna", data=binary, weight_decay=-1.0)
+    assert "a flow is a density of real numbers" in error("flow-2d", binarise="dynamic")
+    assert "a density of real numbers says nothing" in error("flow-2d", data=f"npz:{tmp_path}/grey.npz", batch_size=5)
+    assert "annealing_steps is 0" in error("energy-2d", annealing_steps=0)
+    assert "num_units is 16" in error("vae-planar", data=binary, binarise="none", flow="sylvester", latent_dim=8)
     assert "give one of toy:ring" in error("energy-2d", data="toy:two-moons")
     assert "num_units is 5" in error("flow-2d", flow="sylvester", num_units=5)
     assert "num_layers is 0" in error("flow-2d", num_layers=0)

@@ -268,6 +268,24 @@ def test_a_parameter_that_overflows_is_not_saved(tmp_path):
     assert rows_without_time(tmp_path) == []
 
 
+def test_patience_counts_on_in_a_run_that_goes_on(tmp_path):
+    """The best of these scores is the second; after three worse ones training stops, whatever was interrupted in between."""
+    scores = [1.0, 3.0, 2.0, 2.5, 1.0, 9.0, 9.0]
+
+    def scripted(start):
+        remaining = iter(scores[start:])
+        return lambda params: {"valid_score": next(remaining)}
+
+    problem.run(tmp_path, 4, patience=3, validate=scripted(0))
+    for start in (4, 5):  # the second time there is nothing left to do
+        _, finished = problem.run(tmp_path, 7, patience=3, validate=scripted(start))
+        assert finished
+        assert [row["valid_score"] for row in train.read_metrics(tmp_path / "metrics.jsonl")] == scores[:5]
+    optimizer, _ = problem.make_step()
+    _, epoch = train.restore_best(tmp_path / "checkpoints", problem.initial_state(optimizer), "valid_score")
+    assert epoch == 2
+
+
 def test_tensorboard_gets_the_same_numbers(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs the extra `tensorboard`")
     problem.run(tmp_path, 2, tensorboard=True)

@@ -34,6 +34,19 @@ def test_an_impossible_rate_is_refused(rate):
         learning_rate_schedule("constant", rate, 10)
 
 
+def test_weight_decay_shrinks_parameters_beside_the_step_of_adam():
+    """AdamW's first step: Adam's, which is the learning rate in the direction of the gradient's sign, and λ η p."""
+    params, gradient = np.array([2.0, -3.0, 0.5], np.float32), np.array([0.3, 10.0, -1e-3], np.float32)
+    optimizer = adam(1e-2, weight_decay=0.5)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(updates, -1e-2 * (np.sign(gradient) + 0.5 * params), rtol=1e-4)
+
+
+def test_an_impossible_weight_decay_is_refused():
+    with pytest.raises(InputError, match="weight_decay is nan"):
+        adam(1e-3, weight_decay=float("nan"))
+
+
 def test_an_impossible_clip_norm_is_refused():
     with pytest.raises(InputError, match="clip_norm is 0"):
         adam(1e-3, clip_norm=0.0)
