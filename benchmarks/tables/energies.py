@@ -42,7 +42,9 @@ def panels(name: str, out: Path) -> list[tuple[str, np.ndarray]]:
     drawn = [(f"{name}: target", square(log_on_grid(lambda z: -energy(z), points)))]
     for num_layers in LAYERS:
         run = recipes.load_run(out / program() / f"{name} {num_layers}-0")
-        model = flow_density(Normal(jnp.zeros(2), jnp.ones(2)), make_flow("planar", 2, num_layers, (), 2))
+        s = run.settings
+        bijection = make_flow(s.flow, 2, s.num_layers, s.hidden_sizes, s.num_units)
+        model = flow_density(Normal(jnp.zeros(2), jnp.ones(2)), bijection)
         log_q = jax.jit(lambda params, points, model=model: log_on_grid(functools.partial(model.log_prob, params), points))
         drawn.append((f"K = {num_layers}", square(log_q(run.params, points))))
     return drawn

@@ -45,6 +45,10 @@ def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
     if unknown := sorted(set(args.only or ()) - set(rows)):
         sys.exit(f"There is no row {', '.join(unknown)}: the rows are {', '.join(rows)}.")
     common = {name: _value(text) for name, _, text in (item.partition("=") for item in args.set)}
+    varied = {name for _, changes in rows.values() for name in changes}
+    for name in common:
+        if name in varied or not all(hasattr(recipes.RECIPES[recipe].settings, name) for recipe, _ in rows.values()):
+            sys.exit(f"--set {name}: the rows differ in it, or not every row's recipe has it.")
     results: Results = {}
     for seed in range(args.seeds):  # a seed of every row first, so that a table cut short compares like with like
         for row, (recipe, changes) in rows.items():

@@ -3,10 +3,11 @@
 from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
 from gen_jax.data.dataset import Dataset, Split
 from gen_jax.data.sources import absolute_name, load_dataset
-from gen_jax.data.toy import ENERGIES
+from gen_jax.data.toy import ENERGIES, TOY_SIZES
 
 __all__ = [
     "ENERGIES",
+    "TOY_SIZES",
     "Binarisation",
     "Dataset",
     "Split",

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.dataset import Dataset, Split, check_array, random_parts, split_rows, stratified_parts
-from gen_jax.data.toy import SAMPLERS
+from gen_jax.data.toy import SAMPLERS, TOY_SIZES
 from gen_jax.types import InputError
 
 DATA_DIR_VARIABLE = "GEN_JAX_DATA_DIR"
@@ -88,8 +88,8 @@ def _toy(name: str) -> Dataset:
         near = difflib.get_close_matches(name, SAMPLERS, n=1, cutoff=0.3)
         hint = f"Did you mean toy:{near[0]}? " if near else ""
         raise InputError(f"There is no data set toy:{name}. {hint}Known: {', '.join(SAMPLERS)}.")
-    points = SAMPLERS[name](60_000, np.random.default_rng(0))
-    return Dataset(*(Split(part, None) for part in np.split(points, [50_000, 55_000])))
+    points = SAMPLERS[name](sum(TOY_SIZES), np.random.default_rng(0))
+    return Dataset(*(Split(part, None) for part in np.split(points, np.cumsum(TOY_SIZES)[:-1])))
 
 
 # DNA

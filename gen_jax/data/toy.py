@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from gen_jax.types import Array
 
+TOY_SIZES = (50_000, 5000, 5000)  # points of the train, valid and test splits
 BOUND = 4.0  # the paper's figures show [−4, 4]²
 WALL_WIDTH = 0.2
 

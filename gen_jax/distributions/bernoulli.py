@@ -36,6 +36,14 @@ class Bernoulli(NamedTuple):
         """Return log p(value) in nats."""
         # flat, since on CPU a last axis of one channel keeps XLA from vectorising: ten times slower for [28, 28, 1]
         value, logits = jnp.ravel(value), jnp.ravel(self.logits)
-        # softplus(l) = max(l, 0) + log(1 + e^−|l|), in half the time that jax.nn.softplus takes on CPU
-        softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-        return jnp.sum(value * logits - softplus)
+        return jnp.sum(value * logits - _softplus(logits))
+
+
+@jax.custom_jvp
+def _softplus(x: Float[Array, "D"]) -> Float[Array, "D"]:
+    """log(1 + eˣ), in half the time that jax.nn.softplus takes on CPU."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+# automatic differentiation of max and |x| would give 0 at x = 0, not ½, and a logit that starts at 0 might never leave it
+_softplus.defjvps(lambda tangent, softplus, x: tangent * jax.nn.sigmoid(x))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from gen_jax.types import Array, Bijection, InputError, Params
 
-STEP = 1e-6  # of the finite differences
+STEP = 1e-7  # of the finite differences: examples need so much room in the domain
 
 
 class BijectionErrors(NamedTuple):

@@ -88,9 +88,8 @@ def logit(margin: float = 1e-6) -> Bijection:
         if not isinstance(x, Tracer):
             low, high = np.min(x), np.max(x)
             if not (-beyond < low and high < 1 + beyond):
-                raise InputError(
-                    f"x ranges from {low:g} to {high:g}, and logit takes values in ({0 - beyond:g}, {1 + beyond:g}): scale them."
-                )
+                domain = f"({0 - beyond:.9g}, {1 + beyond:.9g})"
+                raise InputError(f"x ranges from {low:g} to {high:g}, and logit takes values in {domain}: scale them.")
         p, q = margin + stretch * x, margin + stretch * (1 - x)
         log_p, log_q = jnp.log(p), jnp.log(q)
         return log_p - log_q, jnp.sum(jnp.log(jnp.asarray(stretch, x.dtype)) - log_p - log_q)

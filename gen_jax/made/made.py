@@ -3,7 +3,7 @@
     log p(x) = Σ_i log p(x_i | x_j of a lower degree than i)
 
 in one pass of a network whose masks follow from degrees (`nets.masked`). Degrees are arguments: one network serves every ordering
-and every connectivity, and none of them compiles anything anew.
+and every connectivity, and under `jit` none of them compiles anything anew.
 """
 
 from collections.abc import Callable
@@ -78,15 +78,15 @@ def made(
         if not isinstance(x, Tracer):
             output.check(x, "x")
         check_degrees(degrees, natural)
+        known = output.contains(x)
+        x = jnp.where(known, x, 0)
         value = output.distribution(apply(params, output.features(x), degrees)).log_prob(x)
-        return jnp.where(jnp.all(output.contains(x)), value, -jnp.inf)  # under jit and vmap no error can be raised
+        return jnp.where(jnp.all(known), value, -jnp.inf)  # under jit and vmap no error can be raised
 
-    def complete(params: Params, degrees: Degrees, key: Key, x: Array, observed: Bool[Array, "D"]) -> Array:
-        x, observed = jnp.asarray(x), jnp.asarray(observed)
-        if x.shape != (dim,) or observed.shape != (dim,):
-            raise InputError(f"x has shape {x.shape} and observed {observed.shape}: give ({dim},) for both, or vmap over more.")
-        if observed.dtype != bool:
-            raise InputError(f"observed is of {observed.dtype}: give bool, True where x is known.")
+    def complete(params: Params, degrees: Degrees, key: Key, x: Array, observed: Any) -> Array:
+        x, observed = jnp.asarray(x), _checked_observed(observed, dim)
+        if x.shape != (dim,):
+            raise InputError(f"x has shape {x.shape}, and the model has {dim} dimensions: give ({dim},), or vmap over more.")
         if not isinstance(x, Tracer) and not isinstance(observed, Tracer):
             output.check(x[observed], "x, where it is observed,")
         check_degrees(degrees, natural)
@@ -155,6 +155,13 @@ def _check_masks(model: MADE, masks: Masks, num_masks: int) -> None:
     check_degrees(masks(0), model.degrees)
 
 
+def _checked_observed(observed: Any, dim: int) -> Bool[Array, "D"]:
+    observed = jnp.asarray(observed)
+    if observed.shape != (dim,) or observed.dtype != bool:
+        raise InputError(f"observed is {observed.dtype}{observed.shape}: give bool({dim},), True where x is known.")
+    return observed
+
+
 def _no_context(context: Any) -> None:
     if context is not None:
         raise InputError("context is given, and a MADE takes none: leave it out.")
@@ -178,7 +185,7 @@ class Completion(NamedTuple):
 
 
 def complete(
-    model: MADE, params: Params, masks: Masks, num_masks: int, key: Key, x: Array, observed: Bool[Array, "D"]
+    model: MADE, params: Params, masks: Masks, num_masks: int, key: Key, x: Array, observed: Bool[Array | np.ndarray, "_"]
 ) -> Completion:
     """Draw the missing dimensions of x, under that one of M masks whose ordering has the least of the observed after them.
 
@@ -196,6 +203,7 @@ def complete(
             match, or an observed value cannot occur.
     """
     _check_masks(model, masks, num_masks)
+    observed = _checked_observed(observed, len(model.degrees.inputs))
 
     def unused(index: Int[Array, ""]) -> Int[Array, ""]:
         order = jnp.argsort(jnp.asarray(masks(index).inputs))

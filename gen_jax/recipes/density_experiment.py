@@ -34,7 +34,7 @@ def density_experiment(
         model: the density of the examples, flattened.
         event_shape: the shape of an example as it is stored.
         binarisation: how pixels become what the model sees.
-        check: (flat examples in the model's own scale, what they are) -> None; raises for those that it cannot take.
+        check: (images that are not binarised, what they are) -> None; raises for those that the model cannot take.
         train_log_prob: (params, step, x) -> what is maximised at a step of training, where it is not the model's `log_prob`.
         more_figures: (params, key, test images) -> figures beside samples and curves.
     """
@@ -86,7 +86,7 @@ def density_experiment(
         if images.shape[1:] != event_shape:
             raise InputError(f"{where} are {images.shape[1:]} each and the model takes {event_shape}: give data of that shape.")
         if binarisation == "none":
-            check(np.asarray(to_unit(images)), where)
+            check(images, where)
         elif images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
             raise InputError(
                 f"{where} range from {images.min():g} to {images.max():g}, which are no probabilities to binarise by: "

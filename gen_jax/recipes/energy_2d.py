@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import ENERGIES, Binarisation, Split
+from gen_jax.data import ENERGIES, TOY_SIZES, Binarisation, Split
 from gen_jax.distributions import Normal
 from gen_jax.evaluate import kl_on_grid, log_on_grid, mean_and_standard_error, square_grid
 from gen_jax.flows import Transformed, flow_density
@@ -57,8 +57,11 @@ class EnergySettings(Settings):
     def check(self) -> None:
         """Raise an InputError for a value that no experiment can have."""
         super().check()
-        if self.annealing_steps < 1:
-            raise InputError(f"annealing_steps is {self.annealing_steps}: give 1 or more.")
+        num_steps = self.epochs * (TOY_SIZES[0] // max(self.batch_size, 1))
+        if not 1 <= self.annealing_steps <= num_steps:
+            raise InputError(f"annealing_steps is {self.annealing_steps}, and the run has {num_steps} steps: give 1 to as many.")
+        if self.binarise != "none":
+            raise InputError(f"binarise is {self.binarise}, and a flow is a density of real numbers: use --binarise none.")
 
 
 def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -121,12 +124,18 @@ def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
         curves = plots.loss_curves(rows, ["train_elbo", "valid_elbo"], "ELBO (nats)")
         return {"samples": plots.plane(panels, PLANE), "curves": curves}
 
+    def check_points(images: np.ndarray, where: str) -> None:
+        if images.shape[1:] != (2,) or images.dtype != np.float32:
+            raise InputError(
+                f"{where} are {images.dtype}{images.shape[1:]} each, and an energy's are points of the plane: float32(2,)."
+            )
+
     return Experiment(
         init=model.init,
         loss=loss,
         validate=validate,
         best_metric="valid_elbo",
-        check=lambda images, where: None,  # the data set of the energy's name, made here
+        check=check_points,
         evaluate=evaluate,
         sample=sample,
         picture=lambda samples: plots.plane([("samples", samples)], PLANE),

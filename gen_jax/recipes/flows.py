@@ -6,6 +6,8 @@ from gen_jax import flows
 from gen_jax.nets import MLP, autoregressive_net, near_zero
 from gen_jax.types import Bijection, InputError
 
+BOUND = 5.0  # splines act on ±5
+
 FlowName = Literal[
     "planar", "radial", "sylvester", "householder", "affine-coupling", "spline-coupling", "maf", "spline-maf", "iaf"
 ]
@@ -26,7 +28,7 @@ def make_flow(
     """
     if any(size < 1 for size in hidden_sizes):
         raise InputError(f"hidden_sizes is {hidden_sizes}: give widths of 1 or more.")
-    transformer = flows.rational_quadratic_spline(num_bins=8, bound=5.0) if name.startswith("spline") else flows.affine()
+    transformer = flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if name.startswith("spline") else flows.affine()
     match name:
         case "planar":
             layer = flows.planar(dim)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax import plots
 from gen_jax.data import to_unit
@@ -74,6 +75,8 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
         title = f"test images; lower half hidden;\nfour draws given the upper half ({how})"
         return {"completions": plots.image_grid(rows, len(x), title)}
 
-    return density_experiment(
-        ensemble(model, degrees, num_masks), event_shape, settings.binarise, output.check, train_log_prob, completions
-    )
+    def check(images: np.ndarray, where: str) -> None:
+        output.check(to_unit(images), where)
+
+    density = ensemble(model, degrees, num_masks)
+    return density_experiment(density, event_shape, settings.binarise, check, train_log_prob, completions)

@@ -7,7 +7,7 @@ from gen_jax.recipes.experiment import Recipe
 from gen_jax.recipes.made import MadeSettings, build
 
 RECIPE = Recipe(
-    "MADE, one hidden layer of 2,000, on dynamically binarised MNIST",
-    MadeSettings(hidden_sizes=(2000,), direct=True, epochs=60),
+    "MADE, one hidden layer of 1,000, on dynamically binarised MNIST",
+    MadeSettings(direct=True, epochs=40),
     build,
 )

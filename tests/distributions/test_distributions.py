@@ -103,3 +103,13 @@ def test_bernoulli_masses_sum_to_one():
 def test_a_bernoulli_prices_a_sure_miss_by_its_logit():
     """Clipped probabilities would give log 1e-7; the logit says −10,000 nats."""
     np.testing.assert_allclose(Bernoulli(jnp.array([1e4])).log_prob(jnp.array([0.0])), -1e4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_derivatives_of_a_bernoulli_are_exact_at_a_logit_of_zero_too(value):
+    """x − sigmoid(l), and −sigmoid′(l): a net that begins with a logit of 0 must be able to leave it."""
+    logits = jnp.array([0.0, -0.0, 2.0, -90.0, 90.0])
+    log_prob = lambda at: Bernoulli(at).log_prob(jnp.full(5, value))  # noqa: E731
+    p = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    np.testing.assert_allclose(jax.grad(log_prob)(logits), value - p, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(jnp.diagonal(jax.hessian(log_prob)(logits)), -p * (1 - p), rtol=1e-5, atol=1e-7)

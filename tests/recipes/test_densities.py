@@ -70,7 +70,7 @@ def test_a_resumed_run_sees_the_masks_that_it_would_have_seen(binary, tmp_path):
 
 
 def test_training_stops_when_patience_runs_out_and_keeps_the_best(binary, tmp_path):
-    """Six hundred examples of noise on the right of the bits are learned by heart: the validation score falls."""
+    """Six hundred examples are soon learned by heart, at this learning rate: the validation score falls."""
     changes = SMALL_MADE | {"patience": 3, "validate_every": 1, "learning_rate": 5e-2}
     fixed = {"masks": "fixed", "shuffle": "none", "num_masks": 1}
     result = recipes.train("made-dna", settings("made-dna", data=binary, epochs=500, **changes, **fixed), tmp_path / "run")
@@ -145,6 +145,15 @@ def test_settings_that_do_not_fit_are_refused(binary, tmp_path):
     assert "a flow is a density of real numbers" in error("flow-2d", binarise="dynamic")
     assert "a density of real numbers says nothing" in error("flow-2d", data=f"npz:{tmp_path}/grey.npz", batch_size=5)
     assert "annealing_steps is 0" in error("energy-2d", annealing_steps=0)
+    assert "the run has 4000 steps" in error("energy-2d", epochs=20)
+    assert "a flow is a density of real numbers" in error("energy-2d", binarise="threshold")
+    np.savez(tmp_path / "far.npz", images=RNG.normal(100, 10, (50, 2)).astype(np.float32))
+    assert "100% of the numbers" in error("flow-2d", data=f"npz:{tmp_path}/far.npz", batch_size=5)
+    bits = {"data": binary, "binarise": "none"}
+    assert "num_flows is 0" in error("vae-planar", **bits, num_flows=0)
+    assert "hidden_sizes is (0,)" in error("vae-planar", **bits, hidden_sizes=(0,))
+    assert "latent_dim is 0" in error("vae-iaf", **bits, latent_dim=0)
+    assert "flow_hidden_sizes is (30,)" in error("vae-iaf", **bits, flow_hidden_sizes=(30,))
     assert "num_units is 16" in error("vae-planar", data=binary, binarise="none", flow="sylvester", latent_dim=8)
     assert "give one of toy:ring" in error("energy-2d", data="toy:two-moons")
     assert "num_units is 5" in error("flow-2d", flow="sylvester", num_units=5)
