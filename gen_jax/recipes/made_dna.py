@@ -3,7 +3,7 @@
     GEN_JAX_DATA_DIR=DIR gen-jax train made-dna
     gen-jax train made-dna --data npz:PATH
 
-Training takes 38 s on two CPU cores: test NLL 79.29 ± 0.06 nats (3 seeds); the paper has 79.66 with mask sampling.
+Training takes about 40 s on two CPU cores: test NLL 79.36 ± 0.05 nats (3 seeds); the paper has 79.66 with mask sampling.
 """
 
 from gen_jax.recipes.experiment import Recipe
