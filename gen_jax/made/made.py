@@ -88,7 +88,7 @@ def made(
         if x.shape != (dim,):
             raise InputError(f"x has shape {x.shape}, and the model has {dim} dimensions: give ({dim},), or vmap over more.")
         if not isinstance(x, Tracer) and not isinstance(observed, Tracer):
-            output.check(x[observed], "x, where it is observed,")
+            output.check(np.asarray(x)[np.asarray(observed)], "x, where it is observed,")
         check_degrees(degrees, natural)
         return draw_in_order(net, output, params, degrees, key, x.astype(output.dtype), observed)
 
