@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gen_jax import made
 from gen_jax.made import MADE, Output, bernoulli_output, categorical_output, normal_mixture_output
@@ -56,3 +57,15 @@ CASES = {
     "normal-mixture": Case(5, (13,), normal_mixture_output(2)),
     "normal-mixture-several-blocks": Case(19, (40,), normal_mixture_output(2), activation=jnp.tanh),
 }
+
+# a row of each kind for the fast suite; `pytest -m slow` runs the others
+FAST = {
+    "bernoulli",
+    "bernoulli-direct-narrow",
+    "bernoulli-one-hot",
+    "bernoulli-one-dimension",
+    "bernoulli-several-blocks",
+    "categorical",
+    "normal-mixture",
+}
+ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]
