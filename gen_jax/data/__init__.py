@@ -3,10 +3,23 @@
 from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
 from gen_jax.data.dataset import Dataset, Split
 from gen_jax.data.sources import absolute_name, load_dataset
+from gen_jax.data.sprites import (
+    NUM_SPRITES,
+    SPRITE_FACTORS,
+    SPRITE_SIZES,
+    check_factors,
+    render_sprite,
+    sample_factors,
+    sprite_factors,
+    sprite_index,
+)
 from gen_jax.data.toy import ENERGIES, TOY_SIZES
 
 __all__ = [
     "ENERGIES",
+    "NUM_SPRITES",
+    "SPRITE_FACTORS",
+    "SPRITE_SIZES",
     "TOY_SIZES",
     "Binarisation",
     "Dataset",
@@ -14,7 +27,12 @@ __all__ = [
     "absolute_name",
     "binarise",
     "binarise_split",
+    "check_factors",
     "epoch_batches",
     "load_dataset",
+    "render_sprite",
+    "sample_factors",
+    "sprite_factors",
+    "sprite_index",
     "to_unit",
 ]
