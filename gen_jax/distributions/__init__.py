@@ -1,10 +1,32 @@
 """Distributions over one event, as pytrees of arrays, and the divergence between them."""
 
 from gen_jax.distributions.bernoulli import Bernoulli
+from gen_jax.distributions.bessel import log_bessel_i
+from gen_jax.distributions.beta import Beta
 from gen_jax.distributions.categorical import Categorical
+from gen_jax.distributions.discretised_logistic import DiscretisedLogistic
 from gen_jax.distributions.kl import kl_closed_form, kl_divergence
+from gen_jax.distributions.mixture import Mixture
 from gen_jax.distributions.multivariate_normal import MultivariateNormal
 from gen_jax.distributions.normal import Normal
 from gen_jax.distributions.normal_mixture import NormalMixture
+from gen_jax.distributions.power_spherical import PowerSpherical
+from gen_jax.distributions.uniform_sphere import UniformSphere
+from gen_jax.distributions.von_mises_fisher import VonMisesFisher
 
-__all__ = ["Bernoulli", "Categorical", "MultivariateNormal", "Normal", "NormalMixture", "kl_closed_form", "kl_divergence"]
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "DiscretisedLogistic",
+    "Mixture",
+    "MultivariateNormal",
+    "Normal",
+    "NormalMixture",
+    "PowerSpherical",
+    "UniformSphere",
+    "VonMisesFisher",
+    "kl_closed_form",
+    "kl_divergence",
+    "log_bessel_i",
+]

@@ -6,8 +6,14 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
 from gen_jax.distributions.bernoulli import Bernoulli
+from gen_jax.distributions.bessel import cosine_moments
+from gen_jax.distributions.beta import Beta
+from gen_jax.distributions.gamma import log_gamma_divergence
 from gen_jax.distributions.multivariate_normal import MultivariateNormal
 from gen_jax.distributions.normal import Normal
+from gen_jax.distributions.power_spherical import PowerSpherical
+from gen_jax.distributions.uniform_sphere import UniformSphere
+from gen_jax.distributions.von_mises_fisher import VonMisesFisher
 from gen_jax.types import Array, Distribution, InputError, Key, Posterior
 
 
@@ -53,6 +59,16 @@ def kl_closed_form(q: Distribution, p: Distribution) -> Float[Array, ""] | None:
             return _bernoulli(q, p)
         case ((Normal() | MultivariateNormal()), (Normal() | MultivariateNormal())):
             return _multivariate_normal(_with_full_covariance(q), _with_full_covariance(p))
+        case Beta(), Beta():
+            return _beta(q, p)
+        case VonMisesFisher(), UniformSphere():
+            return cosine_moments(q.order, q.concentration).divergence
+        case VonMisesFisher(), VonMisesFisher():
+            return _von_mises_fisher(q, p)
+        case PowerSpherical(), UniformSphere():
+            return _power_spherical_to_uniform(q)
+        case UniformSphere(), UniformSphere():
+            return jnp.zeros(())
         case _:
             return None
 
@@ -78,6 +94,36 @@ def _multivariate_normal(q: MultivariateNormal, p: MultivariateNormal) -> Float[
 def _bernoulli(q: Bernoulli, p: Bernoulli) -> Float[Array, ""]:
     """Σ [sigmoid(l_q) (l_q − l_p) + softplus(l_p) − softplus(l_q)], from log P(1) = l − softplus(l)."""
     return jnp.sum(q.mean * (q.logits - p.logits) + jax.nn.softplus(p.logits) - jax.nn.softplus(q.logits))
+
+
+def _beta(q: Beta, p: Beta) -> Float[Array, ""]:
+    """Σ [d(α_q, α_p) + d(β_q, β_p) − d(α_q + β_q, α_p + β_p)], d(a, b) = log Γ(b) − log Γ(a) − (b − a) ψ(a).
+
+    Which is Σ [log B(α_p, β_p) − log B(α_q, β_q) + (α_q − α_p) E[log x] + (β_q − β_p) E[log(1 − x)]], under q.
+    """
+    alpha_step, beta_step = p.alpha - q.alpha, p.beta - q.beta
+    of_alpha = log_gamma_divergence(q.alpha, p.alpha, alpha_step)
+    of_beta = log_gamma_divergence(q.beta, p.beta, beta_step)
+    of_sum = log_gamma_divergence(q.alpha + q.beta, p.alpha + p.beta, alpha_step + beta_step)
+    return jnp.sum(of_alpha + of_beta - of_sum)
+
+
+def _von_mises_fisher(q: VonMisesFisher, p: VonMisesFisher) -> Float[Array, ""]:
+    """KL(q ‖ uniform) + log M(κ_p) − κ_p E_q[loc_p · x], M as in `VonMisesFisher`.
+
+    A difference of terms that grow as κ_p: for two narrow ones that are close it has their rounding.
+    """
+    of_q, of_p = (cosine_moments(d.order, d.concentration) for d in (q, p))
+    # 1 − loc_p · E_q[x], with the digits that large concentrations need
+    one_minus_mean = of_q.one_minus_mean + of_q.mean * 0.5 * jnp.sum((q.loc - p.loc) ** 2)
+    return of_q.divergence + of_p.log_mgf_minus_x + p.concentration * one_minus_mean
+
+
+def _power_spherical_to_uniform(q: PowerSpherical) -> Float[Array, ""]:
+    """κ E_q[log(1 + t)] − log E[(1 + t)^κ] = d(a, b) − d(a + b, 2b), with d as for `_beta`, a = b + κ, b = (D − 1)/2."""
+    step = -q.concentration
+    b = jnp.full_like(step, (q.loc.shape[0] - 1) / 2)
+    return log_gamma_divergence(b - step, b, step) - log_gamma_divergence(2 * b - step, 2 * b, step)
 
 
 def _with_full_covariance(d: Normal | MultivariateNormal) -> MultivariateNormal:

@@ -15,6 +15,8 @@ class NormalMixture(NamedTuple):
 
     log p(x) = Σ_i log Σ_m π_im N(x_i; loc_im, scale_im²)
 
+    Each element chooses a component for itself; in a `Mixture`, the whole event has one.
+
     Attributes:
         logits: of the components, along the last axis.
         loc: their means.
