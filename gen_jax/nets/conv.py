@@ -1,0 +1,288 @@
+"""Convolution and transposed convolution, for one example [height, width, channels], with kernels [height, width, in, out].
+
+Three maps come from one form, trilinear in the image x, the kernel k and the output y of a convolution with stride s:
+
+    T(x, k, y) = Σ_{o,a,i,c} x[s·o + a − low, i] k[a, i, c] y[o, c],    with x zero outside of the image,
+    convolve = ∂T/∂y,    image_adjoint = ∂T/∂x (the transposed convolution),    kernel_adjoint = ∂T/∂k.
+
+The derivative of each in each argument is another of the three, so derivatives of every order come out, and each of them is
+lowered with care. That is why they are primitives of their own and not `jax.lax.conv_general_dilated`, whose gradients XLA
+compiles on a CPU, inside a `jax.lax.scan`, to a loop slower by orders of magnitude. (`jax.custom_vjp` would not do: its backward
+pass runs under the `vmap`, and makes a kernel gradient of each example, to be summed afterwards.) Accelerators get plain
+`jax.lax` convolutions.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Float
+
+from gen_jax.types import Array, InputError
+
+Pair = tuple[int, int]
+Padding = Literal["SAME"] | int | tuple[Pair, Pair]
+"""Zeros around the image: as many on every side, or ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
+
+
+def conv(
+    x: Float[Array, "H W I"], kernel: Float[Array, "kh kw I O"], stride: int = 1, padding: Padding = "SAME"
+) -> Float[Array, "P Q O"]:
+    """Return y[o, c] = Σ_{a,i} x[stride·o + a − low, i] kernel[a, i, c]: the convolution of deep learning, the kernel unflipped.
+
+    The output has ⌊(size + low + high − kernel size) / stride⌋ + 1 rows and columns; "SAME" puts an odd zero at the end.
+
+    Raises:
+        InputError: the stride is less than 1, or the kernel larger than the padded image.
+    """
+    image, size = (x.shape[0], x.shape[1]), (kernel.shape[0], kernel.shape[1])
+    pads = _pads(padding, image, size, stride)
+    if any(n + low + high < k for n, k, (low, high) in zip(image, size, pads, strict=True)):
+        raise InputError(
+            f"A kernel of {size[0]} x {size[1]} does not fit into an image of {image[0]} x {image[1]} padded by {pads}."
+        )
+    return _bind(convolve_p, x, kernel, image, size, stride, pads)
+
+
+def conv_transpose(
+    y: Float[Array, "P Q O"], kernel: Float[Array, "kh kw I O"], stride: int = 1, padding: Padding = "SAME"
+) -> Float[Array, "H W I"]:
+    """Return x[n, i] = Σ_{o,a: stride·o + a − low = n} Σ_c y[o, c] kernel[a, i, c], the transposed convolution.
+
+    It is the adjoint of `conv` with the same kernel, stride and padding, ⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩, as PyTorch's
+    `ConvTranspose2d` is: each y[o, c] stamps kernel[:, :, :, c], unflipped, at row and column stride·o − low. The kernel's *last*
+    axis is the channels of the input, and padding takes rows and columns away. (`flax.linen.ConvTranspose` flips by default.)
+
+    The output has stride·(size − 1) + kernel size − low − high rows and columns; with "SAME", stride·size.
+
+    Raises:
+        InputError: the stride is less than 1, or the padding leaves nothing.
+    """
+    size = (kernel.shape[0], kernel.shape[1])
+    pads = _pads(padding, (stride * y.shape[0], stride * y.shape[1]), size, stride)
+    rows, columns = (stride * (n - 1) + k - low - high for n, k, (low, high) in zip(y.shape[:2], size, pads, strict=True))
+    if min(rows, columns) < 1:
+        raise InputError(f"A padding of {pads} leaves {rows} x {columns} of the output: give a smaller one.")
+    return _bind(image_adjoint_p, y, kernel, (rows, columns), size, stride, pads)
+
+
+def _pads(padding: Padding, image: Pair, kernel: Pair, stride: int) -> tuple[Pair, Pair]:
+    """Return the padding as numbers."""
+    if stride < 1:
+        raise InputError(f"stride is {stride}: give 1 or more.")
+    if isinstance(padding, int):
+        return (padding, padding), (padding, padding)
+    if padding != "SAME":
+        return padding
+    excess = [(-(-n // stride) - 1) * stride + k - n for n, k in zip(image, kernel, strict=True)]  # below 0: rows that none sees
+    low = [max(e, 0) // 2 for e in excess]
+    return (low[0], excess[0] - low[0]), (low[1], excess[1] - low[1])
+
+
+class _Spec(NamedTuple):
+    """What the three maps have in common."""
+
+    image: Pair
+    kernel: Pair
+    stride: int
+    pads: tuple[Pair, Pair]
+    precision: Any  # as it is where the map is called; it is lowered elsewhere
+
+    @property
+    def output(self) -> Pair:
+        rows, columns = ((n + sum(p) - k) // self.stride + 1 for n, k, p in zip(self.image, self.kernel, self.pads, strict=True))
+        return rows, columns
+
+    @property
+    def block_kernel(self) -> Pair:
+        """The size of the kernel in blocks of stride × stride."""
+        rows, columns = (-(-k // self.stride) for k in self.kernel)
+        return rows, columns
+
+
+def _bind(primitive: Primitive, image: Array, kernel: Array, *spec: Any) -> Array:
+    dtype = jnp.result_type(image, kernel)
+    image, kernel = image.astype(dtype)[None, None], kernel.astype(dtype)[None]
+    return primitive.bind(image, kernel, spec=_Spec(*spec, jax.default_matmul_precision.value))[0, 0]
+
+
+# --- The maps in plain lax, for images [N, H, W, C] and one kernel.
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def _convolve(x: Array, kernel: Array, spec: _Spec) -> Array:
+    strides = (spec.stride, spec.stride)
+    return lax.conv_general_dilated(x, kernel, strides, spec.pads, dimension_numbers=_LAYOUT, precision=spec.precision)
+
+
+def _image_adjoint(y: Array, kernel: Array, spec: _Spec) -> Array:
+    x = jax.ShapeDtypeStruct((y.shape[0], *spec.image, kernel.shape[2]), y.dtype)
+    return jax.linear_transpose(lambda x: _convolve(x, kernel, spec), x)(y)[0]
+
+
+def _kernel_adjoint(x: Array, y: Array, spec: _Spec) -> Array:
+    kernel = jax.ShapeDtypeStruct((*spec.kernel, x.shape[3], y.shape[3]), y.dtype)
+    return jax.linear_transpose(lambda kernel: _convolve(x, kernel, spec), kernel)(y)[0]
+
+
+# --- The maps for CPUs. XLA's fast convolution wants NHWC, HWIO, NHWC and neither dilation nor transposition: a barrier keeps the
+# --- compiler from folding a transposition into the convolution. A convolution with a stride is one without, over blocks of
+# --- stride × stride pixels (space to depth) and a kernel filled up with zeros to whole blocks.
+
+_FEW_CHANNELS = 4  # up to which a product with the columns beats the convolution
+_CHUNK_BYTES = 8 << 20  # of columns, so that they are still in the cache when they are read
+
+
+def _convolve_cpu(x: Array, kernel: Array, spec: _Spec) -> Array:
+    if x.shape[3] > _FEW_CHANNELS:
+        return _convolve(x, lax.optimization_barrier(kernel), spec)
+    columns = _columns(_image_blocks(x, spec), spec)
+    return _matmul(columns, _kernel_blocks(kernel, spec).reshape(-1, kernel.shape[3]), spec)
+
+
+def _image_adjoint_cpu(y: Array, kernel: Array, spec: _Spec) -> Array:
+    blocks = _kernel_blocks(kernel, spec)
+    rows, columns = spec.block_kernel
+    if kernel.shape[2] > _FEW_CHANNELS:
+        flipped = lax.optimization_barrier(blocks[::-1, ::-1].swapaxes(2, 3))
+        pads = ((rows - 1, rows - 1), (columns - 1, columns - 1))
+        x = lax.conv_general_dilated(y, flipped, (1, 1), pads, dimension_numbers=_LAYOUT, precision=spec.precision)
+    else:
+        by_output = lax.optimization_barrier(blocks.transpose(3, 0, 1, 2))
+        stamps = _matmul(y, by_output.reshape(y.shape[3], -1), spec).reshape(*y.shape[:3], rows, columns, -1)
+        x = sum(
+            jnp.pad(stamps[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
+            for a in range(rows)
+            for b in range(columns)
+        )
+    image = jax.ShapeDtypeStruct((y.shape[0], *spec.image, kernel.shape[2]), y.dtype)
+    return jax.linear_transpose(lambda image: _image_blocks(image, spec), image)(x)[0]
+
+
+def _kernel_adjoint_cpu(x: Array, y: Array, spec: _Spec) -> Array:
+    blocks = lax.optimization_barrier(_image_blocks(x, spec))
+
+    def product(blocks: Array, y: Array) -> Array:
+        columns = _columns(blocks, spec)
+        columns, y = columns.reshape(-1, columns.shape[3]), y.reshape(-1, y.shape[3])
+        # the smaller matrix first: XLA transposes it
+        return lax.optimization_barrier(jnp.matmul(y.T, columns, precision=spec.precision))
+
+    size = y.dtype.itemsize * y.size // y.shape[3] * blocks.shape[3] * math.prod(spec.block_kernel)
+    num_chunks = math.gcd(x.shape[0], 1 << max(0, math.ceil(math.log2(size / _CHUNK_BYTES))))
+    if num_chunks == 1:
+        total = product(blocks, y)
+    else:
+        chunks = [a.reshape(num_chunks, -1, *a.shape[1:]) for a in (blocks, y)]
+        zero = jnp.zeros((y.shape[3], blocks.shape[3] * math.prod(spec.block_kernel)), y.dtype)
+        total, _ = lax.scan(lambda total, chunk: (total + product(*chunk), None), zero, chunks)
+    kernel = jax.ShapeDtypeStruct((*spec.kernel, x.shape[3], y.shape[3]), y.dtype)
+    total = total.T.reshape(*spec.block_kernel, -1, y.shape[3])
+    return jax.linear_transpose(lambda kernel: _kernel_blocks(kernel, spec), kernel)(total)[0]
+
+
+def _image_blocks(x: Array, spec: _Spec) -> Array:
+    """Return the padded image as [N, rows of blocks, columns of blocks, s·s·C], cut to what the kernel sees."""
+    n, s, channels = x.shape[0], spec.stride, x.shape[3]
+    rows, columns = (o + k - 1 for o, k in zip(spec.output, spec.block_kernel, strict=True))
+    (top, _), (left, _) = spec.pads
+    pads = ((0, 0, 0), (top, s * rows - spec.image[0] - top, 0), (left, s * columns - spec.image[1] - left, 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), pads).reshape(n, rows, s, columns, s, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows, columns, s * s * channels)
+
+
+def _kernel_blocks(kernel: Array, spec: _Spec) -> Array:
+    """Return the kernel as [rows of blocks, columns of blocks, s·s·I, O]."""
+    s, (rows, columns), (_, _, size_in, size_out) = spec.stride, spec.block_kernel, kernel.shape
+    pads = ((0, s * rows - spec.kernel[0], 0), (0, s * columns - spec.kernel[1], 0), (0, 0, 0), (0, 0, 0))
+    kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), pads).reshape(rows, s, columns, s, size_in, size_out)
+    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(rows, columns, s * s * size_in, size_out)
+
+
+def _columns(blocks: Array, spec: _Spec) -> Array:
+    """Return what the kernel sees at each place, [N, P, Q, kernel rows · kernel columns · channels]."""
+    (height, width), (rows, columns) = spec.output, spec.block_kernel
+    shifted = [blocks[:, a : a + height, b : b + width] for a in range(rows) for b in range(columns)]
+    return lax.optimization_barrier(jnp.concatenate(shifted, axis=3))
+
+
+def _matmul(images: Array, matrix: Array, spec: _Spec) -> Array:
+    product = jnp.matmul(images.reshape(-1, images.shape[3]), matrix, precision=spec.precision)
+    return product.reshape(*images.shape[:3], matrix.shape[1])
+
+
+# --- The primitives: images [G, N, H, W, C], kernels [G, kh, kw, I, O]. A mapped axis joins N where the kernel has none, else G.
+
+
+def _primitive(
+    name: str, shape: Callable[..., tuple[int, ...]], plain: Callable[..., Array], on_cpu: Callable[..., Array]
+) -> Primitive:
+    primitive = Primitive(name)
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames="spec"))
+    primitive.def_abstract_eval(lambda a, b, spec: jax.core.ShapedArray(shape(a.shape, b.shape, spec), a.dtype))
+    mlir.register_lowering(primitive, mlir.lower_fun(_over_groups(plain, jax.vmap), multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(_over_groups(on_cpu, _one_by_one), multiple_results=False), platform="cpu")
+    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
+    return primitive
+
+
+def _over_groups(one: Callable[..., Array], over: Callable[..., Callable[..., Array]]) -> Callable[..., Array]:
+    def all_groups(a: Array, b: Array, spec: _Spec) -> Array:
+        if a.shape[0] == 1:
+            return one(a[0], b[0], spec)[None]
+        return over(lambda a, b: one(a, b, spec))(a, b)
+
+    return all_groups
+
+
+def _one_by_one(one: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda *arrays: lax.map(lambda group: one(*group), arrays)
+
+
+def _batch(
+    primitive: Primitive, arrays: tuple[Array, Array], axes: tuple[int | None, int | None], spec: _Spec
+) -> tuple[Array, int]:
+    num = next(a.shape[axis] for a, axis in zip(arrays, axes, strict=True) if axis is not None)
+    into = 1 if primitive is not kernel_adjoint_p and axes[1] is None else 0
+
+    def merge(a: Array, axis: int | None) -> Array:
+        if axis is None:
+            if into == 1:  # the kernel
+                return a
+            a, axis = jnp.broadcast_to(a[None], (num, *a.shape)), 0
+        a = jnp.moveaxis(a, axis, into)
+        return a.reshape(*a.shape[:into], num * a.shape[into + 1], *a.shape[into + 2 :])
+
+    out = primitive.bind(*map(merge, arrays, axes), spec=spec)
+    return out.reshape(*out.shape[:into], num, out.shape[into] // num, *out.shape[into + 1 :]), into
+
+
+convolve_p = _primitive("convolve", lambda x, k, spec: (*x[:2], *spec.output, k[4]), _convolve, _convolve_cpu)
+image_adjoint_p = _primitive("image_adjoint", lambda y, k, spec: (*y[:2], *spec.image, k[3]), _image_adjoint, _image_adjoint_cpu)
+kernel_adjoint_p = _primitive(
+    "kernel_adjoint", lambda x, y, spec: (x[0], *spec.kernel, x[4], y[4]), _kernel_adjoint, _kernel_adjoint_cpu
+)
+
+ad.defbilinear(
+    convolve_p,
+    lambda y, x, kernel, spec: image_adjoint_p.bind(y, kernel, spec=spec),
+    lambda y, x, kernel, spec: kernel_adjoint_p.bind(x, y, spec=spec),
+)
+ad.defbilinear(
+    image_adjoint_p,
+    lambda x, y, kernel, spec: convolve_p.bind(x, kernel, spec=spec),
+    lambda x, y, kernel, spec: kernel_adjoint_p.bind(x, y, spec=spec),
+)
+ad.defbilinear(
+    kernel_adjoint_p,
+    lambda kernel, x, y, spec: image_adjoint_p.bind(y, kernel, spec=spec),
+    lambda kernel, x, y, spec: convolve_p.bind(x, kernel, spec=spec),
+)
