@@ -1,4 +1,4 @@
-"""The reference VAE in PyTorch, as its users write it: the peer of the benchmarks."""
+"""The reference VAEs in PyTorch, as its users write them: the peers of the benchmarks."""
 
 import itertools
 
@@ -14,6 +14,15 @@ def mlp(*sizes: int, activation: type[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def negative_elbo(encoder: nn.Module, decoder: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the negative ELBO of a batch, averaged over examples."""
+    mean, log_variance = encoder(x).chunk(2, dim=-1)
+    z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(decoder(z), x, reduction="none")
+    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1)
+    return (cross_entropy.flatten(1).sum(-1) + kl).mean()
+
+
 class TorchVAE(nn.Module):
     """784-hidden-Z, the decoder mirrored, Bernoulli likelihood from logits."""
 
@@ -24,11 +33,7 @@ class TorchVAE(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the negative ELBO of a batch, averaged over examples."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        reconstruction = nn.functional.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1)
-        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1)
-        return (reconstruction + kl).mean()
+        return negative_elbo(self.encoder, self.decoder, x)
 
     @torch.no_grad()
     def log_likelihood(self, x: torch.Tensor, num_samples: int, at_once: int) -> torch.Tensor:
@@ -50,3 +55,21 @@ class TorchVAE(nn.Module):
                 weights.append(-cross_entropy.sum(-1) + log_prior - log_q)
             estimates.append(torch.logsumexp(torch.cat(weights), 0) - torch.log(torch.tensor(float(num_samples))))
         return torch.stack(estimates)
+
+
+class TorchConvVAE(nn.Module):
+    """The β-VAE of Burgess et al. (2018) for 64 × 64 pixels, β = 1: four convolutions of 32 channels, the decoder mirrored."""
+
+    def __init__(self, latent_dim: int = 10):
+        super().__init__()
+        encoder: list[nn.Module] = []
+        decoder: list[nn.Module] = []
+        for before, after in itertools.pairwise((1, 32, 32, 32, 32)):
+            encoder += [nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1), nn.ReLU()]
+            decoder = [nn.ReLU(), nn.ConvTranspose2d(after, before, kernel_size=4, stride=2, padding=1), *decoder]
+        self.encoder = nn.Sequential(*encoder, nn.Flatten(), mlp(512, 256, 256, 2 * latent_dim, activation=nn.ReLU))
+        self.decoder = nn.Sequential(mlp(latent_dim, 256, 256, 512, activation=nn.ReLU), nn.Unflatten(1, (32, 4, 4)), *decoder)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the negative ELBO of a batch [N, 1, 64, 64], averaged over examples."""
+        return negative_elbo(self.encoder, self.decoder, x)

@@ -1,7 +1,9 @@
-"""Milliseconds a training step: the reference VAE (784-512-256-20, batch 128, Adam), data already in memory.
+"""Milliseconds a training step, data already in memory: the reference VAE, and a convolutional one of 64 x 64 pixels.
 
-Ours is the library's own step in the library's own epoch (with its metrics and gradient norm), a compiled scan. The peer is the
-same model in PyTorch: eager, eager with the fused Adam, and `torch.compile`d.
+The first is 784-512-256-20 with batches of 128, the second the β-VAE of Burgess et al. (four convolutions of 32 channels, 10
+latents) with batches of 64; both with Adam. Ours is the library's own step in the library's own epoch (with its metrics and
+gradient norm), a compiled scan. The peer is the same model in PyTorch: eager, and for the first also eager with the fused Adam,
+and `torch.compile`d.
 
     pip install -e '.[bench]' && python benchmarks/train_speed.py --save
 """
@@ -13,23 +15,36 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from common import arguments, report, seconds_in_turn
-from torch_vae import TorchVAE
+from torch_vae import TorchConvVAE, TorchVAE
 
 from gen_jax import train
-from gen_jax.nets import MLP
+from gen_jax.nets import MLP, ConvDecoder, ConvEncoder
+from gen_jax.types import VAE
 from gen_jax.vae import bernoulli_likelihood, gaussian_vae, negative_elbo
 
-BATCH, STEPS, SEED = 128, 100, 0
+SEED = 0
+BATCH, STEPS = 128, 100
+CONV_BATCH, CONV_STEPS = 64, 10
 
 
-def gen_jax_program(data: np.ndarray):
+def mlp_vae() -> VAE:
+    """784-512-256-20, the decoder mirrored."""
+    return gaussian_vae(MLP((512, 256), (2, 20)), MLP((256, 512), (784,)), 20, bernoulli_likelihood())
+
+
+def conv_vae() -> VAE:
+    """Four convolutions of 32 channels and two dense layers, 10 latents, the decoder mirrored."""
+    encoder = ConvEncoder((32, 32, 32, 32), (256, 256), (2, 10))
+    return gaussian_vae(encoder, ConvDecoder((32, 32, 32, 32), (256, 256), (64, 64, 1)), 10, bernoulli_likelihood())
+
+
+def gen_jax_program(vae: VAE, data: np.ndarray, batch: int):
     """Return a function that trains one epoch."""
-    vae = gaussian_vae(MLP((512, 256), (2, 20)), MLP((256, 512), (784,)), 20, bernoulli_likelihood())
     optimizer = train.adam(1e-3)
     step = train.make_step(train.batch_mean(functools.partial(negative_elbo, vae)), optimizer)
-    epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)
+    epoch = jax.jit(train.scan_epoch(step, batch), donate_argnums=0)
     init_key, noise_key, order_key = jax.random.split(jax.random.key(SEED), 3)
-    state = train.init_state(vae.init(init_key, jnp.zeros(784)), optimizer, noise_key)
+    state = train.init_state(vae.init(init_key, jnp.zeros(data.shape[1:])), optimizer, noise_key)
     images = jnp.asarray(data)
 
     def run():
@@ -40,16 +55,16 @@ def gen_jax_program(data: np.ndarray):
     return run
 
 
-def torch_program(data: np.ndarray, fused: bool = False, compiled: bool = False):
+def torch_program(kind: type[torch.nn.Module], data: np.ndarray, batch: int, fused: bool = False, compiled: bool = False):
     """Return a function that trains one epoch."""
     torch.manual_seed(SEED)
-    model = TorchVAE()
+    model = kind()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=fused or None)
     loss_of = torch.compile(model) if compiled else model
     images = torch.from_numpy(data)
 
     def run():
-        for rows in torch.randperm(len(images)).view(-1, BATCH):
+        for rows in torch.randperm(len(images)).view(-1, batch):
             optimizer.zero_grad()
             loss = loss_of(images[rows])
             loss.backward()
@@ -62,27 +77,39 @@ def torch_program(data: np.ndarray, fused: bool = False, compiled: bool = False)
 def main() -> None:
     """Time them in turn."""
     args = arguments(__doc__, rounds=9)
-    data = (np.random.default_rng(SEED).random((BATCH * STEPS, 784)) < 0.2).astype(np.float32)
+    generator = np.random.default_rng(SEED)
+    data = (generator.random((BATCH * STEPS, 784)) < 0.2).astype(np.float32)
     seconds = seconds_in_turn(
         {
-            "gen_jax": gen_jax_program(data),
-            "PyTorch eager": torch_program(data),
-            "PyTorch eager, fused Adam": torch_program(data, fused=True),
-            "PyTorch compiled": torch_program(data, compiled=True),
+            "gen_jax": gen_jax_program(mlp_vae(), data, BATCH),
+            "PyTorch eager": torch_program(TorchVAE, data, BATCH),
+            "PyTorch eager, fused Adam": torch_program(TorchVAE, data, BATCH, fused=True),
+            "PyTorch compiled": torch_program(TorchVAE, data, BATCH, compiled=True),
+        },
+        args.rounds,
+    )
+    images = (generator.random((CONV_BATCH * CONV_STEPS, 64, 64, 1)) < 0.2).astype(np.float32)
+    conv_seconds = seconds_in_turn(
+        {
+            "gen_jax, 64 x 64": gen_jax_program(conv_vae(), images, CONV_BATCH),
+            "PyTorch eager, 64 x 64": torch_program(TorchConvVAE, images.transpose(0, 3, 1, 2).copy(), CONV_BATCH),
         },
         args.rounds,
     )
     milliseconds = {name: [1e3 * s / STEPS for s in row] for name, row in seconds.items()}
+    milliseconds |= {name: [1e3 * s / CONV_STEPS for s in row] for name, row in conv_seconds.items()}
     median = {name: float(np.median(row)) for name, row in milliseconds.items()}
     ratios = {
-        f"train_step_vs_{name}": median[peer] / median["gen_jax"]
-        for name, peer in (
-            ("torch_eager", "PyTorch eager"),
-            ("torch_eager_fused_adam", "PyTorch eager, fused Adam"),
-            ("torch_compiled", "PyTorch compiled"),
+        f"train_step_{name}": median[peer] / median[ours]
+        for name, ours, peer in (
+            ("vs_torch_eager", "gen_jax", "PyTorch eager"),
+            ("vs_torch_eager_fused_adam", "gen_jax", "PyTorch eager, fused Adam"),
+            ("vs_torch_compiled", "gen_jax", "PyTorch compiled"),
+            ("conv_vs_torch_eager", "gen_jax, 64 x 64", "PyTorch eager, 64 x 64"),
         )
     }
-    report("ms a step", milliseconds, ratios, args, SEED, model="784-512-256-20", batch=BATCH, steps=STEPS)
+    details = {"model": "784-512-256-20", "batch": BATCH, "steps": STEPS}
+    report("ms a step", milliseconds, ratios, args, SEED, **details, conv_batch=CONV_BATCH, conv_steps=CONV_STEPS)
 
 
 if __name__ == "__main__":
