@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -87,7 +88,7 @@ def _pads(padding: Padding, image: Pair, kernel: Pair, stride: int) -> tuple[Pai
 
 
 class _Spec(NamedTuple):
-    """What the three maps have in common."""
+    """What the three maps share; the sizes of the image and the kernel, as an adjoint cannot tell them from its arguments."""
 
     image: Pair
     kernel: Pair
@@ -124,13 +125,16 @@ def _convolve(x: Array, kernel: Array, spec: _Spec) -> Array:
 
 
 def _image_adjoint(y: Array, kernel: Array, spec: _Spec) -> Array:
-    x = jax.ShapeDtypeStruct((y.shape[0], *spec.image, kernel.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: _convolve(x, kernel, spec), x)(y)[0]
+    return _adjoint(lambda x: _convolve(x, kernel, spec), (y.shape[0], *spec.image, kernel.shape[2]), y)
 
 
 def _kernel_adjoint(x: Array, y: Array, spec: _Spec) -> Array:
-    kernel = jax.ShapeDtypeStruct((*spec.kernel, x.shape[3], y.shape[3]), y.dtype)
-    return jax.linear_transpose(lambda kernel: _convolve(x, kernel, spec), kernel)(y)[0]
+    return _adjoint(lambda kernel: _convolve(x, kernel, spec), (*spec.kernel, x.shape[3], y.shape[3]), y)
+
+
+def _adjoint(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Array) -> Array:
+    """Return the adjoint of a linear map of arrays of the given shape, at y."""
+    return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 
 # --- The maps for CPUs. XLA's fast convolution wants NHWC, HWIO, NHWC and neither dilation nor transposition: a barrier keeps the
@@ -138,7 +142,7 @@ def _kernel_adjoint(x: Array, y: Array, spec: _Spec) -> Array:
 # --- stride × stride pixels (space to depth) and a kernel filled up with zeros to whole blocks.
 
 _FEW_CHANNELS = 4  # up to which a product with the columns beats the convolution
-_CHUNK_BYTES = 8 << 20  # of columns, so that they are still in the cache when they are read
+_CHUNK_BYTES = 4 << 20  # of columns at a time in the kernel's gradient: they stay in the cache, and the memory is bounded
 
 
 def _convolve_cpu(x: Array, kernel: Array, spec: _Spec) -> Array:
@@ -151,42 +155,40 @@ def _convolve_cpu(x: Array, kernel: Array, spec: _Spec) -> Array:
 def _image_adjoint_cpu(y: Array, kernel: Array, spec: _Spec) -> Array:
     blocks = _kernel_blocks(kernel, spec)
     rows, columns = spec.block_kernel
-    if kernel.shape[2] > _FEW_CHANNELS:
+    if kernel.shape[2] > _FEW_CHANNELS:  # each block is a sum over the outputs that see it: a convolution, the kernel flipped
         flipped = lax.optimization_barrier(blocks[::-1, ::-1].swapaxes(2, 3))
-        pads = ((rows - 1, rows - 1), (columns - 1, columns - 1))
-        x = lax.conv_general_dilated(y, flipped, (1, 1), pads, dimension_numbers=_LAYOUT, precision=spec.precision)
-    else:
+        if spec.stride == 1:  # blocks are pixels, so those of the padding can be left out
+            sizes = zip(spec.image, spec.kernel, spec.output, spec.pads, strict=True)
+            (top, bottom), (left, right) = ((k - 1 - low, n - o + low) for n, k, o, (low, _) in sizes)
+            return _convolve(y, flipped, spec._replace(pads=((top, bottom), (left, right))))
+        x = _convolve(y, flipped, spec._replace(stride=1, pads=((rows - 1, rows - 1), (columns - 1, columns - 1))))
+    else:  # what each output adds to the blocks that it sees, then the sum of these
         by_output = lax.optimization_barrier(blocks.transpose(3, 0, 1, 2))
         stamps = _matmul(y, by_output.reshape(y.shape[3], -1), spec).reshape(*y.shape[:3], rows, columns, -1)
-        x = sum(
-            jnp.pad(stamps[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
-            for a in range(rows)
-            for b in range(columns)
-        )
-    image = jax.ShapeDtypeStruct((y.shape[0], *spec.image, kernel.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda image: _image_blocks(image, spec), image)(x)[0]
+        x = jnp.zeros((), y.dtype)
+        for a, b in np.ndindex(rows, columns):
+            x += jnp.pad(stamps[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
+    return _adjoint(lambda image: _image_blocks(image, spec), (y.shape[0], *spec.image, kernel.shape[2]), x)
 
 
 def _kernel_adjoint_cpu(x: Array, y: Array, spec: _Spec) -> Array:
-    blocks = lax.optimization_barrier(_image_blocks(x, spec))
+    blocks = _image_blocks(x, spec)
+    num_rows = math.prod(spec.block_kernel) * blocks.shape[3]  # of the kernel as a matrix
+    wanted = min(x.shape[0], -(-y.dtype.itemsize * math.prod(y.shape[:3]) * num_rows // _CHUNK_BYTES))
+    num_chunks = next(n for n in range(wanted, x.shape[0] + 1) if x.shape[0] % n == 0)
 
-    def product(blocks: Array, y: Array) -> Array:
-        columns = _columns(blocks, spec)
-        columns, y = columns.reshape(-1, columns.shape[3]), y.reshape(-1, y.shape[3])
-        # the smaller matrix first: XLA transposes it
-        return lax.optimization_barrier(jnp.matmul(y.T, columns, precision=spec.precision))
+    def add_product(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
+        columns, y = (a.reshape(-1, a.shape[3]) for a in (_columns(chunk[0], spec), chunk[1]))
+        # the narrower one first, as that is the one that XLA transposes
+        return total + lax.optimization_barrier(jnp.matmul(y.T, columns, precision=spec.precision)), None
 
-    size = y.dtype.itemsize * y.size // y.shape[3] * blocks.shape[3] * math.prod(spec.block_kernel)
-    num_chunks = math.gcd(x.shape[0], 1 << max(0, math.ceil(math.log2(size / _CHUNK_BYTES))))
-    if num_chunks == 1:
-        total = product(blocks, y)
-    else:
-        chunks = [a.reshape(num_chunks, -1, *a.shape[1:]) for a in (blocks, y)]
-        zero = jnp.zeros((y.shape[3], blocks.shape[3] * math.prod(spec.block_kernel)), y.dtype)
-        total, _ = lax.scan(lambda total, chunk: (total + product(*chunk), None), zero, chunks)
-    kernel = jax.ShapeDtypeStruct((*spec.kernel, x.shape[3], y.shape[3]), y.dtype)
-    total = total.T.reshape(*spec.block_kernel, -1, y.shape[3])
-    return jax.linear_transpose(lambda kernel: _kernel_blocks(kernel, spec), kernel)(total)[0]
+    def split(a: Array) -> Array:
+        return a.reshape(num_chunks, -1, *a.shape[1:])
+
+    chunks = (split(lax.optimization_barrier(blocks)), split(y))
+    total, _ = lax.scan(add_product, jnp.zeros((y.shape[3], num_rows), y.dtype), chunks)
+    as_blocks = total.T.reshape(*spec.block_kernel, -1, y.shape[3])
+    return _adjoint(lambda kernel: _kernel_blocks(kernel, spec), (*spec.kernel, x.shape[3], y.shape[3]), as_blocks)
 
 
 def _image_blocks(x: Array, spec: _Spec) -> Array:
@@ -210,7 +212,7 @@ def _kernel_blocks(kernel: Array, spec: _Spec) -> Array:
 def _columns(blocks: Array, spec: _Spec) -> Array:
     """Return what the kernel sees at each place, [N, P, Q, kernel rows · kernel columns · channels]."""
     (height, width), (rows, columns) = spec.output, spec.block_kernel
-    shifted = [blocks[:, a : a + height, b : b + width] for a in range(rows) for b in range(columns)]
+    shifted = [blocks[:, a : a + height, b : b + width] for a, b in np.ndindex(rows, columns)]
     return lax.optimization_barrier(jnp.concatenate(shifted, axis=3))
 
 
@@ -228,28 +230,26 @@ def _primitive(
     primitive = Primitive(name)
     primitive.def_impl(jax.jit(primitive.bind, static_argnames="spec"))
     primitive.def_abstract_eval(lambda a, b, spec: jax.core.ShapedArray(shape(a.shape, b.shape, spec), a.dtype))
-    mlir.register_lowering(primitive, mlir.lower_fun(_over_groups(plain, jax.vmap), multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(_over_groups(on_cpu, _one_by_one), multiple_results=False), platform="cpu")
+    at_once = _over_groups(plain, lambda one, a, b: jax.vmap(one)(a, b))
+    in_turn = _over_groups(on_cpu, lambda one, a, b: lax.map(lambda arrays: one(*arrays), (a, b)))
+    mlir.register_lowering(primitive, mlir.lower_fun(at_once, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(in_turn, multiple_results=False), platform="cpu")
     batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
     return primitive
 
 
-def _over_groups(one: Callable[..., Array], over: Callable[..., Callable[..., Array]]) -> Callable[..., Array]:
-    def all_groups(a: Array, b: Array, spec: _Spec) -> Array:
-        if a.shape[0] == 1:
-            return one(a[0], b[0], spec)[None]
-        return over(lambda a, b: one(a, b, spec))(a, b)
+def _over_groups(one: Callable[..., Array], over: Callable[..., Array]) -> Callable[..., Array]:
+    def over_groups(a: Array, b: Array, spec: _Spec) -> Array:
+        bound = functools.partial(one, spec=spec)
+        return bound(a[0], b[0])[None] if a.shape[0] == 1 else over(bound, a, b)
 
-    return all_groups
-
-
-def _one_by_one(one: Callable[..., Array]) -> Callable[..., Array]:
-    return lambda *arrays: lax.map(lambda group: one(*group), arrays)
+    return over_groups
 
 
 def _batch(
     primitive: Primitive, arrays: tuple[Array, Array], axes: tuple[int | None, int | None], spec: _Spec
 ) -> tuple[Array, int]:
+    """The batching rule: return the output and its mapped axis."""
     num = next(a.shape[axis] for a, axis in zip(arrays, axes, strict=True) if axis is not None)
     into = 1 if primitive is not kernel_adjoint_p and axes[1] is None else 0
 

@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 
 from gen_jax.nets import Conv, ConvDecoder, ConvEncoder, ConvTranspose, SpatialDecoder, SpatialEncoder
+from gen_jax.nets import conv as conv_module
 from gen_jax.nets.conv import conv, conv_transpose
 from gen_jax.types import InputError
 
@@ -132,9 +133,42 @@ def test_the_kernel_gradient_of_a_batch_is_one_product():
     assert shapes == [(1, 3, 3, 5, 2)]
 
 
+def test_accelerators_get_plain_convolutions():
+    """The lowering for CUDA has one convolution for each map, and no product of matrices."""
+    x, kernel = arrays((2, 6, 6, 5), (3, 3, 5, 2))
+
+    def gradients(kernel, x):
+        return jax.grad(lambda kernel, x: jnp.sum(jax.vmap(lambda x: conv(x, kernel, 2))(x) ** 2), (0, 1))(kernel, x)
+
+    text = jax.jit(gradients).trace(kernel, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert (text.count("stablehlo.convolution"), text.count("stablehlo.dot")) == (3, 0)
+
+
+@pytest.mark.parametrize("primitive", ["convolve", "image_adjoint", "kernel_adjoint"])
+def test_the_two_lowerings_agree(primitive):
+    """Of each map, for one kernel; CI has no accelerator, so the accelerators' is called by name."""
+    x, kernel, y = arrays((2, 7, 9, 6), (5, 4, 6, 3), (2, 2, 3, 3))
+    spec = conv_module._Spec((7, 9), (5, 4), 3, ((2, 1), (0, 3)), None)
+    given = {"convolve": (x, kernel), "image_adjoint": (y, kernel), "kernel_adjoint": (x, y)}[primitive]
+    plain, on_cpu = (getattr(conv_module, f"_{primitive}{suffix}") for suffix in ("", "_cpu"))
+    assert_close(jax.jit(on_cpu, static_argnums=2)(*given, spec), jax.jit(plain, static_argnums=2)(*given, spec))
+
+
+def test_the_precision_is_that_of_the_call():
+    """jax.default_matmul_precision around the call counts, also where the lowering comes later, outside of it."""
+    x, kernel = arrays((6, 6, 5), (3, 3, 5, 2))
+
+    def precise(x, kernel):
+        with jax.default_matmul_precision("highest"):
+            return conv(x, kernel)
+
+    for function, precision in ((precise, "HIGHEST"), (conv, "DEFAULT")):
+        assert f"precision {precision}" in jax.jit(function).lower(x, kernel).as_text()
+
+
 def test_a_batch_that_is_worked_through_in_chunks():
     """The kernel gradient of a batch whose columns are too large for the cache."""
-    x, kernel, y = arrays((12, 32, 32, 8), (4, 4, 8, 6), (12, 16, 16, 6))
+    x, kernel, y = arrays((9, 64, 32, 8), (4, 4, 8, 6), (9, 32, 16, 6))
 
     def gradient(conv):
         return jax.jit(jax.grad(lambda kernel: jnp.vdot(jax.vmap(lambda x: conv(x, kernel, 2))(x), y)))(kernel)
@@ -214,7 +248,7 @@ def test_a_code_depends_on_the_pixels_around_it(key):
 
 def test_a_context_reaches_encoder_and_decoder(key):
     x, context = jnp.ones((8, 8, 1)), jnp.arange(3.0)
-    for net, given in ((ConvEncoder((2,), (4,), (3,)), x), (ConvDecoder((2,), (4,), (8, 8, 1)), jnp.ones(2))):
+    for net, given in ((ConvEncoder((2,), (), (3,)), x), (ConvDecoder((2,), (), (8, 8, 1)), jnp.ones(2))):
         outputs = jax.jit(lambda cs, net=net, given=given: jax.vmap(lambda c: net.apply(net.init(key, given, c), given, c))(cs))(
             jnp.stack([context, context + 1])
         )
