@@ -113,7 +113,9 @@ def _with_gradient_jvp(primals, tangents):
     return angle, tangents[1] + _angle_gradient(order, angle, concentration) * tangents[2]
 
 
-def _angle_gradient(order: Float[Array, ""], angle: Float[Array, ""], concentration: Float[Array, ""]) -> Float[Array, ""]:
+def _angle_gradient(
+    order: float | Float[Array, ""], angle: Float[Array, ""], concentration: Float[Array, ""]
+) -> Float[Array, ""]:
     """dθ/dκ = −∫_0^θ p(s) (cos s − E[cos]) ds / p(θ) = −∫_θ^π p(s) (E[cos] − cos s) ds / p(θ).
 
     The integrand of the first has one sign if cos θ > E[cos], that of the second if not. In each, p(s) / p(θ) needs no

@@ -32,7 +32,9 @@ def exact_ratio(order: float, x: np.ndarray) -> np.ndarray:
 def test_values_and_derivatives(order):
     f = lambda x: log_bessel_i(order, x)  # noqa: E731
     moments = lambda x: cosine_moments(order, x)  # noqa: E731
-    derivatives = jax.jit(jax.vmap(lambda x: (f(x), jax.grad(f)(x), jax.grad(jax.grad(f))(x), moments(x), jax.jacfwd(moments)(x))))
+    derivatives = jax.jit(
+        jax.vmap(lambda x: (f(x), jax.grad(f)(x), jax.grad(jax.grad(f))(x), moments(x), jax.jacfwd(moments)(x)))
+    )
     value, slope, curvature, moment, moment_slope = jax.tree.map(np.float64, derivatives(jnp.float32(XS)))
     log_mgf, ratio = exact_log_mgf(order, XS), exact_ratio(order, XS)
     terms = np.stack([order * np.log(XS / 2), np.full_like(XS, gammaln(order + 1)), log_mgf])

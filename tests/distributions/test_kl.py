@@ -8,13 +8,25 @@ import numpy as np
 import numpyro.distributions as npd
 import pytest
 
-from gen_jax.distributions import Bernoulli, MultivariateNormal, Normal, kl_closed_form, kl_divergence
+from gen_jax.distributions import (
+    Bernoulli,
+    Beta,
+    MultivariateNormal,
+    Normal,
+    PowerSpherical,
+    UniformSphere,
+    VonMisesFisher,
+    kl_closed_form,
+    kl_divergence,
+)
 from gen_jax.types import InputError
-from tests.contracts.distributions import LOC, LOGITS, SCALE, TRIL
+from tests.contracts.distributions import ALPHA, BETA, LOC, LOGITS, POLE, SCALE, TRIL
 
 F32 = jnp.float32
 NORMAL = Normal(jnp.asarray(LOC, F32), jnp.asarray(SCALE, F32))
 STANDARD = Normal(jnp.zeros(3), jnp.ones(3))
+BETAS = Beta(jnp.asarray(ALPHA, F32), jnp.asarray(BETA, F32))
+VMF = VonMisesFisher(jnp.asarray(POLE, F32), F32(4.0))
 FULL = MultivariateNormal(jnp.asarray(LOC[::-1].copy(), F32), jnp.asarray(TRIL, F32))
 TRIL_2 = np.array([[0.7, 0.0, 0.0], [-0.1, 1.2, 0.0], [0.4, 0.2, 0.9]])
 FULL_2 = MultivariateNormal(jnp.asarray(LOC, F32), jnp.asarray(TRIL_2, F32))
@@ -35,10 +47,18 @@ PAIRS = {
     "normal, full": (NORMAL, FULL),
     "full, normal": (FULL, NORMAL),
     "bernoulli, bernoulli": (Bernoulli(jnp.asarray(LOGITS, F32)), Bernoulli(jnp.array([1.0, -1.0, 0.5]))),
+    "beta, beta": (
+        Beta(jnp.asarray(ALPHA, F32), jnp.asarray(BETA, F32)),
+        Beta(jnp.array([1.0, 1.5, 8.0]), jnp.array([1.0, 4.0, 0.8])),
+    ),
+    "vmf, uniform": (VMF, UniformSphere(3)),
+    "vmf, vmf": (VMF, VonMisesFisher(jnp.array([0.0, 0.6, 0.8]), jnp.float32(2.0))),
+    "power spherical, uniform": (PowerSpherical(VMF.loc, VMF.concentration), UniformSphere(3)),
 }
+NORMAL_PAIRS = list(PAIRS)[:5]
 
 
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if "bernoulli" not in pair])
+@pytest.mark.parametrize("pair", NORMAL_PAIRS)
 def test_the_closed_form_is_numpyros(pair):
     q, p = PAIRS[pair]
     np.testing.assert_allclose(kl_divergence(q, p), npd.kl_divergence(numpyro(q), numpyro(p)), rtol=2e-5)
@@ -54,12 +74,12 @@ def test_the_bernoulli_form_is_the_sum_over_all_events():
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_closed_form_is_the_limit_of_monte_carlo(pair, key):
     q, p = PAIRS[pair]
-    x = jax.vmap(q.sample)(jax.random.split(key, 50_000))
-    ratios = np.asarray(jax.vmap(lambda x: q.log_prob(x) - p.log_prob(x))(x), np.float64)
+    x = jax.jit(jax.vmap(q.sample))(jax.random.split(key, 50_000))
+    ratios = np.asarray(jax.jit(jax.vmap(lambda x: q.log_prob(x) - p.log_prob(x)))(x), np.float64)
     assert abs(ratios.mean() - kl_divergence(q, p)) < 4 * ratios.std() / np.sqrt(len(ratios))
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if not pair.startswith("power")])
 def test_a_distribution_has_no_divergence_from_itself(pair):
     q, _ = PAIRS[pair]
     np.testing.assert_allclose(kl_divergence(q, q), 0.0, atol=1e-6)
