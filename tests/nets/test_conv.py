@@ -195,21 +195,25 @@ def test_bad_settings_are_refused():
 
 
 def test_the_layers_add_their_bias(key):
-    (x,) = arrays((6, 6, 3))
-    for layer, function in ((Conv(2, 4, 2, 1), conv), (ConvTranspose(2, 4, 2, 1), conv_transpose)):
-        params = jax.jit(layer.init)(key, x)
-        params["params"]["bias"] = jnp.array([1.0, 2.0])
-        expected = function(x, params["params"]["kernel"], 2, 1) + np.array([1.0, 2.0])[None, None]
-        np.testing.assert_array_equal(layer.apply(params, x), expected)
+    x, kernel = arrays((6, 6, 3), (4, 4, 3, 3))
+    bias = jnp.array([1.0, 2.0, 3.0])
+    for layer, function in ((Conv(3, 4, 2, 1), conv), (ConvTranspose(3, 4, 2, 1), conv_transpose)):
+        out = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+        np.testing.assert_array_equal(out, function(x, kernel, 2, 1) + bias[None, None])
     assert list(jax.eval_shape(Conv(2, 3, use_bias=False).init, key, x)["params"]) == ["kernel"]
 
 
 def test_the_initialisers_keep_the_variance(key):
     """lecun_normal: a kernel's variance is 1 over (its pixels times the channels put in), for both layers."""
-    x = jnp.zeros((1, 1, 64))
+    x = jnp.zeros((1, 1, 64), jnp.float32)
     for layer in (Conv(96, 4), ConvTranspose(96, 4)):
         kernel = jax.jit(layer.init)(key, x)["params"]["kernel"]
         np.testing.assert_allclose(np.var(kernel), 1 / (4 * 4 * 64), rtol=0.02)
+
+
+def small(net, *inputs):
+    """Parameters that are all 0.01."""
+    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), jax.eval_shape(net.init, jax.random.key(0), *inputs))
 
 
 def shapes_of(net, x):
@@ -237,22 +241,22 @@ def test_the_spatial_nets_mirror_each_other():
     assert shapes_of(decoder, jnp.zeros((7, 3, 4))) == ((28, 12, 3), first + residual + doubling)
 
 
-def test_a_code_depends_on_the_pixels_around_it(key):
+def test_a_code_depends_on_the_pixels_around_it():
     """By gradient: two halvings by kernels of 4 see 10 pixels, a residual block 8 more, so code i sees 4i − 7 … 4i + 10."""
     x = jnp.zeros((32, 32, 1))
     encoder = SpatialEncoder((2, 3), 1, 1, jnp.tanh)
-    slope = jax.jit(jax.grad(lambda x: encoder.apply(encoder.init(key, x), x)[4, 3, 0]))(x)[:, :, 0]
+    params = small(encoder, x)
+    slope = jax.jit(jax.grad(lambda x: encoder.apply(params, x)[4, 3, 0]))(x)[:, :, 0]
     rows, columns = (np.flatnonzero(np.any(slope != 0, axis=axis)) for axis in (1, 0))
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (16 - 7, 16 + 10, 12 - 7, 12 + 10)
 
 
-def test_a_context_reaches_encoder_and_decoder(key):
-    x, context = jnp.ones((8, 8, 1)), jnp.arange(3.0)
-    for net, given in ((ConvEncoder((2,), (), (3,)), x), (ConvDecoder((2,), (), (8, 8, 1)), jnp.ones(2))):
-        outputs = jax.jit(lambda cs, net=net, given=given: jax.vmap(lambda c: net.apply(net.init(key, given, c), given, c))(cs))(
-            jnp.stack([context, context + 1])
-        )
-        assert np.any(outputs[0] != outputs[1])
+def test_a_context_reaches_encoder_and_decoder():
+    context = jnp.arange(3.0)
+    for net, x in ((ConvEncoder((2,), (), (3,)), jnp.ones((8, 8, 1))), (ConvDecoder((2,), (), (8, 8, 1)), jnp.ones(2))):
+        params = small(net, x, context)
+        outputs = jax.jit(jax.vmap(net.apply, in_axes=(None, None, 0)))(params, x, jnp.stack([context, context + 1]))
+        assert np.all(outputs[0] != outputs[1])
 
 
 def test_images_that_cannot_be_halved_are_refused(key):
