@@ -1,4 +1,4 @@
-"""The command line: gen-jax train RECIPE | evaluate RUN | sample RUN | recipes."""
+"""The command line: gen-jax train RECIPE | evaluate RUN | sample RUN | traverse RUN | recipes."""
 
 import contextlib
 import dataclasses
@@ -24,6 +24,9 @@ from gen_jax.types import InputError
 EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
+
+# what is shown of an epoch: the first of these that it has
+PROGRESS = (("elbo", "ELBO"), ("bound", "bound"), ("log_prob", "log p(x)"))
 
 out = Console()
 err = Console(stderr=True)
@@ -83,6 +86,7 @@ def _dispatch(arguments: list[str]) -> int:
         "train": _train,
         "evaluate": _evaluate,
         "sample": _sample,
+        "traverse": _traverse,
         "recipes": _recipes,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -142,9 +146,10 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
         evaluation = progress.add_task("evaluate", total=None, note="", visible=False)
 
         def on_epoch(row: dict[str, Any]) -> None:
-            name, label = ("elbo", "ELBO") if "train_elbo" in row else ("log_prob", "log p(x)")
+            name, label = next((pair for pair in PROGRESS if f"train_{pair[0]}" in row), ("loss", "loss"))
             note = f"{label} {row[f'train_{name}']:.2f}"
-            note += f", valid {row[f'valid_{name}']:.2f}" if f"valid_{name}" in row else ""
+            valid = next((row[key] for key in (f"valid_{name}", "valid_elbo") if key in row), None)
+            note += "" if valid is None else f", valid {valid:.2f}"
             if progress.tasks[epochs].visible:
                 progress.update(epochs, completed=row["epoch"], note=note)
             else:  # the first epoch, or how far a run that goes on had come: the time left is counted from here
@@ -204,6 +209,21 @@ def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None
     """
     path = recipes.save_samples(recipes.load_run(run), num, seed, to)
     out.print(f"{num} samples: {path} (picture), {path.with_suffix('.npy')} (array).", highlight=False)
+    return 0
+
+
+def _traverse(run: RunFolder, image: int = 0, num_steps: int = 11, to: Path | None = None, debug: bool = False) -> int:
+    """Move each latent of a test image over its range, and decode.
+
+    Args:
+        run: Run folder that `gen-jax train` made, of a VAE with one latent vector.
+        image: Number of the test image that the other latents come from.
+        num_steps: Places along each latent.
+        to: Where the picture goes; by default RUN/traversal-IMAGE.png. The array goes beside it, as .npy.
+        debug: Show the stack trace of an error.
+    """
+    path = recipes.save_traversal(recipes.load_run(run), image, num_steps, to)
+    out.print(f"{path} (picture; a latent a row), {path.with_suffix('.npy')} (array).", highlight=False)
     return 0
 
 

@@ -13,7 +13,7 @@ from gen_jax.types import Array
 Images = Float[Array | np.ndarray, "N *event"]
 
 
-def image_grid(images: Images, columns: int, title: str = "") -> Figure:
+def image_grid(images: Images, columns: int, title: str = "", row_names: Sequence[str] = ()) -> Figure:
     """Draw images row by row. Events that are no [H, W, C] are drawn as strips, or as squares where their size is one."""
     pixels = np.stack([_as_image(image) for image in np.asarray(images, np.float32)])
     rows = math.ceil(len(pixels) / columns)
@@ -31,7 +31,9 @@ def image_grid(images: Images, columns: int, title: str = "") -> Figure:
     axes.imshow(
         canvas.clip(0, 1)[..., 0] if channels == 1 else canvas.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
     )
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[(i + 0.5) * (height + gap) for i in range(len(row_names))], yticklabels=row_names)
+    axes.tick_params(length=0, labelsize=7)
+    axes.set_frame_on(False)
     axes.set_title(title, fontsize=10)
     return figure
 
@@ -70,6 +72,21 @@ def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array 
     if labels is not None:
         figure.colorbar(points, ax=axes, label="label")
     axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title="posterior means of test images")
+    return figure
+
+
+def latent_sphere(directions: Float[Array | np.ndarray, "N 3"], labels: Int[Array | np.ndarray, "N"] | None = None) -> Figure:
+    """Draw directions in space on the whole sphere, in Mollweide's projection, which keeps areas; coloured by label."""
+    x, y, z = np.asarray(directions, np.float64).T
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.add_subplot(projection="mollweide")
+    places = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
+    points = axes.scatter(*places, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
+    if labels is not None:
+        figure.colorbar(points, ax=axes, label="label")
+    axes.set(xticklabels=[], yticklabels=[])
+    axes.set_title("directions of the posterior means of test images", fontsize=10)
+    axes.grid(alpha=0.3)
     return figure
 
 

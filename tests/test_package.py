@@ -24,3 +24,12 @@ def test_importing_every_package_initialises_no_device():
         "print(xla_bridge.backends_are_initialized(), [m for m in ('tensorflow', 'sklearn') if m in sys.modules])"
     )
     assert run(code) == "False []"
+
+
+def test_sums_over_long_arrays_are_right():
+    """Under jaxlib 0.10.2 they are not, but for a flag that the package sets: x = (i, 0, 0) has ‖I x‖² = i²."""
+    code = (
+        "import jax, gen_jax, jax.numpy as jnp; i = jnp.arange(32_769.0); x = jnp.stack([i, 0 * i, 0 * i], axis=1);"
+        "f = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2))); print(float(f(x)[-1]))"
+    )
+    assert run(code) == str(32_768.0**2)

@@ -55,12 +55,17 @@ def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
             if args.only and row not in args.only:
                 continue
             settings = dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common), seed=seed)
-            result = recipes.train(recipe, settings, args.out / program() / f"{row}-{seed}")
+            result = recipes.train(recipe, settings, run_directory(args, row, seed))
             if result is None:
                 sys.exit(130)
             print(row, f"seed {seed}", {k: round(v, 3) for k, v in result.items() if isinstance(v, float)}, flush=True)
             results.setdefault(row, []).append(result)
     return results
+
+
+def run_directory(args: argparse.Namespace, row: str, seed: int) -> Path:
+    """Return where a run of a row is."""
+    return args.out / program() / f"{row}-{seed}".replace(" ", "_").replace(",", "")
 
 
 def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from gen_jax.data.sources import absolute_name, load_dataset
 from gen_jax.data.sprites import (
     NUM_SPRITES,
     SPRITE_FACTORS,
+    SPRITE_SHAPE,
     SPRITE_SIZES,
     check_factors,
     render_sprite,
@@ -19,6 +20,7 @@ __all__ = [
     "ENERGIES",
     "NUM_SPRITES",
     "SPRITE_FACTORS",
+    "SPRITE_SHAPE",
     "SPRITE_SIZES",
     "TOY_SIZES",
     "Binarisation",

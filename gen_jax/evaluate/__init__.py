@@ -1,5 +1,6 @@
 """Evaluation: functions of one example mapped over a data set, likelihood estimates, and what the latents carry."""
 
+from gen_jax.evaluate.classifier import label_classifier
 from gen_jax.evaluate.latents import active_units, posterior_mean
 from gen_jax.evaluate.likelihood import LikelihoodEstimate, importance_weighted, mean_and_standard_error
 from gen_jax.evaluate.per_example import example_keys, map_examples
@@ -11,6 +12,7 @@ __all__ = [
     "example_keys",
     "importance_weighted",
     "kl_on_grid",
+    "label_classifier",
     "log_on_grid",
     "map_examples",
     "mean_and_standard_error",

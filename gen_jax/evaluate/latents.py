@@ -1,5 +1,7 @@
 """What the latent variables carry."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +15,9 @@ def active_units(posterior_means: Float[Array | np.ndarray, "N Z"], threshold: f
     return jnp.var(posterior_means, axis=0) > threshold
 
 
-def posterior_mean(posterior: Posterior, key: Key, num_samples: int = 100) -> Array:
-    """Return E_q[z]: exactly where the posterior knows its mean, else as the mean of draws (a flow's)."""
+def posterior_mean(posterior: Posterior, key: Key, num_samples: int = 100) -> Any:
+    """Return E_q[z]: exactly where the posterior knows its mean, else as the mean of draws (a flow's, a hierarchy's)."""
     if isinstance(posterior, Predictive):
         return posterior.mean
-    return jnp.mean(jax.vmap(posterior.sample)(jax.random.split(key, num_samples)), axis=0)
+    draws = jax.vmap(posterior.sample)(jax.random.split(key, num_samples))
+    return jax.tree.map(lambda z: jnp.mean(z, axis=0), draws)

@@ -23,13 +23,13 @@ class MLP(nn.Module):
 
     Attributes:
         hidden_sizes: the width of each hidden layer.
-        output_shape: the shape of the output, which has no activation.
+        output_shape: the shape of the output, which has no activation; None for that of the last hidden layer, which has.
         activation: applied after each hidden layer.
         output_init: the initialiser of the last kernel.
     """
 
     hidden_sizes: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    output_shape: tuple[int, ...] | None
     activation: Callable[[Array], Array] = nn.relu
     output_init: Initializer = nn.initializers.lecun_normal()
 
@@ -41,4 +41,6 @@ class MLP(nn.Module):
             h = jnp.concatenate([h, jnp.ravel(context)])
         for size in self.hidden_sizes:
             h = self.activation(nn.Dense(size)(h))
+        if self.output_shape is None:
+            return h
         return nn.Dense(math.prod(self.output_shape), kernel_init=self.output_init)(h).reshape(self.output_shape)

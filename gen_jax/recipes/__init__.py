@@ -10,6 +10,7 @@ from gen_jax.recipes.run import (
     sample,
     save_evaluation,
     save_samples,
+    save_traversal,
     train,
 )
 from gen_jax.recipes.vae import VaeSettings
@@ -28,5 +29,6 @@ __all__ = [
     "sample",
     "save_evaluation",
     "save_samples",
+    "save_traversal",
     "train",
 ]

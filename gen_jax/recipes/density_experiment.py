@@ -41,12 +41,12 @@ def density_experiment(
     at_each_step: Binarisation = "none" if binarisation == "fixed" else binarisation
     train_log_prob = train_log_prob or (lambda params, step, x: model.log_prob(params, x))
 
-    def loss(params: Params, key: Key, step: Array, images: Array) -> tuple[Array, Metrics]:
-        def objective(params: Params, key: Key, image: Array) -> tuple[Array, Metrics]:
-            log_prob = train_log_prob(params, step, jnp.ravel(binarise(at_each_step, key, image)))
+    def loss(params: Params, key: Key, step: Array, batch: Split) -> tuple[Array, Metrics]:
+        def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
+            log_prob = train_log_prob(params, step, jnp.ravel(binarise(at_each_step, key, example.images)))
             return -log_prob, {"log_prob": log_prob}
 
-        return batch_mean(objective)(params, key, step, images)
+        return batch_mean(objective)(params, key, step, batch)
 
     @jax.jit
     @jax.default_matmul_precision("highest")
@@ -96,7 +96,7 @@ def density_experiment(
     return Experiment(
         init=model.init,
         loss=loss,
-        validate=lambda params, key, images: {"valid_log_prob": jnp.mean(log_prob(params, images))},
+        validate=lambda params, key, split: {"valid_log_prob": jnp.mean(log_prob(params, split.images))},
         best_metric="valid_log_prob",
         check=check_images,
         evaluate=functools.partial(_evaluate, log_prob),

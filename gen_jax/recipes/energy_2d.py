@@ -78,15 +78,15 @@ def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
         z, log_q = Transformed(base, bijection, params).sample_and_log_prob(key)
         return log_q, energy(z)
 
-    def loss(params: Params, key: Key, step: Array, batch: Array) -> tuple[Array, Metrics]:
-        log_q, u = jax.vmap(terms, in_axes=(None, 0))(params, jax.random.split(key, len(batch)))
+    def loss(params: Params, key: Key, step: Array, batch: Split) -> tuple[Array, Metrics]:
+        log_q, u = jax.vmap(terms, in_axes=(None, 0))(params, jax.random.split(key, len(batch.images)))
         weight = jnp.minimum(1.0, 0.01 + step / settings.annealing_steps)  # as in the paper
         return jnp.mean(log_q + weight * u), {"elbo": jnp.mean(-log_q - u)}
 
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def validate(params: Params, key: Key, points: Array) -> Metrics:
-        log_q, u = jax.vmap(terms, in_axes=(None, 0))(params, jax.random.split(key, len(points)))
+    def validate(params: Params, key: Key, split: Split) -> Metrics:
+        log_q, u = jax.vmap(terms, in_axes=(None, 0))(params, jax.random.split(key, len(split.images)))
         return {"valid_elbo": jnp.mean(-log_q - u)}
 
     @functools.partial(jax.jit, static_argnums=2)

@@ -17,7 +17,7 @@ class Settings:
     """The settings that every recipe has. A recipe's own settings extend them."""
 
     data: str = "mnist-5k"
-    """Data set: mnist-5k, mnist, fashion_mnist, dna, toy:NAME, tfds:NAME, npz:PATH or folder:PATH."""
+    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, toy:NAME, tfds:NAME, npz:PATH or folder:PATH."""
     binarise: Binarisation = "dynamic"
     """How pixels become what the model sees: drawn anew at each step, drawn once, by threshold, or left as they are."""
     binarise_seed: int = 0
@@ -26,6 +26,8 @@ class Settings:
     """Seed of initialisation, order of examples, and noise."""
     epochs: int = 60
     """Passes over the training data."""
+    epoch_steps: int | None = None
+    """Steps in an epoch, where it is not a whole pass: each one draws other examples."""
     batch_size: int = 100
     """Examples in a step."""
     learning_rate: float = 1e-3
@@ -58,6 +60,8 @@ class Settings:
             raise InputError(f"patience is {self.patience}: give 1 or more, or none at all.")
         for name in ("seed", "binarise_seed"):
             check_seed(name, getattr(self, name))
+        if self.stream and self.epoch_steps is not None:
+            raise InputError(f"epoch_steps is {self.epoch_steps}, and a streamed epoch is a whole pass: leave one of them out.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}: give a number between 0 and 1, or none at all.")
         if self.stream and self.binarise == "fixed":
@@ -79,7 +83,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 # what a seed is for, folded into its key, so that equal seeds of different things share no stream
-RUN, BINARISATION, SAMPLES, MASKS = range(4)
+RUN, BINARISATION, SAMPLES, MASKS, PRIOR = range(5)
 
 
 def seed_key(seed: int, purpose: int) -> Key:
@@ -91,6 +95,15 @@ def check_seed(name: str, seed: int) -> None:
     """Raise an InputError for a seed that a key would cut short."""
     if not 0 <= seed < 2**32:
         raise InputError(f"{name} is {seed}: give an integer from 0 to 2^32 − 1.")
+
+
+def image_shape(event_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of an image [H, W, C], or raise an InputError for an event that is none: convolutions take images."""
+    match event_shape:
+        case (height, width, channels):
+            return height, width, channels
+        case _:
+            raise InputError(f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use a perceptron.")
 
 
 class Evaluation(NamedTuple):
@@ -106,18 +119,22 @@ class Evaluation(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A model with all that is done to it. Images come in as they are stored: uint8 (0…255 stands for [0, 1]), or float32.
+    """A model with all that is done to it. Images come in as they are stored (`data.Split`), a batch as a `Split` of them.
 
     Attributes:
         init: key -> params.
-        loss: (params, key, step, batch of images) -> (what to minimise, metrics).
-        validate: (params, key, images) -> metrics.
+        loss: (params, key, step, batch) -> (what to minimise, metrics).
+        validate: (params, key, split) -> metrics.
         best_metric: which of them (larger is better) chooses the best checkpoint.
         check: (images, where) -> None; raises an InputError for images that the model cannot take.
         evaluate: (params, key, split, split's name, num_importance_samples or None, on_progress) -> Evaluation.
         sample: (params, key, num) -> images.
         picture: images that were sampled -> a matplotlib figure of them.
         figures: (params, key, test split, rows of metrics.jsonl) -> matplotlib figures by name.
+        adjust: (params, key, batch) -> params, after every step of the optimizer; or None.
+        traverse: (params, key, split, index of an image, number of steps) -> (figure, images [Z, steps, ...]); None for a model
+            without a latent vector to move along.
+        num_classes: of a model that is conditioned on labels 0 … num_classes − 1; else None.
     """
 
     init: Callable[..., Any]
@@ -129,6 +146,9 @@ class Experiment(NamedTuple):
     sample: Callable[..., Any]
     picture: Callable[[Any], Any]
     figures: Callable[..., dict[str, Any]]
+    adjust: Callable[..., Any] | None = None
+    traverse: Callable[..., tuple[Any, Any]] | None = None
+    num_classes: int | None = None
 
 
 class Recipe(NamedTuple):

@@ -12,13 +12,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import gen_jax
 from gen_jax import train as training
 from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset
-from gen_jax.recipes import energy_2d, flow_2d, made_dna, made_mnist, vae, vae_fashion, vae_flow, vae_mnist
+from gen_jax.recipes import (
+    autoencoder,
+    beta_vae_sprites,
+    cvae,
+    energy_2d,
+    flow_2d,
+    iwae_mnist,
+    made_dna,
+    made_mnist,
+    vae,
+    vae_beta,
+    vae_conv,
+    vae_fashion,
+    vae_flow,
+    vae_hierarchical,
+    vae_mixture,
+    vae_mnist,
+    vae_sphere,
+    vq_vae,
+)
 from gen_jax.recipes.experiment import BINARISATION, RUN, SAMPLES, Evaluation, Experiment, Recipe, Settings, check_seed, seed_key
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
@@ -26,8 +44,22 @@ RECIPES: dict[str, Recipe] = {
     "vae": vae.RECIPE,
     "vae-mnist": vae_mnist.RECIPE,
     "vae-fashion": vae_fashion.RECIPE,
+    "vae-cifar10": vae_conv.RECIPE,
+    "iwae-mnist": iwae_mnist.RECIPE,
+    "beta-vae-sprites": beta_vae_sprites.RECIPE,
+    "vae-mixture": vae_mixture.RECIPE,
+    "vae-sphere": vae_sphere.RECIPE,
+    "vae-beta": vae_beta.RECIPE,
+    "cvae": cvae.RECIPE,
+    "hvae-mnist": vae_hierarchical.BOTTOM_UP,
+    "ladder-mnist": vae_hierarchical.LADDER,
+    "dlgm-mnist": vae_hierarchical.DEEP,
+    "vq-vae": vq_vae.RECIPE,
     "vae-planar": vae_flow.PLANAR,
     "vae-iaf": vae_flow.IAF,
+    "autoencoder": autoencoder.PLAIN,
+    "autoencoder-denoising": autoencoder.DENOISING,
+    "autoencoder-contractive": autoencoder.CONTRACTIVE,
     "flow-2d": flow_2d.RECIPE,
     "energy-2d": energy_2d.RECIPE,
     "made-mnist": made_mnist.RECIPE,
@@ -114,7 +146,7 @@ def train(
     # what is not drawn here is drawn anew at each step, by the experiment's loss
     once = dataset._fields if settings.binarise == "fixed" else ("valid", "test")
     dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
-    num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
+    num_steps = settings.epochs * _epoch_steps(settings, dataset)
     _optimizer(settings, num_steps)  # raises for a setting that it cannot have
 
     config = {
@@ -141,16 +173,16 @@ def _train(
         return training.read_result(directory)
 
     keys = _keys(settings)
-    num_steps = settings.epochs * training.steps_per_epoch(len(dataset.train.images), settings.batch_size)
+    num_steps = settings.epochs * _epoch_steps(settings, dataset)
     optimizer = _optimizer(settings, num_steps)
-    step = training.make_step(experiment.loss, optimizer, settings.ema_decay)
-    valid_images = jnp.asarray(dataset.valid.images)
+    step = training.make_step(experiment.loss, optimizer, settings.ema_decay, experiment.adjust)
+    valid = dataset.valid.on_device()
     _, finished = training.fit(
         _initial_state(experiment, settings, num_steps),
         _epoch_runner(step, dataset.train, settings, keys.order),
         settings.epochs,
         directory,
-        validate=lambda params: experiment.validate(params, keys.validation, valid_images),
+        validate=lambda params: experiment.validate(params, keys.validation, valid),
         best_metric=experiment.best_metric,
         validate_every=settings.validate_every,
         patience=settings.patience,
@@ -228,7 +260,10 @@ def evaluate(
 
 
 def sample(run: Run, num: int, seed: int = 0) -> Array:
-    """Return `num` draws: of a VAE the means of p(x|z) at z drawn from the prior, of other models examples."""
+    """Return `num` draws: of a VAE the means of p(x|z) at z drawn from the prior, of other models examples.
+
+    A model that is conditioned on labels is handed them in turn: 0, 1, …, 0, 1, ….
+    """
     if num < 1:
         raise InputError(f"num is {num}: give 1 or more.")
     check_seed("seed", seed)
@@ -254,12 +289,40 @@ def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
 
 def save_samples(run: Run, num: int, seed: int = 0, path: Path | None = None) -> Path:
     """Draw samples, write them as a picture and, beside it, as an array; return the picture's path."""
-    path = path or run.directory / f"samples-{seed}.png"
-    if path.suffix != ".png":
-        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    path = _png(path or run.directory / f"samples-{seed}.png")
     images = sample(run, num, seed)
     run.experiment.picture(images).savefig(path, dpi=150)
     np.save(path.with_suffix(".npy"), images)
+    return path
+
+
+def save_traversal(run: Run, image: int = 0, num_steps: int = 11, path: Path | None = None) -> Path:
+    """Move each latent of one test image over its range; write the picture, and beside it the array [Z, steps, *event].
+
+    Raises:
+        InputError: the model has no latent vector, there is no such image, or there are fewer than 2 steps.
+    """
+    if run.experiment.traverse is None:
+        raise InputError(
+            f"The model of {run.directory} has no single latent vector to move along: give a run of a VAE that has one."
+        )
+    if num_steps < 2:
+        raise InputError(f"num_steps is {num_steps}: give 2 or more.")
+    path = _png(path or run.directory / f"traversal-{image}.png")
+    data = run.settings.data
+    test = _drawn(_checked(load_dataset(data).test.in_memory(), "test", data, run.experiment), "test", run.settings)
+    if not 0 <= image < len(test.images):
+        raise InputError(f"image is {image}, and {data} has {len(test.images)} test images: give 0 to {len(test.images) - 1}.")
+    key = seed_key(run.settings.seed, SAMPLES)
+    figure, images = run.experiment.traverse(run.params, key, test, image, num_steps)
+    figure.savefig(path, dpi=150)
+    np.save(path.with_suffix(".npy"), images)
+    return path
+
+
+def _png(path: Path) -> Path:
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
     return path
 
 
@@ -295,7 +358,20 @@ def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Spli
     """
     if isinstance(split.images, np.ndarray):
         experiment.check(split.images, f"The {name} images of {data}")
+    if (num_classes := experiment.num_classes) is not None:
+        if split.labels is None:
+            raise InputError(f"The {name} images of {data} have no labels, and this model is conditioned on them: give some.")
+        low, high = split.labels.min(), split.labels.max()
+        if low < 0 or high >= num_classes:
+            raise InputError(
+                f"The {name} labels of {data} range from {low} to {high}, and the model has {num_classes} classes: give labels "
+                f"in 0 … {num_classes - 1}, or another --num-classes."
+            )
     return split
+
+
+def _epoch_steps(settings: Settings, dataset: Dataset) -> int:
+    return training.steps_per_epoch(len(dataset.train.images), settings.batch_size, settings.epoch_steps)
 
 
 def _fingerprint(split: Split) -> str:
@@ -317,11 +393,11 @@ def _epoch_runner(
     if settings.stream:
         compiled_step = jax.jit(step, donate_argnums=0)
         return lambda state, epoch: training.stream_epoch(
-            compiled_step, state, epoch_batches(train.images, settings.batch_size, settings.seed, epoch)
+            compiled_step, state, epoch_batches(train, settings.batch_size, settings.seed, epoch)
         )
-    compiled = jax.jit(training.scan_epoch(step, settings.batch_size), donate_argnums=0)
-    images = jnp.asarray(train.images)
-    return lambda state, epoch: compiled(state, images, jax.random.fold_in(order_key, epoch))
+    compiled = jax.jit(training.scan_epoch(step, settings.batch_size, settings.epoch_steps), donate_argnums=0)
+    data = train.on_device()
+    return lambda state, epoch: compiled(state, data, jax.random.fold_in(order_key, epoch))
 
 
 def _evaluate(

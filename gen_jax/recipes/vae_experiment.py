@@ -1,6 +1,7 @@
-"""What is done with a VAE, whichever it is: its objective, its evaluation and its figures, as an `Experiment`."""
+"""What is done with a VAE, whichever it is: its training, its evaluation and its figures, as an `Experiment`."""
 
 import functools
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
 
 from gen_jax import plots
 from gen_jax.data import Binarisation, Split, binarise, to_unit
@@ -22,123 +22,160 @@ from gen_jax.evaluate import (
     posterior_mean,
 )
 from gen_jax.recipes.experiment import Evaluation, Experiment
-from gen_jax.train import batch_mean
+from gen_jax.recipes.vae_settings import AnyVaeSettings
 from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
-from gen_jax.vae import elbo_terms, log_weight, negative_elbo
+from gen_jax.vae import Latent, Quantised, elbo_terms, log_weight, perplexity
 
 PIECE = 1000  # examples between two reports of progress in a long evaluation
+GRID = 20  # images along a side of a decoded chart
+REDRAWN = 8  # how often each row of the figure of layers is drawn
 
 
 def vae_experiment(
     vae: VAE,
+    loss: Callable[..., Any],
+    settings: AnyVaeSettings,
     event_shape: tuple[int, ...],
-    binarisation: Binarisation,
-    num_importance_samples: int,
-    unit_interval: bool,
-    kl_warmup_steps: int = 0,
+    latent: Latent | None = None,
+    num_classes: int | None = None,
+    adjust: Callable[[Params, Key, Array], Params] | None = None,
 ) -> Experiment:
-    """Return the experiment of a VAE that is trained by its negative ELBO.
+    """Return the experiment of a VAE that is trained by a batch loss.
 
     Args:
         vae: the model.
+        loss: (params, key, step, x, context) -> (what to minimise, metrics), for a batch.
+        settings: how the data are prepared, and how the model is evaluated.
         event_shape: the shape of an image.
-        binarisation: how pixels become what the model sees.
-        num_importance_samples: for the test NLL, where the caller asks for no other number.
-        unit_interval: whether the likelihood takes values in [0, 1] only.
-        kl_warmup_steps: over how many steps the weight of the KL rises from 0 to 1.
+        latent: what z is, where it is one vector: for traversals and maps of the latent space.
+        num_classes: the model's context is a label, of so many classes.
+        adjust: (params, key, x of a batch) -> params, after every step of the optimizer.
     """
-    _check_num_samples(num_importance_samples)
-    if kl_warmup_steps < 0:
-        raise InputError(f"kl_warmup_steps is {kl_warmup_steps}: give 0 or more.")
     # under `fixed` the training images were drawn before training; what is left to do at each step is to scale them
-    at_each_step: Binarisation = "none" if binarisation == "fixed" else binarisation
+    at_each_step: Binarisation = "none" if settings.binarise == "fixed" else settings.binarise
 
-    def loss(params: Params, key: Key, step: Array, images: Array) -> tuple[Array, Metrics]:
-        kl_weight = jnp.minimum(1.0, step / kl_warmup_steps) if kl_warmup_steps else 1.0
+    def prepared(key: Key, batch: Split) -> Array:
+        keys = jax.random.split(key, len(batch.images))
+        return jax.vmap(functools.partial(binarise, at_each_step))(keys, batch.images)
 
-        def objective(params: Params, key: Key, image: Array) -> tuple[Array, Metrics]:
-            pixel_key, model_key = jax.random.split(key)
-            x = binarise(at_each_step, pixel_key, image)
-            return negative_elbo(vae, params, model_key, x, kl_weight=kl_weight)
+    def batch_loss(params: Params, key: Key, step: Array, batch: Split) -> tuple[Array, Metrics]:
+        pixel_key, model_key = jax.random.split(key)
+        return loss(params, model_key, step, prepared(pixel_key, batch), _context(num_classes, batch))
 
-        return batch_mean(objective)(params, key, step, images)
+    def adjusted(params: Params, key: Key, batch: Split) -> Params:
+        pixel_key, model_key = jax.random.split(key)
+        return adjust(params, model_key, prepared(pixel_key, batch)) if adjust else params
 
-    compiled = _compile(vae)
+    compiled = _compile(vae, num_classes)
     return Experiment(
-        init=lambda key: vae.init(key, jnp.zeros(event_shape)),
-        loss=loss,
+        init=lambda key: vae.init(key, jnp.zeros(event_shape), None if num_classes is None else jnp.int32(0)),
+        loss=batch_loss,
+        adjust=adjusted if adjust else None,
         validate=functools.partial(_validate, compiled),
         best_metric="valid_elbo",
-        check=functools.partial(_check_images, event_shape, binarisation, unit_interval),
-        evaluate=functools.partial(_evaluate, compiled, num_importance_samples),
+        check=functools.partial(_check_images, event_shape, settings),
+        evaluate=functools.partial(_evaluate, compiled, settings, math.prod(event_shape)),
         sample=compiled.sample,
         picture=lambda images: plots.image_grid(images, columns=min(len(images), 10)),
-        figures=functools.partial(_figures, compiled),
+        figures=functools.partial(_figures, compiled, latent, num_classes),
+        traverse=None if latent is None else functools.partial(_traverse, compiled, latent),
+        num_classes=num_classes,
     )
 
 
+def _context(num_classes: int | None, batch: Split) -> Any:
+    return None if num_classes is None else batch.labels
+
+
 class _Compiled(NamedTuple):
-    """The functions of a VAE that run over many examples, compiled once.
+    """The functions of a VAE that run over many examples, compiled once. An example is a `Split` of one image and its label.
 
     Attributes:
-        describe: (params, keys, images) -> columns of ELBO terms and posterior means.
-        estimate: (params, keys, images, num_samples) -> `LikelihoodEstimate` of every image.
-        sample: (params, key, num) -> means of p(x|z) at z drawn from the prior.
-        reconstruct: (params, keys, images) -> means of p(x|z) at the posterior mean.
-        decode: (params, latents) -> means of p(x|z).
+        score: (params, keys, examples) -> columns of ELBO terms.
+        describe: the same, with the KL by part, posterior means, and codes.
+        estimate: (params, keys, examples, num_samples) -> `LikelihoodEstimate` of every image.
+        sample: (params, key, num) -> means of p(x|z) at z drawn from the prior; under the labels in turn, where there are some.
+        reconstruct: (params, keys, examples) -> means of p(x|z) at a z drawn from the posterior.
+        decode: (params, latents, labels or None) -> means of p(x|z).
+        redraw: (params, key, how many layers are kept) -> means of p(x|z), the layers below drawn anew.
     """
 
-    describe: Callable[..., dict[str, Array]]
+    score: Callable[..., dict[str, Array]]
+    describe: Callable[..., dict[str, Any]]
     estimate: Callable[..., LikelihoodEstimate]
     sample: Callable[..., Array]
     reconstruct: Callable[..., Array]
     decode: Callable[..., Array]
+    redraw: Callable[..., Array]
 
 
-def _compile(vae: VAE) -> _Compiled:
-    def describe(params: Params, key: Key, image: Array) -> dict[str, Array]:
-        x = to_unit(image)
-        terms = elbo_terms(vae, params, key, x)
-        mean = posterior_mean(vae.encode(params, x), jax.random.fold_in(key, 1))
-        return {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion, "posterior_mean": mean}
+def _compile(vae: VAE, num_classes: int | None) -> _Compiled:
+    context_of = functools.partial(_context, num_classes)
 
-    def estimate(params: Params, keys: Array, images: Array, num_samples: int) -> LikelihoodEstimate:
+    def score(params: Params, key: Key, example: Split) -> dict[str, Any]:
+        return elbo_terms(vae, params, key, to_unit(example.images), context_of(example)).metrics
+
+    def describe(params: Params, key: Key, example: Split) -> dict[str, Any]:
+        x, context = to_unit(example.images), context_of(example)
+        terms = elbo_terms(vae, params, key, x, context)
+        posterior = vae.encode(params, x, context)
+        mean = posterior_mean(posterior, jax.random.fold_in(key, 1))
+        codes = {"codes": posterior.codes} if isinstance(posterior, Quantised) else {}
+        return {**terms.metrics, "kl_parts": terms.kl_parts, "posterior_mean": mean, **codes}
+
+    def estimate(params: Params, keys: Array, examples: Split, num_samples: int) -> LikelihoodEstimate:
         # rows of the decoder's matrix products: as many as a CPU's caches like, or as fill a GPU
         rows = 1000 if jax.default_backend() == "cpu" else 50_000
 
-        def one(params: Params, key: Key, image: Array) -> LikelihoodEstimate:
-            return importance_weighted(lambda k: log_weight(vae, params, k, to_unit(image)), key, num_samples, chunk_size=rows)
+        def one(params: Params, key: Key, example: Split) -> LikelihoodEstimate:
+            x, context = to_unit(example.images), context_of(example)
+            return importance_weighted(lambda k: log_weight(vae, params, k, x, context), key, num_samples, chunk_size=rows)
 
-        return map_examples(one, params, keys, images, chunk_size=max(1, rows // num_samples))
+        return map_examples(one, params, keys, examples, chunk_size=max(1, rows // num_samples))
 
-    def decode(params: Params, z: Array) -> Array:
+    def decode(params: Params, z: Any, label: Array | None) -> Array:
         with jax.default_matmul_precision("highest"):
-            return vae.decode(params, z).mean
+            return vae.decode(params, z, label).mean
 
     def sample(params: Params, key: Key, num: int) -> Array:
-        return jax.vmap(lambda k: decode(params, vae.prior(params).sample(k)))(jax.random.split(key, num))
+        def one(row: tuple[Key, Array]) -> Array:
+            key, label = row[0], None if num_classes is None else row[1]
+            return decode(params, vae.prior(params, label).sample(key), label)
 
-    def reconstruct(params: Params, key: Key, image: Array) -> Array:
+        labels = jnp.arange(num) % (num_classes or 1)
+        return jax.lax.map(one, (jax.random.split(key, num), labels), batch_size=100)
+
+    def reconstruct(params: Params, key: Key, example: Split) -> Array:
         with jax.default_matmul_precision("highest"):
-            return decode(params, posterior_mean(vae.encode(params, to_unit(image)), key))
+            context = context_of(example)
+            return decode(params, vae.encode(params, to_unit(example.images), context).sample(key), context)
+
+    def redraw(params: Params, key: Key, num_kept: int) -> Array:
+        prior: Any = vae.prior(params, None)  # a `MarkovChain`
+        value = prior.sample(key)
+        keys = jax.random.split(jax.random.fold_in(key, 1), REDRAWN)
+        return jax.vmap(lambda k: decode(params, prior.redraw(k, value, num_kept), None))(keys)
 
     return _Compiled(
+        score=jax.jit(functools.partial(map_examples, score, chunk_size=500)),
         describe=jax.jit(functools.partial(map_examples, describe, chunk_size=500)),
         estimate=jax.jit(estimate, static_argnums=3),
         sample=jax.jit(sample, static_argnums=2),
         reconstruct=jax.jit(jax.vmap(reconstruct, in_axes=(None, 0, 0))),
-        decode=jax.jit(jax.vmap(decode, in_axes=(None, 0))),
+        decode=jax.jit(jax.vmap(decode, in_axes=(None, 0, 0))),
+        redraw=jax.jit(redraw, static_argnums=2),
     )
 
 
-def _validate(compiled: _Compiled, params: Params, key: Key, images: Array) -> Metrics:
-    columns = compiled.describe(params, example_keys(key, len(images)), images)
+def _validate(compiled: _Compiled, params: Params, key: Key, split: Split) -> Metrics:
+    columns = compiled.score(params, example_keys(key, len(split.images)), split)
     return {f"valid_{name}": jnp.mean(columns[name]) for name in ("elbo", "rate", "distortion")}
 
 
 def _evaluate(
     compiled: _Compiled,
-    default_num_samples: int,
+    settings: AnyVaeSettings,
+    num_pixels: int,
     params: Params,
     key: Key,
     split: Split,
@@ -146,20 +183,22 @@ def _evaluate(
     num_samples: int | None,
     on_progress: Callable[[int, int], None],
 ) -> Evaluation:
-    num_samples = default_num_samples if num_samples is None else num_samples
-    _check_num_samples(num_samples)
+    num_samples = settings.num_importance_samples if num_samples is None else num_samples
+    if num_samples < 1:
+        raise InputError(f"num_importance_samples is {num_samples}: give 1 or more.")
     terms_key, weights_key = jax.random.split(key)
-    images, num = jnp.asarray(split.images), len(split.images)
-    columns = jax.device_get(compiled.describe(params, example_keys(terms_key, num), images))
+    examples, num = split.on_device(), len(split.images)
+    columns = jax.device_get(compiled.describe(params, example_keys(terms_key, num), examples))
     keys, pieces = example_keys(weights_key, num), []
     for start in range(0, num, PIECE):
-        piece = slice(start, start + PIECE)
-        pieces.append(jax.device_get(compiled.estimate(params, keys[piece], images[piece], num_samples)))
+        piece = jax.tree.map(lambda leaf: leaf[start : start + PIECE], examples)  # noqa: B023
+        pieces.append(jax.device_get(compiled.estimate(params, keys[start : start + PIECE], piece, num_samples)))
         on_progress(min(start + PIECE, num), num)
     estimates = jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
     elbo, elbo_se = mean_and_standard_error(columns["elbo"])
     nll, nll_se = mean_and_standard_error(-estimates.log_prob)
+    means = columns["posterior_mean"]
     quantities = {
         "elbo": elbo,
         "elbo_se": elbo_se,
@@ -170,8 +209,17 @@ def _evaluate(
         # what of it comes from the importance samples alone, for these examples
         "nll_monte_carlo_se": float(np.sqrt(np.sum(np.square(estimates.standard_error, dtype=np.float64))) / num),
         "effective_sample_size": float(estimates.effective_sample_size.mean()),
-        "active_units": int(active_units(columns["posterior_mean"]).sum()),
+        "active_units": sum(int(active_units(layer.reshape(num, -1)).sum()) for layer in jax.tree.leaves(means)),
     }
+    if settings.likelihood == "discretised-logistic":
+        quantities["bits_per_dim"] = nll / (num_pixels * math.log(2))
+    if isinstance(means, tuple):  # layers, the one next to the data first
+        for layer, rate in enumerate(columns["kl_parts"].mean(axis=0, dtype=np.float64), start=1):
+            quantities[f"rate_{layer}"] = float(rate)
+    if "codes" in columns:
+        num_codes = params["codebook"]["shares"].size
+        quantities |= {"perplexity": float(perplexity(columns["codes"], num_codes)), "num_codes": num_codes}
+        quantities["codes_used"] = len(np.unique(columns["codes"]))
     summary = {f"{name}_{quantity}": value for quantity, value in quantities.items()}
     table = {"index": np.arange(num)}
     table |= {} if split.labels is None else {"label": split.labels}
@@ -179,42 +227,92 @@ def _evaluate(
     return Evaluation(summary | {"num_importance_samples": num_samples, "num_examples": num}, table | estimates._asdict())
 
 
-def _figures(compiled: _Compiled, params: Params, key: Key, test: Split, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _figures(
+    compiled: _Compiled,
+    latent: Latent | None,
+    num_classes: int | None,
+    params: Params,
+    key: Key,
+    test: Split,
+    rows: list[dict[str, Any]],
+) -> dict[str, Any]:
     sample_key, terms_key = jax.random.split(key)
-    images = jnp.asarray(test.images)
-    first = images[:20]
+    examples, num = test.on_device(), len(test.images)
+    first = jax.tree.map(lambda leaf: leaf[:20], examples)
+    originals = jax.vmap(to_unit)(first.images)
+    drawn = compiled.reconstruct(params, example_keys(terms_key, len(originals)), first)
+    title = "p(x|z) means at z drawn from the prior" + ("" if num_classes is None else ", a column a label")
+    a_row = 10 if num_classes is None else num_classes
     figures = {
-        "reconstructions": plots.reconstructions(
-            to_unit(first),
-            compiled.reconstruct(params, example_keys(terms_key, len(first)), first),
-            columns=min(10, len(first)),
-        ),
-        "samples": plots.image_grid(compiled.sample(params, sample_key, 100), 10, "p(x|z) means at z drawn from the prior"),
-        "curves": plots.loss_curves(rows, ["train_elbo", "valid_elbo"], "ELBO (nats)"),
+        "reconstructions": plots.reconstructions(originals, drawn, columns=min(10, len(originals))),
+        "samples": plots.image_grid(compiled.sample(params, sample_key, 10 * a_row), a_row, title),
+        "curves": plots.loss_curves(rows, ["train_elbo", "train_bound", "valid_elbo"], "nats"),
     }
-    latents = compiled.describe(params, example_keys(terms_key, len(images)), images)["posterior_mean"]
-    if latents.shape[1:] == (2,):
-        figures["latents"] = plots.latent_scatter(latents, test.labels)
-        # equal steps of probability under the prior, z₂ upwards
-        steps = norm.ppf(jnp.linspace(0.025, 0.975, 20))
-        plane = jnp.stack(jnp.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)
-        title = "decoded latent plane, from 2.5% to 97.5% of the prior"
-        figures["manifold"] = plots.image_grid(compiled.decode(params, plane), 20, title)
+    columns = compiled.describe(params, example_keys(terms_key, num), examples)
+    means = columns["posterior_mean"]
+    if "codes" in columns:
+        shown = columns["codes"][:20] / (params["codebook"]["shares"].size - 1)
+        figures["codes"] = plots.image_grid(shown[..., None], 10, "codes of the test images")
+    if isinstance(means, tuple):
+        figures |= _layers(compiled, params, sample_key, len(means))
+    elif means.shape[1:] == (2,):
+        figures["latents"] = plots.latent_scatter(means, test.labels)
+    elif latent is not None and latent.chart is not None:
+        figures["sphere"] = plots.latent_sphere(means, test.labels)
+    if latent is not None and latent.chart is not None and num_classes is None:
+        # equal steps of probability under the prior, the second coordinate upwards
+        shares = (jnp.arange(GRID) + 0.5) / GRID
+        places = jnp.stack(jnp.meshgrid(shares, shares[::-1]), axis=-1).reshape(-1, 2)
+        decoded = compiled.decode(params, jax.vmap(latent.chart)(*places.T), None)
+        figures["manifold"] = plots.image_grid(decoded, GRID, "decoded latent space, in equal steps of prior probability")
     return figures
 
 
-def _check_num_samples(num_samples: int) -> None:
-    if num_samples < 1:
-        raise InputError(f"num_importance_samples is {num_samples}: give 1 or more.")
+def _layers(compiled: _Compiled, params: Params, key: Key, num_layers: int) -> dict[str, Any]:
+    """Draw, for each layer but the lowest, images of which the layers from it upwards are kept and those below drawn anew."""
+    keys = jax.random.split(key, 3)
+    rows = [compiled.redraw(params, k, kept) for kept in range(1, num_layers) for k in keys]
+    title = "\n".join(
+        f"rows {3 * kept - 2}–{3 * kept}: equal z from layer {num_layers - kept + 1} upwards" for kept in range(1, num_layers)
+    )
+    return {"layers": plots.image_grid(jnp.concatenate(rows), REDRAWN, title)} if rows else {}
 
 
-def _check_images(
-    event_shape: tuple[int, ...], binarisation: Binarisation, unit_interval: bool, images: np.ndarray, where: str
-) -> None:
-    if images.shape[1:] != event_shape:
-        raise InputError(f"{where} are {images.shape[1:]} each and the model takes {event_shape}: give data of that shape.")
+def _traverse(
+    compiled: _Compiled, latent: Latent, params: Params, key: Key, split: Split, index: int, num_steps: int
+) -> tuple[Any, Array]:
+    """Return a figure and images [Z, steps, *event]: each latent of one image moved over its range, of most nats first."""
+    examples = split.on_device()
+    some = jax.tree.map(lambda leaf: leaf[:500], examples)
+    parts = compiled.describe(params, example_keys(key, len(some.images)), some)["kl_parts"].mean(axis=0)
+    order = np.argsort(-np.asarray(parts)) if len(parts) == latent.dim else np.arange(latent.dim)
+    one = jax.tree.map(lambda leaf: leaf[index : index + 1], examples)
+    z = compiled.describe(params, example_keys(key, 1), one)["posterior_mean"][0]
+    shares = (jnp.arange(num_steps) + 0.5) / num_steps
+    moved = jax.vmap(jax.vmap(latent.move, in_axes=(None, None, 0)), in_axes=(None, 0, None))(z, jnp.asarray(order), shares)
+    flat = moved.reshape(-1, latent.dim)
+    labels = None if one.labels is None else jnp.repeat(one.labels, len(flat))
+    images = compiled.decode(params, flat, labels)
+    named = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if len(parts) == latent.dim else "") for i in order]
+    title = "each latent over its range under the prior" + (", with its mean KL in nats" if len(parts) == latent.dim else "")
+    return plots.image_grid(images, num_steps, title, row_names=named), images.reshape(latent.dim, num_steps, *images.shape[1:])
+
+
+def _check_images(event_shape: tuple[int, ...], settings: AnyVaeSettings, images: np.ndarray, where: str) -> None:
+    shape = jax.eval_shape(to_unit, images[0]).shape
+    if shape != event_shape:
+        raise InputError(f"{where} are {shape} each and the model takes {event_shape}: give data of that shape.")
+    if images.dtype == np.int32:  # numbers of sprites, which are black and white
+        return
+    if settings.likelihood == "discretised-logistic":
+        levels = images.astype(np.float32) if images.dtype == np.uint8 else 255 * images
+        if not (np.abs(levels - levels.round()).max() < 1e-3 and levels.min() >= 0 and levels.max() <= 255):
+            raise InputError(f"{where} are not on 256 grey values: give integers in 0…255, or a Gaussian likelihood.")
+        return
+    unit_interval = settings.likelihood == "bernoulli"
     if images.dtype == np.uint8 or (images.min() >= 0 and images.max() <= 1):
-        if unit_interval and binarisation == "none" and not np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all():
+        black_and_white = np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all()
+        if unit_interval and settings.binarise == "none" and not black_and_white:
             warnings.warn(
                 "The images are grey, and a Bernoulli likelihood of grey values is a cross-entropy, not a log-likelihood: "
                 "what is reported as NLL is not one. Use --binarise dynamic, or a Gaussian likelihood.",
@@ -227,5 +325,5 @@ def _check_images(
             f"{range_}, and a Bernoulli likelihood takes values in [0, 1]: "
             "scale them, or use --likelihood gaussian --binarise none."
         )
-    if binarisation in ("dynamic", "fixed"):
+    if settings.binarise in ("dynamic", "fixed"):
         raise InputError(f"{range_}, which are no probabilities to binarise by: scale them to [0, 1], or use --binarise none.")

@@ -10,13 +10,11 @@ One to four minutes on two CPU cores: test ELBO -97.99 ± 0.06 and -94.91 ± 0.0
 from dataclasses import dataclass
 
 from gen_jax.flows import amortise, num_params
-from gen_jax.nets import MLP
 from gen_jax.recipes.experiment import Experiment, Recipe
 from gen_jax.recipes.flows import FlowName, make_flow
-from gen_jax.recipes.vae import ACTIVATIONS, VaeSettings, make_likelihood
-from gen_jax.recipes.vae_experiment import vae_experiment
+from gen_jax.recipes.vae import VaeSettings, make_latent, make_nets, single_vector_experiment
 from gen_jax.types import InputError
-from gen_jax.vae import flow_vae
+from gen_jax.vae import with_flow
 
 WITH_NETWORKS = ("affine-coupling", "spline-coupling", "maf", "spline-maf", "iaf")
 
@@ -50,8 +48,6 @@ def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment
     for name in ("context_dim", "latent_dim", "num_flows"):
         if getattr(settings, name) < 1:
             raise InputError(f"{name} is {getattr(settings, name)}: give 1 or more.")
-    if any(size < 1 for size in settings.hidden_sizes):
-        raise InputError(f"hidden_sizes is {settings.hidden_sizes}: give widths of 1 or more.")
     if settings.flow in ("maf", "spline-maf", "iaf") and min(settings.flow_hidden_sizes) < settings.latent_dim - 1:
         raise InputError(
             f"flow_hidden_sizes is {settings.flow_hidden_sizes}: the masks of {settings.flow} need layers of latent_dim − 1 = "
@@ -62,23 +58,9 @@ def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment
     bijection = make_flow(settings.flow, dim, settings.num_flows, settings.flow_hidden_sizes, settings.num_units, context_dim)
     if settings.amortised and settings.flow not in WITH_NETWORKS:
         bijection, context_dim = amortise(bijection), num_params(bijection)
-    activation = ACTIVATIONS[settings.activation]
-    vae = flow_vae(
-        encoder=MLP(settings.hidden_sizes, (2 * dim + context_dim,), activation),
-        decoder=MLP(settings.hidden_sizes[::-1], event_shape, activation),
-        latent_dim=dim,
-        likelihood=make_likelihood(settings),
-        bijection=bijection,
-        context_dim=context_dim,
-    )
-    return vae_experiment(
-        vae,
-        event_shape,
-        settings.binarise,
-        settings.num_importance_samples,
-        unit_interval=settings.likelihood == "bernoulli",
-        kl_warmup_steps=settings.kl_warmup_steps,
-    )
+    latent = with_flow(make_latent(settings), bijection, context_dim)
+    encoder, decoder = make_nets(settings, latent.encoder_shape, event_shape)
+    return single_vector_experiment(settings, latent, encoder, decoder, event_shape)
 
 
 PLANAR = Recipe("a VAE with four amortised planar flows, on dynamically binarised MNIST", VaeFlowSettings(), build)

@@ -62,11 +62,21 @@ def batch_mean(objective: Objective) -> Loss:
 
 
 def make_step(
-    loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float | None = None,
+    adjust: Callable[[Params, Key, Any], Params] | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Return the step that minimises a batch loss; its metrics are the loss's own, `loss` and `grad_norm`.
 
     The moving average follows ema ← decay · ema + (1 − decay) · params.
+
+    Args:
+        loss: what is minimised.
+        optimizer: turns gradients into updates.
+        ema_decay: of the moving average, or None for none.
+        adjust: (params, key, batch) -> params, what is done to parameters beside the optimizer's update and after it, such as the
+            averages of a codebook.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -74,6 +84,7 @@ def make_step(
         (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, state.step, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        params = adjust(params, jax.random.fold_in(key, 1), batch) if adjust else params
         ema = None if ema_decay is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
         metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
         return TrainState(state.step + 1, params, opt_state, state.key, ema), metrics
@@ -82,12 +93,12 @@ def make_step(
 
 
 def scan_epoch(
-    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]], batch_size: int
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]], batch_size: int, num_steps: int | None = None
 ) -> Callable[[TrainState, Any, Key], tuple[TrainState, Metrics]]:
     """Return (state, data, key) -> (state, metrics of every step): one pass over `data` in an order drawn with `key`.
 
-    `data` is a pytree of arrays with the examples along the first axis. The N mod batch_size examples that fill no batch are
-    left out of this epoch; each epoch draws another order.
+    `data` is a pytree of arrays with the examples along the first axis. The N mod batch_size examples that fill no batch, and all
+    that come after the first `num_steps` batches where that is given, are left out of this epoch; each epoch draws another order.
 
     Raises:
         InputError: (at trace time) there are fewer examples than one batch takes.
@@ -95,8 +106,8 @@ def scan_epoch(
 
     def epoch(state: TrainState, data: Any, key: Key) -> tuple[TrainState, Metrics]:
         num_examples = jax.tree.leaves(data)[0].shape[0]
-        num_steps = steps_per_epoch(num_examples, batch_size)
-        order = jax.random.permutation(key, num_examples)[: num_steps * batch_size].reshape(num_steps, batch_size)
+        steps = steps_per_epoch(num_examples, batch_size, num_steps)
+        order = jax.random.permutation(key, num_examples)[: steps * batch_size].reshape(steps, batch_size)
 
         def body(state: TrainState, rows: Int[Array, "B"]) -> tuple[TrainState, Metrics]:
             return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
@@ -120,15 +131,19 @@ def stream_epoch(
     return state, jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(metrics))
 
 
-def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Return how many whole batches an epoch holds.
+def steps_per_epoch(num_examples: int, batch_size: int, num_steps: int | None = None) -> int:
+    """Return how many whole batches an epoch holds: all that there are, or `num_steps` of them where that is given.
 
     Raises:
-        InputError: the batch size is less than 1, or larger than the number of examples.
+        InputError: the batch size is less than 1 or larger than the number of examples, or there are fewer batches than
+            `num_steps`.
     """
     if not 1 <= batch_size <= num_examples:
         raise InputError(
             f"A batch of {batch_size} cannot be drawn from {num_examples} training examples: "
             f"give a batch size between 1 and {num_examples}."
         )
-    return num_examples // batch_size
+    whole = num_examples // batch_size
+    if num_steps is not None and not 1 <= num_steps <= whole:
+        raise InputError(f"epoch_steps is {num_steps}, and {num_examples} examples make {whole} batches: give 1 to as many.")
+    return num_steps or whole

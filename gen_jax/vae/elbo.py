@@ -7,22 +7,29 @@ Everything that analyses or trains a VAE is a function over these terms; `jax.vm
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.distributions import kl_closed_form
-from gen_jax.types import VAE, Array, Distribution, Key, Params, Posterior
+from gen_jax.distributions import MarkovChain, kl_parts
+from gen_jax.types import VAE, Array, Distribution, Key, Metrics, Params, Posterior
 
 
 class ElboTerms(NamedTuple):
-    """The two terms of the bound for one example, in nats; scalars, but for the axes that a `vmap` adds.
+    """The two terms of the bound for one example, in nats, but for the axes that a `vmap` adds.
 
     Attributes:
         log_likelihood: log p(x|z) at one z ~ q(z|x); the distortion is its negative.
-        kl: KL(q(z|x) ‖ p(z)), the rate: exact where a closed form is known, else log q(z|x) − log p(z) at the same z.
+        kl_parts: KL(q(z|x) ‖ p(z)) by part: one for each latent where posterior and prior have independent ones, for each layer
+            of a hierarchical model, else one in all. Exact where a closed form is known, else log q(z|x) − log p(z) at z.
     """
 
     log_likelihood: Float[Array, "*batch"]
-    kl: Float[Array, "*batch"]
+    kl_parts: Float[Array, "*batch G"]
+
+    @property
+    def kl(self) -> Float[Array, "*batch"]:
+        """KL(q(z|x) ‖ p(z)), the rate."""
+        return jnp.sum(self.kl_parts, axis=-1)
 
     @property
     def elbo(self) -> Float[Array, "*batch"]:
@@ -39,6 +46,11 @@ class ElboTerms(NamedTuple):
         """−log p(x|z)."""
         return -self.log_likelihood
 
+    @property
+    def metrics(self) -> Metrics:
+        """What training reports of them."""
+        return {"elbo": self.elbo, "rate": self.rate, "distortion": self.distortion}
+
 
 def elbo_terms(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> ElboTerms:
     """Return the terms of the ELBO of one example, at one posterior sample drawn with `key`."""
@@ -48,10 +60,18 @@ def elbo_terms(vae: VAE, params: Params, key: Key, x: Array, context: Any = None
     return ElboTerms(log_likelihood, kl_term(posterior, vae.prior(params, context), z, log_q))
 
 
-def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Array, ""]) -> Float[Array, ""]:
-    """Return KL(posterior ‖ prior) in closed form where there is one, else its one-sample estimate log q(z) − log p(z)."""
-    exact = kl_closed_form(posterior, prior)
-    return log_q - prior.log_prob(z) if exact is None else exact
+def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Array, ""]) -> Float[Array, "G"]:
+    """Return KL(posterior ‖ prior) by part: in closed form where there is one, else as estimated by log q − log p at z.
+
+    Two Markov chains in the same order give, for each layer, the KL of its two conditionals given the layers before it in z.
+    """
+    if isinstance(posterior, MarkovChain) and isinstance(prior, MarkovChain):
+        pairs = list(zip(posterior.conditionals(z), prior.conditionals(z), z, strict=True))
+        if posterior.last_first != prior.last_first:  # the conditionals depend on different layers: only the sum is a KL
+            return jnp.stack([q.log_prob(part) - p.log_prob(part) for q, p, part in pairs])
+        return jnp.stack([jnp.sum(kl_term(q, p, part, q.log_prob(part))) for q, p, part in pairs])
+    exact = kl_parts(posterior, prior)
+    return jnp.reshape(log_q - prior.log_prob(z), (1,)) if exact is None else exact
 
 
 def log_weight(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> Float[Array, ""]:

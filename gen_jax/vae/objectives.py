@@ -1,21 +1,161 @@
-"""What is minimised: functions of one example over the terms of the ELBO. `train.batch_mean` makes a batch loss of one."""
+"""What is minimised: functions of the terms of the ELBO, bounds from several samples, and the batch losses made of them.
 
-from typing import Any
+An objective over terms takes those of one example, or the mean of a batch's: f applied to each example and then averaged is its
+per-example form, f of the averaged terms its batch-mean form. `elbo_loss` has both; for −ELBO and β they are the same.
+"""
 
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import VAE, Array, Key, Metrics, Params
-from gen_jax.vae.elbo import elbo_terms
+from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
+from gen_jax.vae.elbo import ElboTerms, elbo_terms, log_weight
+
+TermsObjective = Callable[[ElboTerms, Array], Array]
+"""(terms, step of training) -> what to minimise, in nats."""
 
 
-def negative_elbo(
-    vae: VAE, params: Params, key: Key, x: Array, context: Any = None, kl_weight: Float[Array, ""] | float = 1.0
-) -> tuple[Float[Array, ""], Metrics]:
-    """Return −log p(x|z) + w KL of one example at one posterior sample (nats, summed over pixels and latents), and the terms.
+def negative_elbo(terms: ElboTerms, kl_weight: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
+    """Return −log p(x|z) + w KL.
 
-    With a weight w of 1 that is −ELBO. Warm-up raises w from 0 to 1 over the first steps, so that no latents are given up before
-    the decoder can use them (Bowman et al. 2016, arXiv:1511.06349; Sønderby et al. 2016, arXiv:1602.02282). The metrics are those
-    of the ELBO, whatever w is.
+    w = 1: −ELBO. A constant w = β: the β-VAE (Higgins et al. 2017). A w that rises from 0 to 1 over the first steps: KL warm-up,
+    so that no latents are given up before the decoder can use them (Bowman et al. 2016, arXiv:1511.06349).
     """
-    terms = elbo_terms(vae, params, key, x, context)
-    return terms.distortion + kl_weight * terms.kl, {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion}
+    return terms.distortion + kl_weight * terms.kl
+
+
+def capacity_objective(terms: ElboTerms, gamma: float, capacity: Float[Array, ""] | float) -> Float[Array, ""]:
+    """Return −log p(x|z) + γ |KL − C| for a capacity of C nats (Burgess et al. 2018, arXiv:1804.03599).
+
+    Of a batch's mean terms: the mean rate is held at C and examples share it out. Of one example: each one's rate is held at C.
+    """
+    return terms.distortion + gamma * jnp.abs(terms.kl - capacity)
+
+
+def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:
+    """Return −log p(x|z) + Σ_g max(λ, KL_g) over the parts g of the KL, for λ free nats each.
+
+    Of a batch's mean terms this is the objective of Kingma et al. 2016 (arXiv:1606.04934, appendix C.8).
+    """
+    return terms.distortion + jnp.sum(jnp.maximum(free_nats, terms.kl_parts), axis=-1)
+
+
+def iwae_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, context: Any = None) -> Float[Array, ""]:
+    """Return L_K = log (1/K) Σ_k w_k, whose mean grows with K from the ELBO to log p(x) (Burda et al. 2016, arXiv:1509.00519).
+
+    Raises:
+        InputError: K is less than 1.
+    """
+    keys = _sample_keys(key, num_samples)
+    log_w = jax.vmap(lambda key: log_weight(vae, params, key, x, context))(keys)
+    return jax.nn.logsumexp(log_w) - math.log(num_samples)
+
+
+def dreg_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, context: Any = None) -> Float[Array, ""]:
+    """Return `iwae_bound`, whose gradient is here the doubly reparameterised one (Tucker et al. 2019, arXiv:1810.04152).
+
+    With normalised weights v_k = w_k / Σ_j w_j, and θ the parameters as they stand in p, φ those that z and q depend on:
+
+        ∂L/∂θ = Σ_k v_k ∂log w_k/∂θ,    ∂L/∂φ = Σ_k v_k² (∂log w_k/∂z_k) (∂z_k/∂φ)
+
+    The second has the expectation of the usual gradient, and a signal-to-noise ratio that grows with K instead of falling.
+
+    Raises:
+        InputError: K is less than 1.
+    """
+    posterior = vae.encode(params, x, context)
+    z, _ = jax.vmap(posterior.sample_and_log_prob)(_sample_keys(key, num_samples))
+    z, slots = _weigh_path(z, jnp.zeros(num_samples))
+    prior, density = vae.prior(params, context), jax.lax.stop_gradient(posterior)
+
+    def log_w(z: Any) -> Array:
+        return vae.decode(params, z, context).log_prob(x) + prior.log_prob(z) - density.log_prob(z)
+
+    return jax.nn.logsumexp(jax.vmap(log_w)(z) + slots) - math.log(num_samples)
+
+
+@jax.custom_vjp
+def _weigh_path(z: Any, slots: Float[Array, "K"]) -> tuple[Any, Float[Array, "K"]]:
+    """Return what is given; the gradient into z_k is multiplied by v_k on its way back.
+
+    The slots are zeros that the caller adds to log w: the gradient that comes back through slot k is c v_k, c that of the bound.
+    """
+    return z, slots
+
+
+def _weigh_path_forward(z: Any, slots: Array) -> tuple[tuple[Any, Array], None]:
+    return (z, slots), None
+
+
+def _weigh_path_backward(_: None, gradients: tuple[Any, Array]) -> tuple[Any, Array]:
+    into_z, into_slots = gradients
+    total = jnp.sum(into_slots)
+    v = into_slots / jnp.where(total == 0, 1, total)
+    return jax.tree.map(lambda g: g * v.reshape(-1, *(1,) * (g.ndim - 1)), into_z), into_slots
+
+
+_weigh_path.defvjp(_weigh_path_forward, _weigh_path_backward)
+
+
+def elbo_loss(
+    vae: VAE,
+    objective: TermsObjective = lambda terms, step: negative_elbo(terms),
+    of: Literal["example", "batch-mean"] = "example",
+    num_samples: int = 1,
+) -> Callable[..., tuple[Array, Metrics]]:
+    """Return the batch loss (params, key, step, x, context=None) -> (value, metrics) of an objective over terms.
+
+    Args:
+        vae: the model.
+        objective: of the terms, at a step.
+        of: whether it is taken of each example's terms and averaged, or of the batch's mean terms.
+        num_samples: draws of z for each example, over which its terms are averaged.
+
+    Raises:
+        InputError: `num_samples` is less than 1.
+    """
+    _check_num_samples(num_samples)
+
+    def loss(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
+        def terms_of(key: Key, x: Array, context: Any) -> ElboTerms:
+            terms = jax.vmap(lambda k: elbo_terms(vae, params, k, x, context))(jax.random.split(key, num_samples))
+            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
+
+        terms = jax.vmap(terms_of)(jax.random.split(key, len(x)), x, context)
+        mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
+        if of == "batch-mean":
+            return objective(mean, step), mean.metrics
+        return jnp.mean(jax.vmap(objective, in_axes=(0, None))(terms, step)), mean.metrics
+
+    return loss
+
+
+def iwae_loss(vae: VAE, num_samples: int, doubly_reparameterised: bool = False) -> Callable[..., tuple[Array, Metrics]]:
+    """Return the batch loss (params, key, step, x, context=None) -> (−mean L_K, metrics), with the gradient of IWAE or DReG.
+
+    Raises:
+        InputError: `num_samples` is less than 1.
+    """
+    _check_num_samples(num_samples)
+    bound = dreg_bound if doubly_reparameterised else iwae_bound
+
+    def loss(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
+        keys = jax.random.split(key, len(x))
+        bounds = jax.vmap(lambda k, x, c: bound(vae, params, k, x, num_samples, c))(keys, x, context)
+        return -jnp.mean(bounds), {"bound": jnp.mean(bounds)}
+
+    return loss
+
+
+def _sample_keys(key: Key, num_samples: int) -> Any:
+    _check_num_samples(num_samples)
+    return jax.random.split(key, num_samples)
+
+
+def _check_num_samples(num_samples: int) -> None:
+    if num_samples < 1:
+        raise InputError(f"num_samples is {num_samples}: give 1 or more.")

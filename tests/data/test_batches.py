@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax.data import binarise, binarise_split, epoch_batches, to_unit
+from gen_jax.data import Split, binarise, binarise_split, epoch_batches, to_unit
 from gen_jax.types import InputError
 
 IMAGE = jnp.array([0, 51, 127, 128, 255], jnp.uint8)
@@ -58,15 +58,19 @@ class Recorder:
 
 def test_a_streamed_epoch_reads_every_example_once_and_leaves_the_rest_out():
     source = Recorder(23)
-    batches = list(epoch_batches(source, 5, seed=0, epoch=0))
-    assert [batch.shape for batch in batches] == [(5, 1)] * 4
-    assert len(np.unique(np.concatenate(batches))) == 20
+    batches = list(epoch_batches(Split(source, None), 5, seed=0, epoch=0))
+    assert [batch.images.shape for batch in batches] == [(5, 1)] * 4
+    assert len(np.unique(np.concatenate([batch.images for batch in batches]))) == 20
+    assert all(batch.labels is None for batch in batches)
     assert source.reads.max() == 1
 
 
 def test_a_streamed_order_is_fixed_by_seed_and_epoch():
     def order(seed, epoch):
-        return np.concatenate(list(epoch_batches(np.arange(64)[:, None], 8, seed, epoch))).ravel().tolist()
+        batches = list(epoch_batches(Split(np.arange(64)[:, None], np.arange(64)), 8, seed, epoch))
+        rows = np.concatenate([batch.images for batch in batches]).ravel().tolist()
+        assert rows == np.concatenate([batch.labels for batch in batches]).tolist()  # labels come with their images
+        return rows
 
     assert order(0, 0) == order(0, 0)
     orders = [order(seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0), (2, 5))]
@@ -76,4 +80,4 @@ def test_a_streamed_order_is_fixed_by_seed_and_epoch():
 
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(InputError, match="A batch of 9 cannot be drawn from 8"):
-        next(epoch_batches(np.zeros((8, 2)), 9, 0, 0))
+        next(epoch_batches(Split(np.zeros((8, 2)), None), 9, 0, 0))

@@ -1,0 +1,32 @@
+"""How well digits that are drawn by label are recognised: a classifier trained on real digits, on 1,000 drawn ones.
+
+    GEN_JAX_DATA_DIR=DIR python benchmarks/tables/conditional.py [--seeds 3] [--save]
+
+The classifier sees grey values: of real digits as they are, of drawn ones the means of p(x|z, y). Its accuracy on real test
+digits stands beside.
+"""
+
+import numpy as np
+from table import arguments, report, run_directory, run_rows
+
+from gen_jax import recipes
+from gen_jax.data import load_dataset
+from gen_jax.evaluate import label_classifier
+
+NUM = 1000
+ROWS = {
+    "p(z)": ("cvae", {}),
+    "p(z|y)": ("cvae", {"latent": "conditional-normal"}),
+}
+
+if __name__ == "__main__":
+    args = arguments(__doc__)
+    results = run_rows(ROWS, args)
+    mnist = load_dataset("mnist")
+    accuracy = label_classifier(mnist.train.images, mnist.train.labels)
+    real = accuracy(mnist.test.images, mnist.test.labels)
+    for row, runs in results.items():
+        for seed, run in enumerate(runs):
+            drawn = np.asarray(recipes.sample(recipes.load_run(run_directory(args, row, seed)), NUM))
+            run |= {"accuracy_on_drawn": accuracy(drawn, np.arange(NUM) % 10), "accuracy_on_real": real}
+    report(ROWS, results, ("accuracy_on_drawn", "accuracy_on_real", "test_nll", "test_rate", "train_seconds"), args)

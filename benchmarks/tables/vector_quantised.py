@@ -1,0 +1,23 @@
+"""VQ-VAEs in bits per dimension, with the perplexity of their codes, beside a Gaussian VAE of the same likelihood.
+
+GEN_JAX_DATA_DIR=DIR python benchmarks/tables/vector_quantised.py [--seeds 1] [--save]
+"""
+
+from table import arguments, report, run_rows
+
+ROWS = {
+    "VQ-VAE, codebook by averages": ("vq-vae", {}),
+    "VQ-VAE, codebook by loss": ("vq-vae", {"codebook": "loss"}),
+    "Gaussian VAE, 64 latents": (
+        "vae-cifar10",
+        {"data": "fashion_mnist", "channels": (32, 64), "latent_dim": 64, "epochs": 20, "num_importance_samples": 100},
+    ),
+}
+
+if __name__ == "__main__":
+    args = arguments(__doc__)
+    results = run_rows(ROWS, args)
+    for runs in results.values():
+        for run in runs:
+            run.setdefault("test_perplexity", float("nan"))
+    report(ROWS, results, ("test_bits_per_dim", "test_perplexity", "test_rate", "test_distortion", "train_seconds"), args)

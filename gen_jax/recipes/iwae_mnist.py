@@ -1,0 +1,16 @@
+"""The importance-weighted autoencoder (Burda et al. 2016, arXiv:1509.00519), one layer, K = 50, on dynamically binarised MNIST.
+
+GEN_JAX_DATA_DIR=DIR gen-jax train iwae-mnist [--objective dreg]
+"""
+
+import dataclasses
+
+from gen_jax.recipes import vae_mnist
+from gen_jax.recipes.experiment import Recipe
+from gen_jax.recipes.vae import build
+
+RECIPE = Recipe(
+    "the model of vae-mnist trained by the importance-weighted bound of 50 samples",
+    dataclasses.replace(vae_mnist.RECIPE.settings, objective="iwae", num_train_samples=50, epochs=40, validate_every=1),
+    build,
+)

@@ -1,0 +1,86 @@
+"""VAEs of several layers of latents, in the size of the IWAE paper's two-layer model (Burda et al. 2016, arXiv:1509.00519).
+
+GEN_JAX_DATA_DIR=DIR gen-jax train hvae-mnist
+GEN_JAX_DATA_DIR=DIR gen-jax train ladder-mnist
+GEN_JAX_DATA_DIR=DIR gen-jax train dlgm-mnist
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gen_jax.nets import MLP
+from gen_jax.recipes.experiment import Experiment, Recipe
+from gen_jax.recipes.vae import ACTIVATIONS, ActivationName
+from gen_jax.recipes.vae_experiment import vae_experiment
+from gen_jax.recipes.vae_settings import AnyVaeSettings, make_likelihood, make_loss
+from gen_jax.types import VAE, InputError
+from gen_jax.vae import bottom_up_vae, deep_latent_gaussian, ladder_vae
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchicalSettings(AnyVaeSettings):
+    """A VAE of several layers of latents."""
+
+    data: str = "mnist"
+    inference: Literal["bottom-up", "ladder", "independent"] = "bottom-up"
+    """q(z_1|x) q(z_2|z_1) …; the ladder's q(z_L|x) … q(z_1|z_2, x); or independent layers in a deep latent Gaussian model."""
+    latent_dims: tuple[int, ...] = (100, 50)
+    """Latent dimensions of each layer, the one next to the data first."""
+    hidden_sizes: tuple[int, ...] = (200, 100)
+    """Width of the two hidden layers between each layer of latents and the one below it."""
+    activation: ActivationName = "tanh"
+    """Activation of the hidden layers."""
+    epochs: int = 100
+    num_importance_samples: int = 500
+
+    def check(self) -> None:
+        """Raise an InputError for a value that no such VAE can have."""
+        super().check()
+        if len(self.hidden_sizes) != len(self.latent_dims) or any(size < 1 for size in self.hidden_sizes):
+            raise InputError(
+                f"hidden_sizes is {self.hidden_sizes} and latent_dims {self.latent_dims}: give as many of each, all 1 or more."
+            )
+
+
+def build(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment that the settings describe, for events of the given shape."""
+    vae = _make_vae(settings, event_shape)
+    return vae_experiment(vae, make_loss(vae, settings), settings, event_shape)
+
+
+def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> VAE:
+    activation, likelihood = ACTIVATIONS[settings.activation], make_likelihood(settings)
+    dims, widths = settings.latent_dims, settings.hidden_sizes
+    layers = list(zip(widths, dims, strict=True))
+    decoder = MLP((widths[0], widths[0]), event_shape, activation)
+    from_here = [MLP((width, width), (2, dim), activation) for width, dim in layers]
+    # from layer l + 1 to layer l: the hidden layers are those of layer l + 1
+    from_above = [MLP((width, width), (2, dim), activation) for width, dim in zip(widths[1:], dims[:-1], strict=True)]
+    match settings.inference:
+        case "bottom-up":
+            return bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
+        case "ladder":
+            trunk = [MLP((width, width), None, activation) for width in widths]
+            heads = [MLP((), (2, dim)) for dim in dims]
+            return ladder_vae(trunk, heads, from_above, decoder, dims, likelihood)
+        case "independent":
+            injections = [MLP((), (width,)) for width in widths]
+            transforms = [MLP((width,), (width,), activation) for width in widths[:-1]]
+            return deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
+
+
+BOTTOM_UP = Recipe(
+    "a VAE of two layers of latents, inferred from the data upwards (IWAE paper), on MNIST", HierarchicalSettings(), build
+)
+LADDER = Recipe(
+    "a ladder VAE of three layers of latents, inferred from the top down, on MNIST",
+    HierarchicalSettings(
+        inference="ladder", latent_dims=(64, 32, 16), hidden_sizes=(300, 200, 100), activation="relu", kl_warmup_steps=10_000
+    ),
+    build,
+)
+DEEP = Recipe(
+    "a deep latent Gaussian model of two layers on MNIST",
+    HierarchicalSettings(inference="independent", latent_dims=(100, 50), hidden_sizes=(200, 200), activation="relu"),
+    build,
+)

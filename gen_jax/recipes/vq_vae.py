@@ -1,0 +1,91 @@
+"""The vector-quantised VAE (van den Oord et al. 2017, arXiv:1711.00937) on Fashion-MNIST, with a MADE as the prior of its codes.
+
+GEN_JAX_DATA_DIR=DIR gen-jax train vq-vae
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.made import categorical_output, ensemble, made
+from gen_jax.nets import SpatialDecoder, SpatialEncoder
+from gen_jax.recipes.experiment import Experiment, Recipe, image_shape
+from gen_jax.recipes.vae_experiment import vae_experiment
+from gen_jax.recipes.vae_settings import AnyVaeSettings, make_likelihood
+from gen_jax.types import InputError
+from gen_jax.vae import update_codebook, vector_quantised_loss, vector_quantised_vae
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorQuantisedSettings(AnyVaeSettings):
+    """A VAE whose latents are codes on a grid."""
+
+    data: str = "fashion_mnist"
+    binarise: Literal["dynamic", "fixed", "threshold", "none"] = "none"
+    likelihood: Literal["bernoulli", "gaussian", "gaussian-learned", "discretised-logistic"] = "discretised-logistic"
+    num_codes: int = 128
+    """Vectors in the codebook."""
+    code_dim: int = 32
+    """Size of each."""
+    channels: tuple[int, ...] = (32, 64)
+    """Channels of the convolutions, each of which halves the image."""
+    num_residual: int = 2
+    """Residual blocks after them."""
+    prior_hidden_sizes: tuple[int, ...] = (512,)
+    """Widths of the hidden layers of the MADE over the codes."""
+    codebook: Literal["average", "loss"] = "average"
+    """How its vectors follow the encoder: by moving averages, or by the gradient of a loss."""
+    codebook_decay: float = 0.99
+    """Of the moving averages, at each step."""
+    commitment: float = 0.25
+    """Weight of the term that holds the encoder to the codebook."""
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    epochs: int = 20
+    num_importance_samples: int = 1
+
+    def check(self) -> None:
+        """Raise an InputError for a value that no such VAE can have."""
+        super().check()
+        for name in ("code_dim", "num_residual"):
+            if getattr(self, name) < (0 if name == "num_residual" else 1):
+                raise InputError(f"{name} is {getattr(self, name)}: give {0 if name == 'num_residual' else 1} or more.")
+        if not self.channels or min(self.channels) < 1:
+            raise InputError(f"channels is {self.channels}: give a number of 1 or more for each halving of the image.")
+        if not 0 < self.codebook_decay < 1:
+            raise InputError(f"codebook_decay is {self.codebook_decay}: give a number between 0 and 1.")
+        if not self.commitment >= 0:
+            raise InputError(f"commitment is {self.commitment}: give 0 or more.")
+        for name, plain in (("objective", "elbo"), ("beta", 1.0), ("kl_warmup_steps", 0), ("num_train_samples", 1)):
+            if getattr(self, name) != plain:
+                raise InputError(f"{name} is {getattr(self, name)}, and a VQ-VAE has an objective of its own: leave it as it is.")
+
+
+def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment that the settings describe, for events of the given shape."""
+    encoder = SpatialEncoder(settings.channels, settings.num_residual, settings.code_dim)
+    decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image_shape(event_shape))
+    grid = _grid(encoder, event_shape)
+    # direct links: a code's neighbours say much about it
+    prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes), direct=True)
+    density = ensemble(prior, lambda index: prior.degrees)
+    vae = vector_quantised_vae(encoder, decoder, settings.num_codes, grid, make_likelihood(settings), density)
+    learn = settings.codebook == "loss"
+    return vae_experiment(
+        vae,
+        vector_quantised_loss(vae, settings.commitment, learn),
+        settings,
+        event_shape,
+        adjust=update_codebook(vae, settings.codebook_decay, learn),
+    )
+
+
+def _grid(encoder: SpatialEncoder, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+    features, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), jnp.zeros(event_shape))
+    return features.shape[:-1]
+
+
+RECIPE = Recipe("a vector-quantised VAE with a prior over its codes, on Fashion-MNIST", VectorQuantisedSettings(), build)

@@ -1,0 +1,228 @@
+"""VAEs of several layers of latents z = (z_1, …, z_L), z_1 next to the data: z is a tuple, and so is all that is of it.
+
+They share p(x, z) = p(x|z_1) p(z_1|z_2) … p(z_L), and differ in the order in which q draws the layers; the deep latent Gaussian
+model has independent layers of noise instead.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from gen_jax.distributions import MarkovChain, Normal
+from gen_jax.types import VAE, Array, InputError, Key, Net, Params, Predictive
+from gen_jax.vae.latents import gaussian_posterior, gaussian_prior
+from gen_jax.vae.likelihoods import Likelihood
+
+
+def bottom_up_vae(
+    inference: Sequence[Net], generation: Sequence[Net], decoder: Net, latent_dims: Sequence[int], likelihood: Likelihood
+) -> VAE:
+    """Return the VAE with q(z|x) = q(z_1|x) q(z_2|z_1) … q(z_L|z_{L−1}), all of them normal (Burda et al. 2016, §5).
+
+    Args:
+        inference: L nets: x -> [2, Z_1], then z_l -> [2, Z_{l+1}]; the rows are μ and log σ².
+        generation: L − 1 nets: z_{l+1} -> [2, Z_l], for l = 1 … L − 1.
+        decoder: z_1 -> what the likelihood takes.
+        latent_dims: Z_1 … Z_L.
+        likelihood: makes p(x|z_1) of the decoder's output.
+
+    Raises:
+        InputError: the numbers of nets and of latent sizes do not go together.
+    """
+    _check_layers(latent_dims, {"inference": (inference, len(latent_dims)), "generation": (generation, len(latent_dims) - 1)})
+    kernels = tuple(_normal_kernel(net, gaussian_posterior) for net in inference[1:])
+
+    def init_encoder(key: Key, x: Array, context: Any) -> Params:
+        return _init_nets(inference, key, [x, *_zeros(latent_dims[:-1])], context)
+
+    def encode(params: Params, x: Array, context: Any = None) -> MarkovChain:
+        first, *rest = params["encoder"]
+        q_1 = gaussian_posterior(*inference[0].apply(first, x, context))
+        return MarkovChain(q_1, tuple((p, context) for p in rest), kernels)
+
+    return _top_down_generation(init_encoder, encode, generation, decoder, latent_dims, likelihood)
+
+
+def ladder_vae(
+    trunk: Sequence[Net],
+    heads: Sequence[Net],
+    generation: Sequence[Net],
+    decoder: Net,
+    latent_dims: Sequence[int],
+    likelihood: Likelihood,
+) -> VAE:
+    """Return the ladder VAE, q(z|x) = q(z_L|x) Π_l q(z_l|z_{l+1}, x), which shares p(z_l|z_{l+1}) (Sønderby et al. 2016).
+
+    What the data say of layer l, N(μ̂_l(x), σ̂_l²(x)), is merged with what the layer above says, N(μ_p, σ_p²):
+
+        σ_l⁻² = σ̂_l⁻² + σ_p⁻²,    μ_l = σ_l² (μ̂_l σ̂_l⁻² + μ_p σ_p⁻²)            (arXiv:1602.02282, eq. 17–19)
+
+    Args:
+        trunk: L nets that lead upwards: x -> d_1, then d_l -> d_{l+1}, flat vectors.
+        heads: L nets: d_l -> [2, Z_l], the rows μ̂_l and log σ̂_l².
+        generation: as for `bottom_up_vae`.
+        decoder: as for `bottom_up_vae`.
+        latent_dims: Z_1 … Z_L.
+        likelihood: as for `bottom_up_vae`.
+
+    Raises:
+        InputError: the numbers of nets and of latent sizes do not go together.
+    """
+    num_layers = len(latent_dims)
+    _check_layers(latent_dims, {n: (v, num_layers) for n, v in {"trunk": trunk, "heads": heads}.items()})
+    _check_layers(latent_dims, {"generation": (generation, num_layers - 1)})
+    kernels = tuple(_merging_kernel(net) for net in reversed(generation))
+
+    def init_encoder(key: Key, x: Array, context: Any) -> Params:
+        params, d = [], x
+        for layer_key, net, head in zip(jax.random.split(key, num_layers), trunk, heads, strict=True):
+            net_key, head_key = jax.random.split(layer_key)
+            net_params = net.init(net_key, d, context)
+            d = net.apply(net_params, d, context)
+            params.append((net_params, head.init(head_key, d)))
+        return params
+
+    def encode(params: Params, x: Array, context: Any = None) -> MarkovChain:
+        bottom_up, d = [], x
+        for net, head, (net_params, head_params) in zip(trunk, heads, params["encoder"], strict=True):
+            d = net.apply(net_params, d, context)
+            bottom_up.append(gaussian_posterior(*head.apply(head_params, d)))
+        *lower, top = bottom_up
+        of_kernels = zip(reversed(params["generation"]), reversed(lower), strict=True)
+        return MarkovChain(top, tuple((p, context, q) for p, q in of_kernels), kernels, last_first=True)
+
+    return _top_down_generation(init_encoder, encode, generation, decoder, latent_dims, likelihood)
+
+
+def deep_latent_gaussian(
+    recognition: Sequence[Net],
+    transforms: Sequence[Net],
+    injections: Sequence[Net],
+    decoder: Net,
+    latent_dims: Sequence[int],
+    likelihood: Likelihood,
+) -> VAE:
+    """Return the deep latent Gaussian model (Rezende et al. 2014, arXiv:1401.4082) with diagonal posteriors.
+
+        z_l ~ N(0, I) for every l,    h_L = G_L z_L,    h_l = T_l(h_{l+1}) + G_l z_l,    x ~ p(x|h_1),    q(z|x) = Π_l q(z_l|x)
+
+    Args:
+        recognition: L nets: x -> [2, Z_l], the rows μ and log σ².
+        transforms: L − 1 nets T_l: h_{l+1} -> h_l, for l = 1 … L − 1.
+        injections: L nets G_l: z_l -> h_l, linear in the paper.
+        decoder: h_1 -> what the likelihood takes.
+        latent_dims: Z_1 … Z_L.
+        likelihood: makes p(x|h_1) of the decoder's output.
+
+    Raises:
+        InputError: the numbers of nets and of latent sizes do not go together.
+    """
+    num_layers = len(latent_dims)
+    _check_layers(latent_dims, {n: (v, num_layers) for n, v in {"recognition": recognition, "injections": injections}.items()})
+    _check_layers(latent_dims, {"transforms": (transforms, num_layers - 1)})
+    kernels = (_independent,) * (num_layers - 1)
+
+    def init(key: Key, x: Array, context: Any = None) -> Params:
+        encoder_key, injection_key, transform_key, decoder_key = jax.random.split(key, 4)
+        injected = _init_nets(injections, injection_key, _zeros(latent_dims), None)
+        h = [net.apply(p, z) for net, p, z in zip(injections, injected, _zeros(latent_dims), strict=True)]
+        return {
+            "encoder": _init_nets(recognition, encoder_key, [x] * num_layers, context),
+            "injections": injected,
+            "transforms": _init_nets(transforms, transform_key, h[1:], None),
+            "decoder": decoder.init(decoder_key, h[0], context),
+            "likelihood": likelihood.init(),
+        }
+
+    def encode(params: Params, x: Array, context: Any = None) -> MarkovChain:
+        pairs = zip(recognition, params["encoder"], strict=True)
+        *lower, top = (gaussian_posterior(*net.apply(p, x, context)) for net, p in pairs)
+        return MarkovChain(top, tuple(reversed(lower)), kernels, last_first=True)
+
+    def decode(params: Params, z: tuple[Array, ...], context: Any = None) -> Predictive:
+        *lower, h = (net.apply(p, part) for net, p, part in zip(injections, params["injections"], z, strict=True))
+        for net, p, injected in reversed(list(zip(transforms, params["transforms"], lower, strict=True))):
+            h = net.apply(p, h) + injected
+        return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], h, context))
+
+    def prior(params: Params, context: Any = None) -> MarkovChain:
+        *lower, top = (Normal(zeros, jnp.ones_like(zeros)) for zeros in _zeros(latent_dims))
+        return MarkovChain(top, tuple(reversed(lower)), kernels, last_first=True)
+
+    return VAE(init, encode, decode, prior)
+
+
+def _top_down_generation(
+    init_encoder: Callable[[Key, Array, Any], Params],
+    encode: Callable[..., MarkovChain],
+    generation: Sequence[Net],
+    decoder: Net,
+    latent_dims: Sequence[int],
+    likelihood: Likelihood,
+) -> VAE:
+    """Return the VAE of a given posterior with p(x|z_1) p(z_1|z_2) … p(z_L)."""
+    kernels = tuple(_normal_kernel(net, gaussian_prior) for net in reversed(generation))
+
+    def init(key: Key, x: Array, context: Any = None) -> Params:
+        encoder_key, generation_key, decoder_key = jax.random.split(key, 3)
+        return {
+            "encoder": init_encoder(encoder_key, x, context),
+            "generation": _init_nets(generation, generation_key, _zeros(latent_dims[1:]), context),
+            "decoder": decoder.init(decoder_key, jnp.zeros(latent_dims[0]), context),
+            "likelihood": likelihood.init(),
+        }
+
+    def decode(params: Params, z: tuple[Array, ...], context: Any = None) -> Predictive:
+        return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z[0], context))
+
+    def prior(params: Params, context: Any = None) -> MarkovChain:
+        top = Normal(jnp.zeros(latent_dims[-1]), jnp.ones(latent_dims[-1]))
+        return MarkovChain(top, tuple((p, context) for p in reversed(params["generation"])), kernels, last_first=True)
+
+    return VAE(init, encode, decode, prior)
+
+
+def _normal_kernel(net: Net, normal: Callable[..., Normal]) -> Callable[[tuple[Params, Any], Array], Normal]:
+    def kernel(params: tuple[Params, Any], before: Float[Array, "Z"]) -> Normal:
+        net_params, context = params
+        return normal(*net.apply(net_params, before, context))
+
+    return kernel
+
+
+def _merging_kernel(net: Net) -> Callable[[tuple[Params, Any, Normal], Array], Normal]:
+    def kernel(params: tuple[Params, Any, Normal], above: Float[Array, "Z"]) -> Normal:
+        net_params, context, from_data = params
+        return _merged(from_data, gaussian_prior(*net.apply(net_params, above, context)))
+
+    return kernel
+
+
+def _merged(a: Normal, b: Normal) -> Normal:
+    """The normalised product of two normal densities. In logs, since a squared scale can underflow where a scale does not."""
+    weight = jax.nn.sigmoid(2 * (jnp.log(b.scale) - jnp.log(a.scale)))  # σ_a⁻² / (σ_a⁻² + σ_b⁻²)
+    return Normal(weight * a.loc + (1 - weight) * b.loc, a.scale * jnp.sqrt(weight))
+
+
+def _independent(params: Normal, before: Array) -> Normal:
+    return params
+
+
+def _init_nets(nets: Sequence[Net], key: Key, inputs: Sequence[Array], context: Any) -> list[Params]:
+    keys = jax.random.split(key, max(len(nets), 1))[: len(nets)]
+    return [net.init(k, x, context) for net, k, x in zip(nets, keys, inputs, strict=True)]
+
+
+def _zeros(dims: Sequence[int]) -> list[Array]:
+    return [jnp.zeros(dim) for dim in dims]
+
+
+def _check_layers(latent_dims: Sequence[int], nets: dict[str, tuple[Sequence[Net], int]]) -> None:
+    if not latent_dims or min(latent_dims) < 1:
+        raise InputError(f"latent_dims is {tuple(latent_dims)}: give a size of 1 or more for each layer.")
+    for name, (given, wanted) in nets.items():
+        if len(given) != wanted:
+            raise InputError(f"{name} has {len(given)} nets, and {len(latent_dims)} layers of latents take {wanted}.")

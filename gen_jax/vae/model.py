@@ -1,0 +1,66 @@
+"""The VAE of one latent vector: an encoder, a decoder, a latent variable and a likelihood put together."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.types import VAE, Array, Distribution, InputError, Key, Net, Params, Posterior, Predictive
+from gen_jax.vae.latents import Latent, standard_normal
+from gen_jax.vae.likelihoods import Likelihood
+
+
+def variational_autoencoder(encoder: Net, decoder: Net, latent: Latent, likelihood: Likelihood) -> VAE:
+    """Return the VAE with q(z|x) and p(z) from the latent variable and p(x|z) from the likelihood.
+
+    A context y makes it conditional, q(z|x, y) and p(x|z, y) (Sohn et al. 2015): both nets are handed it.
+
+    Args:
+        encoder: x (and context) -> an array of the latent's `encoder_shape`.
+        decoder: z (and context) -> what the likelihood takes.
+        latent: makes q(z|x) of the encoder's output, and p(z).
+        likelihood: makes p(x|z) of the decoder's output.
+
+    Raises:
+        InputError: (when called) the encoder puts out another shape.
+    """
+
+    def init(key: Key, x: Array, context: Any = None) -> Params:
+        encoder_key, decoder_key, latent_key = jax.random.split(key, 3)
+        return {
+            "encoder": encoder.init(encoder_key, x, context),
+            "decoder": decoder.init(decoder_key, jnp.zeros(latent.dim), context),
+            "latent": latent.init(latent_key, context),
+            "likelihood": likelihood.init(),
+        }
+
+    def encode(params: Params, x: Array, context: Any = None) -> Posterior:
+        output = encoder.apply(params["encoder"], x, context)
+        if output.shape != latent.encoder_shape:
+            raise InputError(
+                f"encoder puts out {output.shape}, and the posterior takes {latent.encoder_shape}: make an encoder of that shape."
+            )
+        return latent.posterior(params["latent"], output)
+
+    def decode(params: Params, z: Array, context: Any = None) -> Predictive:
+        return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z, context))
+
+    def prior(params: Params, context: Any = None) -> Distribution:
+        return latent.prior(params["latent"], context)
+
+    return VAE(init, encode, decode, prior)
+
+
+def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likelihood) -> VAE:
+    """Return the plain VAE, q(z|x) = N(μ(x), diag σ²(x)) and p(z) = N(0, I) (Kingma & Welling 2014, arXiv:1312.6114).
+
+    Args:
+        encoder: x (and context) -> [2, Z], the rows μ and log σ².
+        decoder: z (and context) -> what the likelihood takes, of the shape of x.
+        latent_dim: Z.
+        likelihood: makes p(x|z) of the decoder's output.
+
+    Raises:
+        InputError: `latent_dim` is less than 1.
+    """
+    return variational_autoencoder(encoder, decoder, standard_normal(latent_dim), likelihood)

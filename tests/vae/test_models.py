@@ -1,0 +1,139 @@
+"""What is particular to single models: merged layers, labels, spheres; and the input that they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax.distributions import Mixture, Normal, UniformSphere
+from gen_jax.nets import MLP
+from gen_jax.types import InputError
+from gen_jax.vae import (
+    bernoulli_likelihood,
+    beta,
+    bottom_up_vae,
+    conditional_normal,
+    ladder_vae,
+    normal_mixture,
+    on_labels,
+    power_spherical,
+    standard_normal,
+    variational_autoencoder,
+    von_mises_fisher,
+)
+from gen_jax.vae.hierarchical import _merged
+from tests.contracts.vaes import BINARY, CASES, EVENT, mlp_vae
+
+
+def test_a_ladder_merges_by_precision():
+    """The product of two normal densities, normalised by quadrature."""
+    a, b = Normal(jnp.array([0.5]), jnp.array([0.7])), Normal(jnp.array([-1.0]), jnp.array([1.9]))
+    grid = jnp.linspace(-8.0, 8.0, 4001)[:, None]
+    product = np.exp(np.asarray(jax.vmap(lambda z: a.log_prob(z) + b.log_prob(z))(grid), np.float64))
+    product /= np.trapezoid(product, grid[:, 0])
+    ours = np.exp(jax.vmap(_merged(a, b).log_prob)(grid))
+    np.testing.assert_allclose(ours, product, rtol=1e-3, atol=1e-6)
+
+
+def test_a_ladders_posterior_is_its_prior_where_the_data_say_nothing(key):
+    """With μ̂_1, log σ̂_1² put out as 0, huge: q(z_1|z_2, x) = p(z_1|z_2), and that layer's KL is nothing."""
+    vae, x, *_ = CASES["ladder"]
+    params = vae.init(key, x)
+    net_params, head = params["encoder"][0]
+    silent = jax.tree.map(jnp.zeros_like, head)
+    silent["params"]["Dense_0"]["bias"] = jnp.array([0.0, 0, 0, 20, 20, 20])
+    params["encoder"][0] = (net_params, silent)
+    posterior, prior = vae.encode(params, x), vae.prior(params)
+    z = posterior.sample(key)
+    q, p = posterior.conditionals(z)[0], prior.conditionals(z)[0]
+    np.testing.assert_allclose(q.loc, p.loc, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(q.scale, p.scale, rtol=1e-4)
+
+
+def test_a_label_is_its_one_hot(key):
+    plain = mlp_vae(standard_normal(2))
+    labelled = on_labels(plain, 4)
+    params = labelled.init(key, BINARY, jnp.int32(0))
+    for label in range(4):
+        a = labelled.encode(params, BINARY, jnp.int32(label)).loc
+        np.testing.assert_array_equal(a, plain.encode(params, BINARY, jnp.eye(4)[label]).loc)
+    assert not np.array_equal(a, labelled.encode(params, BINARY, jnp.int32(0)).loc)
+
+
+def test_traversals_stay_in_the_support():
+    z = jnp.array([0.6, 0.0, 0.8])
+    i = jnp.int32(1)
+    for u in jnp.array([0.02, 0.5, 0.98]):
+        moved = von_mises_fisher(3).move(z, i, u)
+        np.testing.assert_allclose(jnp.sum(moved**2), 1.0, rtol=1e-5)
+        np.testing.assert_allclose(moved[1], 2 * u - 1, atol=1e-6)
+        np.testing.assert_allclose(moved[0] / moved[2], 0.75, rtol=1e-5)  # the others keep their direction
+        np.testing.assert_allclose(jax.scipy.stats.norm.cdf(standard_normal(3).move(z, i, u)[1]), u, rtol=1e-5)
+        assert beta(3).move(z, i, u)[1] == u
+
+
+def test_a_chart_covers_the_prior_evenly():
+    """Octants of the sphere have an eighth of the unit square each."""
+    u, v = (np.arange(100) + 0.5)[:, None] / 100 * np.ones((1, 100)), np.ones((100, 1)) * (np.arange(100) + 0.5) / 100
+    z = jax.vmap(jax.vmap(von_mises_fisher(3).chart))(jnp.asarray(u), jnp.asarray(v)).reshape(-1, 3)
+    np.testing.assert_allclose(jnp.linalg.norm(z, axis=-1), 1.0, rtol=1e-5)
+    octant = (np.asarray(z) > 0) @ np.array([1, 2, 4])
+    np.testing.assert_array_equal(np.bincount(octant), 1250)
+
+
+@pytest.mark.parametrize("output", [np.zeros(4), np.full(4, 1e25), np.full(4, -1e-30), np.array([3e38, 0, 0, -3e38])])
+def test_any_output_of_an_encoder_makes_a_direction(output):
+    latent = von_mises_fisher(3)
+
+    def terms(output):
+        posterior = latent.posterior((), output)
+        return posterior.loc, posterior.concentration
+
+    loc, concentration = terms(jnp.asarray(output, jnp.float32))
+    np.testing.assert_allclose(jnp.linalg.norm(loc), 1.0, rtol=1e-5)
+    assert 1 <= concentration <= 1e5
+    jacobian = jax.jacobian(terms)(jnp.asarray(output, jnp.float32))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jacobian) if np.abs(output).max() > 1e-20)
+
+
+def test_the_prior_of_a_sphere_is_uniform():
+    assert von_mises_fisher(5).prior(()) == UniformSphere(5)
+
+
+MIXTURE = Mixture(jnp.zeros(2), Normal(jnp.zeros((2, 3)), jnp.ones((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: standard_normal(0), "latent_dim is 0: give 1 or more"),
+        (lambda: beta(0), "latent_dim is 0: give 1 or more"),
+        (lambda: von_mises_fisher(1), "latent_dim is 1, and a sphere needs"),
+        (lambda: power_spherical(1), "latent_dim is 1, and a sphere needs"),
+        (lambda: on_labels(mlp_vae(standard_normal(2)), 1), "num_classes is 1: give 2 or more"),
+        (lambda: CASES["conditional"].vae.encode({}, BINARY), "context is missing"),
+        (lambda: conditional_normal(2, MLP((), (2, 2))).prior({}), "context is missing"),
+        (lambda: bottom_up_vae([MLP((), (2, 2))], [], MLP((), EVENT), (2, 2), bernoulli_likelihood()), "inference has 1 nets"),
+        (lambda: bottom_up_vae([], [], MLP((), EVENT), (), bernoulli_likelihood()), "latent_dims is"),
+        (
+            lambda: ladder_vae(
+                [MLP((4,), None)], [MLP((), (2, 2))], [MLP((), (2, 2))], MLP((), EVENT), (2,), bernoulli_likelihood()
+            ),
+            "generation has 1 nets, and 1 layers of latents take 0",
+        ),
+        (
+            lambda: variational_autoencoder(MLP((), (2, 3)), MLP((), EVENT), standard_normal(2), bernoulli_likelihood()).encode(
+                {"encoder": MLP((), (2, 3)).init(jax.random.key(0), BINARY), "latent": ()}, BINARY
+            ),
+            r"encoder puts out \(2, 3\), and the posterior takes \(2, 2\)",
+        ),
+    ],
+)
+def test_bad_input_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_learned_mixture_starts_where_it_is_put(key):
+    learned = normal_mixture(MIXTURE, learned=True)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), learned.prior(learned.init(key)), MIXTURE)

@@ -1,0 +1,118 @@
+"""The VQ-VAE: codes by brute force, gradients that go straight through, codebook averages by NumPy, a prior that sums to one."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax.nets import MLP
+from gen_jax.types import InputError
+from gen_jax.vae import (
+    Quantised,
+    bernoulli_likelihood,
+    elbo_terms,
+    nearest_codes,
+    perplexity,
+    update_codebook,
+    vector_quantised_loss,
+    vector_quantised_vae,
+)
+from tests.contracts.vaes import BINARY, CASES, CODES, EVENT
+
+RNG = np.random.default_rng(0)
+VAE = CASES["vector-quantised"].vae
+FEATURES = jnp.asarray(RNG.normal(size=(4, 3, 2)), jnp.float32)
+CODEBOOK = jnp.asarray(RNG.normal(size=(5, 2)), jnp.float32)
+
+
+@pytest.fixture
+def params(key):
+    return VAE.init(key, BINARY)
+
+
+def test_codes_are_the_nearest():
+    distances = np.linalg.norm(np.asarray(FEATURES)[:, :, None] - np.asarray(CODEBOOK), axis=-1)
+    np.testing.assert_array_equal(nearest_codes(FEATURES, CODEBOOK), distances.argmin(-1))
+    np.testing.assert_array_equal(nearest_codes(CODEBOOK, CODEBOOK), np.arange(5))
+    np.testing.assert_allclose(Quantised(FEATURES, CODEBOOK).mean, np.asarray(CODEBOOK)[distances.argmin(-1)], atol=1e-6)
+
+
+def test_gradients_go_straight_through():
+    """To h as if z were h; to e not at all."""
+    loss = lambda h, e: jnp.sum(jnp.sin(Quantised(h, e).mean))  # noqa: E731
+    into_features, into_codebook = jax.grad(loss, argnums=(0, 1))(FEATURES, CODEBOOK)
+    np.testing.assert_allclose(into_features, jnp.cos(CODEBOOK[nearest_codes(FEATURES, CODEBOOK)]), rtol=1e-5)
+    np.testing.assert_array_equal(into_codebook, 0)
+
+
+def test_the_prior_is_a_distribution_over_all_codes(params):
+    prior, vectors = VAE.prior(params), params["codebook"]["vectors"]
+    every = jnp.array(list(itertools.product(range(3), repeat=2)))
+    np.testing.assert_allclose(np.exp(jax.vmap(lambda codes: prior.log_prob(vectors[codes]))(every)).sum(), 1.0, rtol=1e-5)
+    drawn = prior.sample(jax.random.key(0))
+    assert all(np.any(np.all(np.asarray(vectors) == np.asarray(row), axis=-1)) for row in drawn)
+
+
+def test_the_elbo_prices_the_codes_exactly(params, key):
+    """log p(x, z) of the one z that the posterior has: no Monte Carlo in it."""
+    posterior = VAE.encode(params, BINARY)
+    z = params["codebook"]["vectors"][posterior.codes]
+    expected = VAE.decode(params, z).log_prob(BINARY) + VAE.prior(params).log_prob(z)
+    np.testing.assert_allclose(elbo_terms(VAE, params, key, BINARY).elbo, expected, rtol=1e-5)
+    assert posterior.log_prob(z) == 0
+    assert posterior.log_prob(params["codebook"]["vectors"][(posterior.codes + 1) % 3]) == -np.inf
+
+
+def test_the_loss_is_the_papers(params, key):
+    x = jnp.stack([BINARY, 1 - BINARY])
+    for learn in (False, True):
+        value, _ = vector_quantised_loss(VAE, 0.25, learn)(params, key, jnp.int32(0), x)
+        expected = 0.0
+        for image in x:
+            posterior = VAE.encode(params, image)
+            e = params["codebook"]["vectors"][posterior.codes]
+            gap = np.sum((np.asarray(posterior.features) - np.asarray(e)) ** 2)
+            expected += -float(elbo_terms(VAE, params, key, image).elbo) + (1.25 if learn else 0.25) * gap
+        np.testing.assert_allclose(value, expected / 2, rtol=1e-5)
+
+
+def test_a_codebook_that_is_learned_moves_towards_the_features(params, key):
+    loss = vector_quantised_loss(VAE, 0.25, learn_codebook=True)
+    gradient = jax.grad(lambda p: loss(p, key, jnp.int32(0), BINARY[None])[0])(params)["codebook"]["vectors"]
+    posterior = VAE.encode(params, BINARY)
+    expected = np.zeros_like(gradient)
+    for code, h in zip(posterior.codes, posterior.features, strict=True):
+        expected[code] += 2 * (np.asarray(params["codebook"]["vectors"])[code] - np.asarray(h))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_averages_are_those_of_numpy_and_dead_codes_are_put_where_features_are(params, key, learn):
+    x = jax.random.bernoulli(key, 0.5, (16, *BINARY.shape)).astype(jnp.float32)
+    features = np.asarray(jax.vmap(lambda x: VAE.encode(params, x).features)(x)).reshape(-1, 2)
+    # one code at the middle of the features, one far away and in use until now, one dead
+    vectors = np.array([features.mean(0), [50.0, 50.0], [-50.0, 50.0]], np.float32)
+    shares = np.array([0.5, 0.4, 0.005], np.float32)
+    codebook = {"vectors": jnp.asarray(vectors), "shares": jnp.asarray(shares), "sums": jnp.asarray(vectors * shares[:, None])}
+    new = update_codebook(VAE, 0.9, learn)({**params, "codebook": codebook}, key, x)["codebook"]
+    np.testing.assert_allclose(new["shares"], [0.9 * 0.5 + 0.1, 0.9 * 0.4, 1 / 3], rtol=1e-5)
+    moved = (0.9 * 0.5 * vectors[0] + 0.1 * features.mean(0)) / (0.9 * 0.5 + 0.1)
+    np.testing.assert_allclose(new["vectors"][0], vectors[0] if learn else moved, rtol=1e-4)
+    np.testing.assert_allclose(new["vectors"][1], vectors[1], rtol=1e-5)
+    assert np.any(np.all(features == np.asarray(new["vectors"][2]), axis=-1))
+    np.testing.assert_allclose(new["sums"][2], new["vectors"][2] / 3, rtol=1e-5)
+
+
+def test_perplexity_counts_codes():
+    np.testing.assert_allclose(perplexity(jnp.arange(8).reshape(2, 4), 16), 8.0, rtol=1e-5)
+    np.testing.assert_allclose(perplexity(jnp.zeros((2, 4), jnp.int32), 16), 1.0)
+
+
+def test_bad_input_is_refused(params):
+    case = CASES["vector-quantised"]
+    with pytest.raises(InputError, match="num_codes is 1: give 2 or more"):
+        vector_quantised_vae(MLP((), (2, 2)), MLP((), EVENT), 1, (2,), bernoulli_likelihood(), CODES)
+    with pytest.raises(InputError, match="context is given"):
+        case.vae.encode(params, BINARY, jnp.zeros(3))
