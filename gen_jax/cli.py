@@ -230,7 +230,7 @@ def _traverse(run: RunFolder, image: int = 0, num_steps: int = 11, to: Path | No
 def _recipes(debug: bool = False) -> int:
     """List the recipes."""
     for name, recipe in recipes.RECIPES.items():
-        out.print(f"  {name:14}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

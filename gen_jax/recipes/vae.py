@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.distributions import Mixture, Normal
-from gen_jax.nets import MLP, ConvDecoder, ConvEncoder
+from gen_jax.nets import MLP, ConvDecoder, ConvEncoder, halved_size
 from gen_jax.recipes.experiment import PRIOR, Experiment, Recipe, image_shape, seed_key
 from gen_jax.recipes.vae_experiment import vae_experiment
 from gen_jax.recipes.vae_settings import AnyVaeSettings, make_likelihood, make_loss
@@ -111,9 +111,11 @@ def make_nets(settings: VaeSettings, encoder_shape: tuple[int, ...], event_shape
     sizes, activation = settings.hidden_sizes, ACTIVATIONS[settings.activation]
     if not settings.channels:
         return MLP(sizes, encoder_shape, activation), MLP(sizes[::-1], event_shape, activation)
+    image = image_shape(event_shape)
+    halved_size(image[:2], len(settings.channels))  # raises for a size that cannot be
     return (
         ConvEncoder(settings.channels, sizes, encoder_shape, activation),
-        ConvDecoder(settings.channels[::-1], sizes[::-1], image_shape(event_shape), activation),
+        ConvDecoder(settings.channels[::-1], sizes[::-1], image, activation),
     )
 
 

@@ -218,7 +218,7 @@ def _evaluate(
             quantities[f"rate_{layer}"] = float(rate)
     if "codes" in columns:
         num_codes = params["codebook"]["shares"].size
-        quantities |= {"perplexity": float(perplexity(columns["codes"], num_codes)), "num_codes": num_codes}
+        quantities |= {"perplexity": float(perplexity(jnp.asarray(columns["codes"]), num_codes)), "num_codes": num_codes}
         quantities["codes_used"] = len(np.unique(columns["codes"]))
     summary = {f"{name}_{quantity}": value for quantity, value in quantities.items()}
     table = {"index": np.arange(num)}

@@ -7,11 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
-
 from gen_jax.made import categorical_output, ensemble, made
-from gen_jax.nets import SpatialDecoder, SpatialEncoder
+from gen_jax.nets import SpatialDecoder, SpatialEncoder, halved_size
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape
 from gen_jax.recipes.vae_experiment import vae_experiment
 from gen_jax.recipes.vae_settings import AnyVaeSettings, make_likelihood
@@ -53,6 +50,8 @@ class VectorQuantisedSettings(AnyVaeSettings):
         for name in ("code_dim", "num_residual"):
             if getattr(self, name) < (0 if name == "num_residual" else 1):
                 raise InputError(f"{name} is {getattr(self, name)}: give {0 if name == 'num_residual' else 1} or more.")
+        if self.num_codes < 2:
+            raise InputError(f"num_codes is {self.num_codes}: give 2 or more.")
         if not self.channels or min(self.channels) < 1:
             raise InputError(f"channels is {self.channels}: give a number of 1 or more for each halving of the image.")
         if not 0 < self.codebook_decay < 1:
@@ -67,8 +66,9 @@ class VectorQuantisedSettings(AnyVaeSettings):
 def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
     encoder = SpatialEncoder(settings.channels, settings.num_residual, settings.code_dim)
-    decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image_shape(event_shape))
-    grid = _grid(encoder, event_shape)
+    image = image_shape(event_shape)
+    grid = halved_size(image[:2], len(settings.channels))
+    decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image)
     # direct links: a code's neighbours say much about it
     prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes), direct=True)
     density = ensemble(prior, lambda index: prior.degrees)
@@ -81,11 +81,6 @@ def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Ex
         event_shape,
         adjust=update_codebook(vae, settings.codebook_decay, learn),
     )
-
-
-def _grid(encoder: SpatialEncoder, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-    features, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), jnp.zeros(event_shape))
-    return features.shape[:-1]
 
 
 RECIPE = Recipe("a vector-quantised VAE with a prior over its codes, on Fashion-MNIST", VectorQuantisedSettings(), build)

@@ -12,7 +12,7 @@ from gen_jax.distributions import MultivariateNormal, Normal
 from gen_jax.flows.root import tanh_root
 from gen_jax.nets import MLP, autoregressive_net, near_zero
 from gen_jax.types import Bijection, InputError
-from gen_jax.vae import bernoulli_likelihood, flow_vae
+from gen_jax.vae import bernoulli_likelihood, standard_normal, variational_autoencoder, with_flow
 from tests.contracts.bijections import AFFINE, COUPLING, DIM, MAF, POINT, POINTS
 
 STANDARD = Normal(jnp.zeros(DIM), jnp.ones(DIM))
@@ -386,8 +386,9 @@ def test_values_that_do_not_fit_are_refused():
 
 def test_an_encoder_of_another_size_is_refused():
     for size in (3, 9):
-        vae = flow_vae(MLP((4,), (size,)), MLP((4,), (6,)), 2, bernoulli_likelihood(), flows.planar(2))
-        with pytest.raises(InputError, match=rf"encoder puts out \({size},\), and 2 latents .* take \(4,\)"):
+        latent = with_flow(standard_normal(2), flows.planar(2))
+        vae = variational_autoencoder(MLP((4,), (size,)), MLP((4,), (6,)), latent, bernoulli_likelihood())
+        with pytest.raises(InputError, match=rf"encoder puts out \({size},\), and the posterior takes \(4,\)"):
             vae.encode(vae.init(jax.random.key(0), jnp.zeros(6)), jnp.zeros(6))
 
 

@@ -177,7 +177,8 @@ def test_the_recipes_are_listed(capsys):
 def test_every_recipe_builds_at_its_own_settings(key):
     for recipe in recipes.RECIPES.values():
         recipe.settings.check()
-        experiment = recipe.build(recipe.settings, (28, 28, 1))
+        shape = {"sprites": (64, 64, 1), "cifar10": (32, 32, 3)}.get(recipe.settings.data, (28, 28, 1))
+        experiment = recipe.build(recipe.settings, shape)
         assert jax.tree.leaves(jax.eval_shape(experiment.init, key)), f"{recipe.summary} has no parameters"
 
 
@@ -200,7 +201,7 @@ def test_the_iwae_model_has_the_papers_size(key):
         (["train", "vae", "--epochs", "0"], "epochs is 0: give 1 or more."),
         (["train", "vae", "--batch-size", "4001"], "A batch of 4001 cannot be drawn from 4000"),
         (["train", "vae", "--latent-dim", "0"], "latent_dim is 0"),
-        (["train", "vae", "--hidden-sizes", "8", "0"], "give widths of 1 or more"),
+        (["train", "vae", "--hidden-sizes", "8", "0"], "give sizes of 1 or more"),
         (["train", "vae", "--learning-rate", "-1"], "The learning rate is -1.0"),
         (["train", "vae", "--ema-decay", "1"], "ema_decay is 1.0"),
         (["train", "vae", "--clip-norm", "0"], "clip_norm is 0.0"),

@@ -1,0 +1,206 @@
+"""The recipes of the VAE family, each by what only it does, on images of which the left or the right half is bright."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from gen_jax import recipes
+from gen_jax.cli import main
+from gen_jax.types import InputError
+
+SMALL = {"batch_size": 8, "num_importance_samples": 5, "learning_rate": 1e-2}
+PERCEPTRON = SMALL | {"hidden_sizes": (16,)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    """Eighty 4×4 images; the label says which half is bright."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    images = rng.integers(0, 40, (80, 4, 4), np.uint8)
+    images[labels == 0, :, :2] += 200
+    images[labels == 1, :, 2:] += 200
+    path = tmp_path_factory.mktemp("data") / "halves.npz"
+    np.savez(path, images=images, labels=labels)
+    return f"npz:{path}"
+
+
+def trained(name: str, data: str, out, **changes) -> dict:
+    settings = dataclasses.replace(recipes.RECIPES[name].settings, data=data, **changes)
+    result = recipes.train(name, settings, out)
+    assert result == json.loads((out / "result.json").read_text())
+    return result
+
+
+def figures(out) -> set[str]:
+    return {path.stem for path in (out / "figures").iterdir()}
+
+
+def left_is_brighter(images) -> np.ndarray:
+    images = np.asarray(images)[..., 0]
+    return images[:, :, :2].mean((1, 2)) > images[:, :, 2:].mean((1, 2))
+
+
+@pytest.mark.parametrize("latent", ["normal", pytest.param("conditional-normal", marks=pytest.mark.slow)])
+def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
+    trained("cvae", data, tmp_path / "run", num_classes=2, latent=latent, latent_dim=2, **PERCEPTRON | {"epochs": 30})
+    drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)  # labels 0, 1, 0, 1, …
+    np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
+    assert figures(tmp_path / "run") == {"reconstructions", "samples", "curves", "latents"}
+    assert main(["traverse", str(tmp_path / "run"), "--image", "1", "--num-steps", "3"]) == 0
+    moved = np.load(tmp_path / "run/traversal-1.npy")
+    assert moved.shape == (2, 3, 4, 4, 1)
+    # whatever the latents, the label of test image 1 stays
+    label = recipes.evaluate(recipes.load_run(tmp_path / "run")).table["label"][1]
+    np.testing.assert_array_equal(left_is_brighter(moved.reshape(-1, 4, 4, 1)), label == 0)
+
+
+def test_capacity_holds_the_rate(data, tmp_path):
+    capacity = {"objective": "capacity", "capacity": 3.0, "capacity_steps": 100, "gamma": 100.0, "schedule": "cosine"}
+    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, **PERCEPTRON | capacity)
+    rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert abs(json.loads(rows[-1])["train_rate"] - 3.0) < 0.3
+    assert {"manifold", "latents"} <= figures(tmp_path / "run")
+    assert np.isfinite(result["test_nll"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"inference": "bottom-up"},
+        pytest.param({"inference": "ladder", "objective": "free-bits"}, marks=pytest.mark.slow),
+        pytest.param({"inference": "independent", "objective": "dreg", "num_train_samples": 3}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_hierarchical_vae_reports_its_layers(data, tmp_path, changes):
+    settings = SMALL | {"latent_dims": (3, 2), "hidden_sizes": (8, 8), "epochs": 2} | changes
+    result = trained("hvae-mnist", data, tmp_path / "run", **settings)
+    assert result["test_rate_1"] + result["test_rate_2"] == pytest.approx(result["test_rate"], rel=1e-4)
+    assert figures(tmp_path / "run") == {"reconstructions", "samples", "curves", "layers"}
+    with pytest.raises(InputError, match="no single latent vector"):
+        recipes.save_traversal(recipes.load_run(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("codebook", ["average", pytest.param("loss", marks=pytest.mark.slow)])
+def test_a_vq_vae_counts_bits_and_codes(data, tmp_path, codebook):
+    sizes = {"channels": (8,), "num_residual": 0, "code_dim": 2, "num_codes": 4, "prior_hidden_sizes": (8,)}
+    changes = sizes | {"codebook": codebook, "batch_size": 8, "epochs": 40, "learning_rate": 1e-2}
+    result = trained("vq-vae", data, tmp_path / "run", **changes)
+    assert result["test_bits_per_dim"] == pytest.approx(result["test_nll"] / (16 * math.log(2)))
+    assert result["test_nll"] == pytest.approx(-result["test_elbo"], rel=1e-6)  # a posterior of one point has a tight bound
+    assert 2 <= result["test_codes_used"] <= 4
+    assert 1 < result["test_perplexity"] <= result["test_codes_used"]
+    assert result["test_bits_per_dim"] < 7  # uniform pixels take 8
+    assert "codes" in figures(tmp_path / "run")
+    sides = left_is_brighter(recipes.sample(recipes.load_run(tmp_path / "run"), 40))
+    assert 2 < sides.sum() < 38  # both kinds are drawn
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("latent", "dim", "figure"),
+    [("von-mises-fisher", 3, "sphere"), ("power-spherical", 2, "latents"), ("beta", 2, "manifold"), ("mixture", 2, "manifold"),
+     ("mixture-learned", 5, "samples")],
+)  # fmt: skip
+def test_every_prior_trains_and_is_drawn(data, tmp_path, latent, dim, figure):
+    result = trained("vae", data, tmp_path / "run", latent=latent, latent_dim=dim, epochs=20, **PERCEPTRON)
+    first = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
+    assert result["test_elbo"] > first["valid_elbo"] + 1
+    assert figure in figures(tmp_path / "run")
+    assert recipes.save_traversal(recipes.load_run(tmp_path / "run"), 0, 3).exists()
+
+
+@pytest.mark.slow
+def test_a_convolutional_vae_of_grey_values(data, tmp_path):
+    changes = {
+        "channels": (8,),
+        "hidden_sizes": (16,),
+        "latent_dim": 2,
+        "epochs": 20,
+        "batch_size": 8,
+        "num_importance_samples": 5,
+    }
+    result = trained("vae-cifar10", data, tmp_path / "run", **changes | {"learning_rate": 1e-2})
+    assert result["test_bits_per_dim"] < 7
+
+
+@pytest.mark.parametrize("name", ["autoencoder-denoising", pytest.param("autoencoder-contractive", marks=pytest.mark.slow)])
+def test_an_autoencoder_learns_and_draws_nothing(data, tmp_path, name):
+    out = tmp_path / "run"
+    result = trained(name, data, out, hidden_sizes=(16,), latent_dim=2, epochs=40, batch_size=8, learning_rate=1e-2)
+    first = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
+    assert result["test_squared_error"] < 0.5 * first["valid_squared_error"]
+    assert {"reconstructions", "latents", "curves"} <= figures(out)
+    assert ("corrupted" in figures(out)) == (name == "autoencoder-denoising")
+    with pytest.raises(InputError, match="no distribution to draw from"):
+        recipes.sample(recipes.load_run(out), 3)
+
+
+@pytest.mark.slow
+def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
+    """Two steps, and an evaluation on a few of them."""
+    monkeypatch.setattr("gen_jax.data.sources.SPRITES_HELD_OUT", (40, 40))
+    result = trained("beta-vae-sprites", "sprites", tmp_path / "run", epochs=1, epoch_steps=2, num_importance_samples=2)
+    assert result["num_examples"] == 40
+    assert -64 * 64 * math.log(2) * 1.2 < result["test_elbo"] < 0
+    assert main(["traverse", str(tmp_path / "run"), "--num-steps", "2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("cvae", {"num_classes": 1}, "num_classes is 1: give 2 or more"),
+        ("vae", {"latent": "conditional-normal"}, "num_classes is not set"),
+        ("vae", {"latent": "von-mises-fisher", "latent_dim": 1}, "a sphere needs the 2 coordinates"),
+        ("vae", {"objective": "iwae", "num_train_samples": 0}, "num_train_samples is 0: give 1 or more"),
+        ("vae", {"objective": "iwae", "beta": 4.0}, "which has no weight of the KL"),
+        ("vae", {"beta": -1.0}, "beta is -1.0: give 0 or more"),
+        ("vae", {"channels": (4, 4, 4)}, "An image of 4 x 4 cannot be halved 3 times"),
+        ("vae", {"likelihood": "discretised-logistic"}, "use --binarise none"),
+        ("vae", {"num_components": 0}, "num_components is 0"),
+        ("vae", {"epoch_steps": 100}, "epoch_steps is 100, and 64 examples make 8 batches"),
+        ("hvae-mnist", {"latent_dims": (3,)}, "give as many of each"),
+        ("vq-vae", {"objective": "iwae", "channels": (4,)}, "a VQ-VAE has an objective of its own"),
+        ("vq-vae", {"num_codes": 1, "channels": (4,)}, "num_codes is 1: give 2 or more"),
+        ("vq-vae", {"codebook_decay": 1.0, "channels": (4,)}, "codebook_decay is 1.0"),
+        ("autoencoder", {"corruption": "masking", "amount": 2.0}, "masking takes a probability"),
+        ("autoencoder", {"contraction": -1.0}, "contraction is -1.0"),
+    ],
+)
+def test_bad_settings_are_refused(data, tmp_path, name, changes, message):
+    with pytest.raises(InputError, match=message):
+        trained(name, data, tmp_path / "run", **{"batch_size": 8} | changes)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "have no labels, and this model is conditioned on them"),
+        (np.arange(80) % 3, "range from 0 to 2, and the model has 2"),
+    ],
+)
+def test_labels_that_a_conditional_model_cannot_take_are_refused(tmp_path, labels, message):
+    np.savez(tmp_path / "a.npz", images=np.zeros((80, 4, 4), np.uint8), **({} if labels is None else {"labels": labels}))
+    with pytest.raises(InputError, match=message):
+        trained("cvae", f"npz:{tmp_path / 'a.npz'}", tmp_path / "run", num_classes=2)
+
+
+def test_what_is_off_the_256_grey_values_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).random((40, 4, 4)))
+    with pytest.raises(InputError, match="are not on 256 grey values"):
+        trained("vae", f"npz:{tmp_path / 'a.npz'}", tmp_path / "run", likelihood="discretised-logistic", binarise="none")
+
+
+def test_a_traversal_of_what_is_not_there_is_refused(data, tmp_path, capsys):
+    trained("vae", data, tmp_path / "run", latent_dim=2, epochs=1, **PERCEPTRON)
+    for argument, value, message in (
+        ("--image", "8", "image is 8"),
+        ("--num-steps", "1", "num_steps is 1"),
+        ("--to", "a.pdf", "a.pdf"),
+    ):
+        assert main(["traverse", str(tmp_path / "run"), argument, value]) == 2
+        assert message in capsys.readouterr().err
