@@ -148,7 +148,7 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
         def on_epoch(row: dict[str, Any]) -> None:
             name, label = next((pair for pair in PROGRESS if f"train_{pair[0]}" in row), ("loss", "loss"))
             note = f"{label} {row[f'train_{name}']:.2f}"
-            valid = next((row[key] for key in (f"valid_{name}", "valid_elbo") if key in row), None)
+            valid = next((row[key] for key in (f"valid_{name}", "valid_score") if key in row), None)
             note += "" if valid is None else f", valid {valid:.2f}"
             if progress.tasks[epochs].visible:
                 progress.update(epochs, completed=row["epoch"], note=note)

@@ -35,7 +35,7 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
     """Every `gen-jax` line is run as written, but for the number of epochs and of samples."""
     monkeypatch.chdir(tmp_path)
     lines = [line.split("#")[0].split() for line in blocks("")[1].splitlines() if line.startswith("gen-jax")]
-    assert [line[1] for line in lines] == ["recipes", "train", "train", "evaluate", "sample"]
+    assert [line[1] for line in lines] == ["recipes", "train", "train", "evaluate", "sample", "traverse"]
     small = {"20": "1", "5000": "2"}
     for line in lines:
         arguments = [small.get(word, word) for word in line[1:]]

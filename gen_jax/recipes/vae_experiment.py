@@ -22,9 +22,9 @@ from gen_jax.evaluate import (
     posterior_mean,
 )
 from gen_jax.recipes.experiment import Evaluation, Experiment
-from gen_jax.recipes.vae_settings import AnyVaeSettings
+from gen_jax.recipes.vae_settings import AnyVaeSettings, make_objective
 from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
-from gen_jax.vae import Latent, Quantised, elbo_terms, log_weight, perplexity
+from gen_jax.vae import ElboTerms, Latent, Quantised, elbo_terms, iwae_bound, log_weight, perplexity
 
 PIECE = 1000  # examples between two reports of progress in a long evaluation
 GRID = 20  # images along a side of a decoded chart
@@ -66,19 +66,19 @@ def vae_experiment(
         pixel_key, model_key = jax.random.split(key)
         return adjust(params, model_key, prepared(pixel_key, batch)) if adjust else params
 
-    compiled = _compile(vae, num_classes)
+    compiled = _compile(vae, settings, num_classes)
     return Experiment(
         init=lambda key: vae.init(key, jnp.zeros(event_shape), None if num_classes is None else jnp.int32(0)),
         loss=batch_loss,
         adjust=adjusted if adjust else None,
-        validate=functools.partial(_validate, compiled),
-        best_metric="valid_elbo",
+        validate=functools.partial(_validate, compiled, settings),
+        best_metric="valid_score",
         check=functools.partial(_check_images, event_shape, settings),
         evaluate=functools.partial(_evaluate, compiled, settings, math.prod(event_shape)),
         sample=compiled.sample,
         picture=lambda images: plots.image_grid(images, columns=min(len(images), 10)),
-        figures=functools.partial(_figures, compiled, latent, num_classes),
-        traverse=None if latent is None else functools.partial(_traverse, compiled, latent),
+        figures=functools.partial(_figures, compiled, settings, latent, num_classes),
+        traverse=None if latent is None else functools.partial(_traverse, compiled, latent, num_classes),
         num_classes=num_classes,
     )
 
@@ -91,8 +91,8 @@ class _Compiled(NamedTuple):
     """The functions of a VAE that run over many examples, compiled once. An example is a `Split` of one image and its label.
 
     Attributes:
-        score: (params, keys, examples) -> columns of ELBO terms.
-        describe: the same, with the KL by part, posterior means, and codes.
+        score: (params, keys, examples) -> the ELBO terms of every image, and the bound L_K that it is trained by, where it is.
+        describe: (params, keys, examples) -> columns of ELBO terms, KL by part, posterior means, codes.
         estimate: (params, keys, examples, num_samples) -> `LikelihoodEstimate` of every image.
         sample: (params, key, num) -> means of p(x|z) at z drawn from the prior; under the labels in turn, where there are some.
         reconstruct: (params, keys, examples) -> means of p(x|z) at a z drawn from the posterior.
@@ -100,7 +100,7 @@ class _Compiled(NamedTuple):
         redraw: (params, key, how many layers are kept) -> means of p(x|z), the layers below drawn anew.
     """
 
-    score: Callable[..., dict[str, Array]]
+    score: Callable[..., tuple[ElboTerms, Array | None]]
     describe: Callable[..., dict[str, Any]]
     estimate: Callable[..., LikelihoodEstimate]
     sample: Callable[..., Array]
@@ -109,11 +109,15 @@ class _Compiled(NamedTuple):
     redraw: Callable[..., Array]
 
 
-def _compile(vae: VAE, num_classes: int | None) -> _Compiled:
+def _compile(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> _Compiled:
     context_of = functools.partial(_context, num_classes)
 
-    def score(params: Params, key: Key, example: Split) -> dict[str, Any]:
-        return elbo_terms(vae, params, key, to_unit(example.images), context_of(example)).metrics
+    def score(params: Params, key: Key, example: Split) -> tuple[ElboTerms, Array | None]:
+        x, context = to_unit(example.images), context_of(example)
+        terms = elbo_terms(vae, params, key, x, context)
+        if settings.objective not in ("iwae", "dreg"):
+            return terms, None
+        return terms, iwae_bound(vae, params, key, x, settings.num_train_samples, context)
 
     def describe(params: Params, key: Key, example: Split) -> dict[str, Any]:
         x, context = to_unit(example.images), context_of(example)
@@ -157,7 +161,7 @@ def _compile(vae: VAE, num_classes: int | None) -> _Compiled:
         return jax.vmap(lambda k: decode(params, prior.redraw(k, value, num_kept), None))(keys)
 
     return _Compiled(
-        score=jax.jit(functools.partial(map_examples, score, chunk_size=500)),
+        score=jax.jit(functools.partial(map_examples, score, chunk_size=max(1, 500 // settings.num_train_samples))),
         describe=jax.jit(functools.partial(map_examples, describe, chunk_size=500)),
         estimate=jax.jit(estimate, static_argnums=3),
         sample=jax.jit(sample, static_argnums=2),
@@ -167,9 +171,18 @@ def _compile(vae: VAE, num_classes: int | None) -> _Compiled:
     )
 
 
-def _validate(compiled: _Compiled, params: Params, key: Key, split: Split) -> Metrics:
-    columns = compiled.score(params, example_keys(key, len(split.images)), split)
-    return {f"valid_{name}": jnp.mean(columns[name]) for name in ("elbo", "rate", "distortion")}
+def _validate(compiled: _Compiled, settings: AnyVaeSettings, params: Params, key: Key, split: Split) -> Metrics:
+    """Return the mean terms, and as `valid_score` minus what is minimised, with the weights that it ends with."""
+    terms, bound = compiled.score(params, example_keys(key, len(split.images)), split)
+    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
+    end = jnp.float32(jnp.inf)  # the step at which every weight has its last value
+    if bound is not None:
+        score = jnp.mean(bound)
+    elif settings.objective_of == "batch-mean":
+        score = -make_objective(settings)(mean, end)
+    else:
+        score = -jnp.mean(make_objective(settings)(terms, end))
+    return {f"valid_{name}": value for name, value in (mean.metrics | {"score": score}).items()}
 
 
 def _evaluate(
@@ -209,8 +222,9 @@ def _evaluate(
         # what of it comes from the importance samples alone, for these examples
         "nll_monte_carlo_se": float(np.sqrt(np.sum(np.square(estimates.standard_error, dtype=np.float64))) / num),
         "effective_sample_size": float(estimates.effective_sample_size.mean()),
-        "active_units": sum(int(active_units(layer.reshape(num, -1)).sum()) for layer in jax.tree.leaves(means)),
     }
+    if "codes" not in columns:
+        quantities["active_units"] = sum(int(active_units(layer).sum()) for layer in jax.tree.leaves(means))
     if settings.likelihood == "discretised-logistic":
         quantities["bits_per_dim"] = nll / (num_pixels * math.log(2))
     if isinstance(means, tuple):  # layers, the one next to the data first
@@ -229,6 +243,7 @@ def _evaluate(
 
 def _figures(
     compiled: _Compiled,
+    settings: AnyVaeSettings,
     latent: Latent | None,
     num_classes: int | None,
     params: Params,
@@ -242,11 +257,12 @@ def _figures(
     originals = jax.vmap(to_unit)(first.images)
     drawn = compiled.reconstruct(params, example_keys(terms_key, len(originals)), first)
     title = "p(x|z) means at z drawn from the prior" + ("" if num_classes is None else ", a column a label")
+    curves = ["train_bound", "valid_score"] if settings.objective in ("iwae", "dreg") else ["train_elbo", "valid_elbo"]
     a_row = 10 if num_classes is None else num_classes
     figures = {
         "reconstructions": plots.reconstructions(originals, drawn, columns=min(10, len(originals))),
         "samples": plots.image_grid(compiled.sample(params, sample_key, 10 * a_row), a_row, title),
-        "curves": plots.loss_curves(rows, ["train_elbo", "train_bound", "valid_elbo"], "nats"),
+        "curves": plots.loss_curves(rows, curves, "nats"),
     }
     columns = compiled.describe(params, example_keys(terms_key, num), examples)
     means = columns["posterior_mean"]
@@ -279,7 +295,14 @@ def _layers(compiled: _Compiled, params: Params, key: Key, num_layers: int) -> d
 
 
 def _traverse(
-    compiled: _Compiled, latent: Latent, params: Params, key: Key, split: Split, index: int, num_steps: int
+    compiled: _Compiled,
+    latent: Latent,
+    num_classes: int | None,
+    params: Params,
+    key: Key,
+    split: Split,
+    index: int,
+    num_steps: int,
 ) -> tuple[Any, Array]:
     """Return a figure and images [Z, steps, *event]: each latent of one image moved over its range, of most nats first."""
     examples = split.on_device()
@@ -291,7 +314,7 @@ def _traverse(
     shares = (jnp.arange(num_steps) + 0.5) / num_steps
     moved = jax.vmap(jax.vmap(latent.move, in_axes=(None, None, 0)), in_axes=(None, 0, None))(z, jnp.asarray(order), shares)
     flat = moved.reshape(-1, latent.dim)
-    labels = None if one.labels is None else jnp.repeat(one.labels, len(flat))
+    labels = None if num_classes is None else jnp.repeat(one.labels, len(flat))
     images = compiled.decode(params, flat, labels)
     named = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if len(parts) == latent.dim else "") for i in order]
     title = "each latent over its range under the prior" + (", with its mean KL in nats" if len(parts) == latent.dim else "")

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from gen_jax.recipes.experiment import Settings
 from gen_jax.types import VAE, Array, InputError
 from gen_jax.vae import (
-    ElboTerms,
     Likelihood,
+    TermsObjective,
     bernoulli_likelihood,
     capacity_objective,
     discretised_logistic_likelihood,
@@ -80,22 +80,24 @@ def make_likelihood(settings: AnyVaeSettings) -> Likelihood:
             return gaussian_likelihood(settings.scale, learned=gaussian == "gaussian-learned")
 
 
-def make_loss(vae: VAE, settings: AnyVaeSettings) -> Callable[..., Any]:
-    """Return the batch loss (params, key, step, x, context) -> (value, metrics) that the settings say."""
-    if settings.objective in ("iwae", "dreg"):
-        return iwae_loss(vae, settings.num_train_samples, doubly_reparameterised=settings.objective == "dreg")
+def make_objective(settings: AnyVaeSettings) -> TermsObjective:
+    """Return what is minimised of the terms of the ELBO, at a step, as the settings say."""
 
     def share(step: Array, steps: int) -> Array | float:
         return jnp.minimum(1.0, step / steps) if steps else 1.0
 
-    def objective(terms: ElboTerms, step: Array) -> Array:
-        match settings.objective:
-            case "capacity":
-                capacity = settings.capacity * share(step, settings.capacity_steps)
-                return capacity_objective(terms, settings.gamma, capacity)
-            case "free-bits":
-                return free_bits_objective(terms, settings.free_nats)
-            case _:
-                return negative_elbo(terms, settings.beta * share(step, settings.kl_warmup_steps))
+    match settings.objective:
+        case "capacity":
+            c, steps = settings.capacity, settings.capacity_steps
+            return lambda terms, step: capacity_objective(terms, settings.gamma, c * share(step, steps))
+        case "free-bits":
+            return lambda terms, step: free_bits_objective(terms, settings.free_nats)
+        case _:
+            return lambda terms, step: negative_elbo(terms, settings.beta * share(step, settings.kl_warmup_steps))
 
-    return elbo_loss(vae, objective, settings.objective_of, settings.num_train_samples)
+
+def make_loss(vae: VAE, settings: AnyVaeSettings) -> Callable[..., Any]:
+    """Return the batch loss (params, key, step, x, context) -> (value, metrics) that the settings say."""
+    if settings.objective in ("iwae", "dreg"):
+        return iwae_loss(vae, settings.num_train_samples, doubly_reparameterised=settings.objective == "dreg")
+    return elbo_loss(vae, make_objective(settings), settings.objective_of, settings.num_train_samples)

@@ -62,9 +62,7 @@ CASES = {
 FAST = {
     "bernoulli",
     "bernoulli-direct-narrow",
-    "bernoulli-one-hot",
     "bernoulli-one-dimension",
-    "bernoulli-several-blocks",
     "categorical",
     "normal-mixture",
 }

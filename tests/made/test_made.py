@@ -82,6 +82,7 @@ def test_an_ensemble_is_the_mean_of_the_densities_of_its_masks():
     np.testing.assert_allclose(made.ensemble(case.model, masks, 5).log_prob(case.params, case.x), wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_cannot_occur_has_no_probability_where_no_error_can_be_raised():
     for name, x in (("bernoulli", 0.5), ("categorical", 3), ("categorical", -1), ("normal-mixture", np.inf)):
         case = CASES[name]

@@ -36,11 +36,10 @@ SMALL_MADE = {"hidden_sizes": (40,), "batch_size": 50, "learning_rate": 1e-2, "p
 @pytest.mark.parametrize(
     "masks",
     [
-        {"masks": "fixed", "shuffle": "none", "num_masks": 1},
-        {"masks": "cycle", "shuffle": "both", "num_masks": 3},
-        {"masks": "fresh", "shuffle": "orderings", "num_masks": 3},
+        pytest.param({"masks": "fixed", "shuffle": "none", "num_masks": 1}, id="fixed", marks=pytest.mark.slow),
+        pytest.param({"masks": "cycle", "shuffle": "both", "num_masks": 3}, id="cycle"),
+        pytest.param({"masks": "fresh", "shuffle": "orderings", "num_masks": 3}, id="fresh", marks=pytest.mark.slow),
     ],
-    ids=["fixed", "cycle", "fresh"],
 )
 def test_made_finds_the_entropy_of_its_data(binary, tmp_path, masks):
     result = recipes.train("made-dna", settings("made-dna", data=binary, epochs=60, **SMALL_MADE, **masks), tmp_path / "run")
@@ -51,6 +50,7 @@ def test_made_finds_the_entropy_of_its_data(binary, tmp_path, masks):
     assert np.mean(drawn[:, :5] == drawn[:, 5:]) > 0.95
 
 
+@pytest.mark.slow
 def test_a_resumed_run_sees_the_masks_that_it_would_have_seen(binary, tmp_path):
     small = settings("made-dna", data=binary, epochs=4, **SMALL_MADE | {"validate_every": 1}, num_masks=2)
     recipes.train("made-dna", small, tmp_path / "whole")
@@ -85,6 +85,7 @@ def test_training_stops_when_patience_runs_out_and_keeps_the_best(binary, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_made_on_images_draws_completions(tmp_path):
     images = (RNG.random((60, 4, 4)) < 0.3).astype(np.uint8)
     np.savez(tmp_path / "images.npz", images=images)

@@ -83,7 +83,10 @@ def test_a_finished_run_is_returned_as_it_is(run, data):
     assert (run / "result.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("change", [{}, {"stream": True}, {"ema_decay": 0.9, "clip_norm": 1.0}, {"binarise": "fixed"}])
+CHANGES = ({"stream": True}, {"ema_decay": 0.9, "clip_norm": 1.0}, {"binarise": "fixed"})
+
+
+@pytest.mark.parametrize("change", [{}, *(pytest.param(change, marks=pytest.mark.slow) for change in CHANGES)])
 def test_a_run_that_stops_goes_on_and_ends_the_same(data, tmp_path, change):
     class StoppedError(Exception):
         pass
@@ -161,6 +164,7 @@ def test_the_command_line_trains(data, tmp_path, capsys):
     assert config["settings"]["latent_dim"] == 20
 
 
+@pytest.mark.slow
 def test_gaussian_likelihoods_train_on_grey_values(data, tmp_path):
     changes = {"binarise": "none", "learning_rate": 1e-2, "epochs": 30}
     learned = recipes.train("vae", settings(data, likelihood="gaussian-learned", scale=0.5, **changes), tmp_path / "learned")
@@ -473,7 +477,7 @@ def test_debug_shows_the_stack_trace(data):
         main(["train", "vae", "--data", data, "--epochs", "0", "--debug"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
     command = [
         sys.executable,

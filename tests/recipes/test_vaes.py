@@ -67,12 +67,13 @@ def test_capacity_holds_the_rate(data, tmp_path):
     assert np.isfinite(result["test_nll"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
         {"inference": "bottom-up"},
-        pytest.param({"inference": "ladder", "objective": "free-bits"}, marks=pytest.mark.slow),
-        pytest.param({"inference": "independent", "objective": "dreg", "num_train_samples": 3}, marks=pytest.mark.slow),
+        {"inference": "ladder", "objective": "free-bits"},
+        {"inference": "independent", "objective": "dreg", "num_train_samples": 3},
     ],
 )
 def test_a_hierarchical_vae_reports_its_layers(data, tmp_path, changes):
@@ -84,7 +85,8 @@ def test_a_hierarchical_vae_reports_its_layers(data, tmp_path, changes):
         recipes.save_traversal(recipes.load_run(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("codebook", ["average", pytest.param("loss", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("codebook", ["average", "loss"])
 def test_a_vq_vae_counts_bits_and_codes(data, tmp_path, codebook):
     sizes = {"channels": (8,), "num_residual": 0, "code_dim": 2, "num_codes": 4, "prior_hidden_sizes": (8,)}
     changes = sizes | {"codebook": codebook, "batch_size": 8, "epochs": 40, "learning_rate": 1e-2}
@@ -127,7 +129,8 @@ def test_a_convolutional_vae_of_grey_values(data, tmp_path):
     assert result["test_bits_per_dim"] < 7
 
 
-@pytest.mark.parametrize("name", ["autoencoder-denoising", pytest.param("autoencoder-contractive", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["autoencoder-denoising", "autoencoder-contractive"])
 def test_an_autoencoder_learns_and_draws_nothing(data, tmp_path, name):
     out = tmp_path / "run"
     result = trained(name, data, out, hidden_sizes=(16,), latent_dim=2, epochs=40, batch_size=8, learning_rate=1e-2)
