@@ -64,7 +64,9 @@ def vae_experiment(
 
     def adjusted(params: Params, key: Key, batch: Split) -> Params:
         pixel_key, model_key = jax.random.split(key)
-        return adjust(params, model_key, prepared(pixel_key, batch)) if adjust else params
+        # the loss has split the second key among as many examples: this is none of theirs
+        own_key = jax.random.fold_in(model_key, len(batch.images))
+        return adjust(params, own_key, prepared(pixel_key, batch)) if adjust else params
 
     compiled = _compile(vae, settings, num_classes)
     return Experiment(

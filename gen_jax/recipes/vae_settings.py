@@ -21,12 +21,14 @@ from gen_jax.vae import (
     negative_elbo,
 )
 
+LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-learned", "discretised-logistic"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnyVaeSettings(Settings):
     """Likelihood, objective and evaluation of a VAE."""
 
-    likelihood: Literal["bernoulli", "gaussian", "gaussian-learned", "discretised-logistic"] = "bernoulli"
+    likelihood: LikelihoodName = "bernoulli"
     """p(x|z): Bernoulli; Gaussian with σ = --scale, or with one σ that is learned from there; logistic, over 256 grey values."""
     scale: float = 0.1
     """σ of a Gaussian likelihood, or the scale that a discretised logistic one starts from."""

@@ -7,11 +7,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from gen_jax.data import Binarisation
 from gen_jax.made import categorical_output, ensemble, made
 from gen_jax.nets import SpatialDecoder, SpatialEncoder, halved_size
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape
 from gen_jax.recipes.vae_experiment import vae_experiment
-from gen_jax.recipes.vae_settings import AnyVaeSettings, make_likelihood
+from gen_jax.recipes.vae_settings import AnyVaeSettings, LikelihoodName, make_likelihood
 from gen_jax.types import InputError
 from gen_jax.vae import update_codebook, vector_quantised_loss, vector_quantised_vae
 
@@ -21,8 +22,8 @@ class VectorQuantisedSettings(AnyVaeSettings):
     """A VAE whose latents are codes on a grid."""
 
     data: str = "fashion_mnist"
-    binarise: Literal["dynamic", "fixed", "threshold", "none"] = "none"
-    likelihood: Literal["bernoulli", "gaussian", "gaussian-learned", "discretised-logistic"] = "discretised-logistic"
+    binarise: Binarisation = "none"
+    likelihood: LikelihoodName = "discretised-logistic"
     num_codes: int = 128
     """Vectors in the codebook."""
     code_dim: int = 32

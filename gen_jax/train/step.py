@@ -76,7 +76,7 @@ def make_step(
         optimizer: turns gradients into updates.
         ema_decay: of the moving average, or None for none.
         adjust: (params, key, batch) -> params, what is done to parameters beside the optimizer's update and after it, such as the
-            averages of a codebook.
+            averages of a codebook. The key is that of the loss, so that it can see the batch as the loss did.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -84,7 +84,7 @@ def make_step(
         (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, state.step, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        params = adjust(params, jax.random.fold_in(key, 1), batch) if adjust else params
+        params = adjust(params, key, batch) if adjust else params
         ema = None if ema_decay is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
         metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
         return TrainState(state.step + 1, params, opt_state, state.key, ema), metrics

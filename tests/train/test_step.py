@@ -108,3 +108,33 @@ def test_an_epoch_donates_its_state():
 def test_an_impossible_batch_size_is_refused(batch_size):
     with pytest.raises(InputError, match=f"A batch of {batch_size} cannot be drawn from {NUM_EXAMPLES}"):
         train.steps_per_epoch(NUM_EXAMPLES, batch_size)
+
+
+def test_parameters_are_adjusted_after_the_update_at_the_key_and_batch_of_the_loss():
+    """And the moving average follows what is left of them."""
+    optimizer = train.adam(1e-2)
+    state = initial_state(optimizer)
+
+    def adjust(params, key, batch):
+        noise = 0.1 * jax.random.normal(jax.random.split(key, len(batch))[0], ())  # that of the first example
+        return {**params, "b": params["b"] + noise + batch[0, 0]}
+
+    loss = train.batch_mean(objective)
+    plain, _ = train.make_step(loss, optimizer, 0.9)(state, jnp.asarray(DATA[:5]))
+    adjusted, _ = train.make_step(loss, optimizer, 0.9, adjust)(state, jnp.asarray(DATA[:5]))
+    chex.assert_trees_all_equal(adjusted.params["w"], plain.params["w"])
+    noise = 0.1 * jax.random.normal(jax.random.split(jax.random.fold_in(state.key, 0), 5)[0], ())
+    np.testing.assert_allclose(adjusted.params["b"] - plain.params["b"], noise + DATA[0, 0], rtol=1e-4)
+    np.testing.assert_allclose(adjusted.ema["b"], 0.1 * adjusted.params["b"], rtol=1e-5)
+
+
+def test_a_short_epoch_takes_other_examples_each_time(key):
+    epoch = train.scan_epoch(record_rows, BATCH, num_steps=2)
+    rows = [
+        epoch(initial_state(train.adam(1e-2)), jnp.arange(NUM_EXAMPLES), jax.random.fold_in(key, e))[1]["loss"] for e in range(20)
+    ]
+    assert all(row.shape == (2, BATCH) and len(set(np.ravel(row).tolist())) == 2 * BATCH for row in rows)
+    assert set(np.ravel(rows).tolist()) == set(range(NUM_EXAMPLES))
+    for num_steps in (0, STEPS + 1):
+        with pytest.raises(InputError, match=f"epoch_steps is {num_steps}, and 24 examples make 4 batches"):
+            train.steps_per_epoch(NUM_EXAMPLES, BATCH, num_steps)
