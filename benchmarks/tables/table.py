@@ -69,11 +69,15 @@ def run_directory(args: argparse.Namespace, row: str, seed: int) -> Path:
 
 
 def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argparse.Namespace) -> None:
-    """Print mean ± standard error over seeds; save them with every run's settings and numbers where that is asked for."""
-    table = {row: {c: mean_and_error([run[c] for run in runs]) for c in columns} for row, runs in results.items()}
+    """Print mean ± standard error over seeds; save them with every run's settings and numbers where that is asked for.
+
+    A column that a row's runs have not is left out of that row.
+    """
+    table = {row: {c: mean_and_error([run[c] for run in runs]) for c in columns if c in runs[0]} for row, runs in results.items()}
     print(f"{'':28}" + "".join(f"{column:>24}" for column in columns))
     for row, cells in table.items():
-        print(f"{row:28}" + "".join(f"{mean:15.3f} ± {error or math.nan:6.3f}" for mean, error in cells.values()))
+        shown = [f"{cells[c][0]:15.3f} ± {cells[c][1] or math.nan:6.3f}" if c in cells else f"{'–':>24}" for c in columns]
+        print(f"{row:28}" + "".join(shown))
     if not args.save:
         return
     saved = {

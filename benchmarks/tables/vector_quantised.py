@@ -1,5 +1,7 @@
 """VQ-VAEs in bits per dimension, with the perplexity of their codes, beside a Gaussian VAE of the same likelihood.
 
+The bound is −ELBO. Of a VQ-VAE, whose posterior is a point, there is no estimate beyond it; of the other, from 100 samples.
+
 GEN_JAX_DATA_DIR=DIR python benchmarks/tables/vector_quantised.py [--seeds 1] [--save]
 """
 
@@ -16,8 +18,5 @@ ROWS = {
 
 if __name__ == "__main__":
     args = arguments(__doc__)
-    results = run_rows(ROWS, args)
-    for runs in results.values():
-        for run in runs:
-            run.setdefault("test_perplexity", float("nan"))
-    report(ROWS, results, ("test_bits_per_dim", "test_perplexity", "test_rate", "test_distortion", "train_seconds"), args)
+    columns = ("test_bits_per_dim_bound", "test_bits_per_dim", "test_perplexity", "test_rate", "test_distortion", "train_seconds")
+    report(ROWS, run_rows(ROWS, args), columns, args)

@@ -13,6 +13,7 @@ from gen_jax.data.sprites import (
     sample_factors,
     sprite_factors,
     sprite_index,
+    sprite_looks,
 )
 from gen_jax.data.toy import ENERGIES, TOY_SIZES
 
@@ -36,5 +37,6 @@ __all__ = [
     "sample_factors",
     "sprite_factors",
     "sprite_index",
+    "sprite_looks",
     "to_unit",
 ]

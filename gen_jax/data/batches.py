@@ -17,9 +17,11 @@ Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
 
 
 def to_unit(image: Array | np.ndarray) -> Float[Array, "..."]:
-    """Return the pixels of a stored image as float32: uint8 divided by 255, floats as they are, an int32 drawn as a sprite."""
+    """Return the pixels of a stored image as float32: uint8 divided by 255, floats as they are, the sprite of an int32 number."""
     pixels = jnp.asarray(image)
     if pixels.dtype == jnp.int32:
+        if pixels.ndim:
+            raise InputError(f"An image is int32 of shape {pixels.shape}: give uint8 (0…255), or float32.")
         return render_sprite(sprite_factors(pixels))
     return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels
 

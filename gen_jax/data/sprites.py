@@ -22,6 +22,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Float, Int
 
 from gen_jax.types import Array, InputError, Key
@@ -49,7 +50,13 @@ _COSINES, _SINES = (np.rint(_UNIT * f(_ANGLES) / _SCALES).astype(np.int32) for f
 
 
 def sprite_factors(index: Int[Array, ""] | int) -> Int[Array, "5"]:
-    """Return the numbers of the factors (shape, scale, orientation, x, y) of an image; y varies fastest along the indices."""
+    """Return the numbers of the factors (shape, scale, orientation, x, y) of an image; y varies fastest along the indices.
+
+    Raises:
+        InputError: the index is not in 0 … 737,279 (not under jit and vmap, where none can be raised).
+    """
+    if not isinstance(index, Tracer) and not 0 <= int(index) < NUM_SPRITES:
+        raise InputError(f"index is {int(index)}: give a whole number in 0 … {NUM_SPRITES - 1}.")
     return jnp.asarray(index // _STRIDES % np.array(SPRITE_SIZES, np.int32), jnp.int32)
 
 
@@ -70,8 +77,13 @@ def render_sprite(factors: Int[Array, "5"]) -> Float[Array, "64 64 1"]:
     (|u| − d)² + (v − d)² ≤ 2d² with d = 4.6 (heart; its v is counted from the middle of the diamond, 2.88 under the centroid).
 
     Args:
-        factors: their numbers, each in 0 … size − 1 (see `check_factors`; they are not checked here).
+        factors: their numbers, each in 0 … size − 1.
+
+    Raises:
+        InputError: a number that its factor does not have; under jit and vmap, where none can be raised, some image comes of it.
     """
+    if not isinstance(factors, Tracer):
+        check_factors(np.asarray(factors))
     shape, scale, orientation, x, y = factors
     cosine, sine = jnp.asarray(_COSINES)[scale, orientation], jnp.asarray(_SINES)[scale, orientation]
     right, above = (_PIXELS - _FIRST - x)[None, :], (_FIRST + y - _PIXELS)[:, None]
@@ -85,6 +97,13 @@ def render_sprite(factors: Int[Array, "5"]) -> Float[Array, "64 64 1"]:
     lobes = (side - _LOBE) ** 2 + (height - _LOBE) ** 2 <= 2 * _LOBE**2
     inside = jnp.where(shape == 0, square, jnp.where(shape == 1, ellipse, diamond | lobes))
     return inside.astype(jnp.float32)[..., None]
+
+
+def sprite_looks() -> Int[np.ndarray, "N"]:
+    """Return for each index the least one of the same image: a square looks alike after 10 orientations, an ellipse after 20."""
+    factors = np.stack(np.unravel_index(np.arange(NUM_SPRITES), SPRITE_SIZES))
+    factors[2] %= np.array([10, 20, 40])[factors[0]]
+    return np.ravel_multi_index(tuple(factors), SPRITE_SIZES)
 
 
 def sample_factors(key: Key, fixed: dict[str, int] | None = None) -> Int[Array, "5"]:
@@ -113,8 +132,6 @@ def sample_factors(key: Key, fixed: dict[str, int] | None = None) -> Int[Array, 
 
 def check_factors(factors: np.ndarray) -> Int[np.ndarray, "*N 5"]:
     """Return factors that came from outside as int32, once they are known to name images.
-
-    `render_sprite` cannot check them: inside jit, numbers out of range make some image or other, without a word.
 
     Raises:
         InputError: not integers, not five of them along the last axis, or a number that its factor does not have.

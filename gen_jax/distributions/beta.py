@@ -49,5 +49,8 @@ class Beta(NamedTuple):
         return value, jnp.sum((self.alpha - 1) * log_x + (self.beta - 1) * log_one_minus_x - betaln(self.alpha, self.beta))
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
-        """Return log p(value) in nats."""
-        return jnp.sum(xlogy(self.alpha - 1, value) + xlog1py(self.beta - 1, -value) - betaln(self.alpha, self.beta))
+        """Return log p(value) in nats, −∞ outside of [0, 1]."""
+        inside = (value >= 0) & (value <= 1)
+        x = jnp.where(inside, value, 0.5)
+        terms = xlogy(self.alpha - 1, x) + xlog1py(self.beta - 1, -x) - betaln(self.alpha, self.beta)
+        return jnp.sum(jnp.where(inside, terms, -jnp.inf))

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import ENERGIES, TOY_SIZES, Binarisation, Split
+from gen_jax.data import ENERGIES, Binarisation, Split
 from gen_jax.distributions import Normal
 from gen_jax.evaluate import kl_on_grid, log_on_grid, mean_and_standard_error, square_grid
 from gen_jax.flows import Transformed, flow_density
@@ -57,11 +57,13 @@ class EnergySettings(Settings):
     def check(self) -> None:
         """Raise an InputError for a value that no experiment can have."""
         super().check()
-        num_steps = self.epochs * (TOY_SIZES[0] // max(self.batch_size, 1))
-        if not 1 <= self.annealing_steps <= num_steps:
-            raise InputError(f"annealing_steps is {self.annealing_steps}, and the run has {num_steps} steps: give 1 to as many.")
         if self.binarise != "none":
             raise InputError(f"binarise is {self.binarise}, and a flow is a density of real numbers: use --binarise none.")
+
+    def check_steps(self, num_steps: int) -> None:
+        """Raise an InputError for annealing that would not end with the run."""
+        if not 1 <= self.annealing_steps <= num_steps:
+            raise InputError(f"annealing_steps is {self.annealing_steps}, and the run has {num_steps} steps: give 1 to as many.")
 
 
 def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:

@@ -67,6 +67,9 @@ class Settings:
         if self.stream and self.binarise == "fixed":
             raise InputError("Streamed images cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
 
+    def check_steps(self, num_steps: int) -> None:
+        """Raise an InputError for a value that does not go with the number of steps that the run has."""
+
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of one of the types that settings have."""

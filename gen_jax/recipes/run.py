@@ -147,6 +147,7 @@ def train(
     once = dataset._fields if settings.binarise == "fixed" else ("valid", "test")
     dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
     num_steps = settings.epochs * _epoch_steps(settings, dataset)
+    settings.check_steps(num_steps)
     _optimizer(settings, num_steps)  # raises for a setting that it cannot have
 
     config = {

@@ -76,7 +76,7 @@ def vae_experiment(
         validate=functools.partial(_validate, compiled, settings),
         best_metric="valid_score",
         check=functools.partial(_check_images, event_shape, settings),
-        evaluate=functools.partial(_evaluate, compiled, settings, math.prod(event_shape)),
+        evaluate=functools.partial(_evaluate, compiled, settings, latent, math.prod(event_shape)),
         sample=compiled.sample,
         picture=lambda images: plots.image_grid(images, columns=min(len(images), 10)),
         figures=functools.partial(_figures, compiled, settings, latent, num_classes),
@@ -99,6 +99,7 @@ class _Compiled(NamedTuple):
         sample: (params, key, num) -> means of p(x|z) at z drawn from the prior; under the labels in turn, where there are some.
         reconstruct: (params, keys, examples) -> means of p(x|z) at a z drawn from the posterior.
         decode: (params, latents, labels or None) -> means of p(x|z).
+        draw: (params, key, label or None) -> 10,000 z of the prior.
         redraw: (params, key, how many layers are kept) -> means of p(x|z), the layers below drawn anew.
     """
 
@@ -108,6 +109,7 @@ class _Compiled(NamedTuple):
     sample: Callable[..., Array]
     reconstruct: Callable[..., Array]
     decode: Callable[..., Array]
+    draw: Callable[..., Array]
     redraw: Callable[..., Array]
 
 
@@ -156,6 +158,9 @@ def _compile(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> _Co
             context = context_of(example)
             return decode(params, vae.encode(params, to_unit(example.images), context).sample(key), context)
 
+    def draw(params: Params, key: Key, label: Array | None) -> Array:
+        return jax.vmap(vae.prior(params, label).sample)(jax.random.split(key, 10_000))
+
     def redraw(params: Params, key: Key, num_kept: int) -> Array:
         prior: Any = vae.prior(params, None)  # a `MarkovChain`
         value = prior.sample(key)
@@ -169,6 +174,7 @@ def _compile(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> _Co
         sample=jax.jit(sample, static_argnums=2),
         reconstruct=jax.jit(jax.vmap(reconstruct, in_axes=(None, 0, 0))),
         decode=jax.jit(jax.vmap(decode, in_axes=(None, 0, 0))),
+        draw=jax.jit(draw),
         redraw=jax.jit(redraw, static_argnums=2),
     )
 
@@ -190,6 +196,7 @@ def _validate(compiled: _Compiled, settings: AnyVaeSettings, params: Params, key
 def _evaluate(
     compiled: _Compiled,
     settings: AnyVaeSettings,
+    latent: Latent | None,
     num_pixels: int,
     params: Params,
     key: Key,
@@ -204,6 +211,26 @@ def _evaluate(
     terms_key, weights_key = jax.random.split(key)
     examples, num = split.on_device(), len(split.images)
     columns = jax.device_get(compiled.describe(params, example_keys(terms_key, num), examples))
+    table = {"index": np.arange(num)}
+    table |= {} if split.labels is None else {"label": split.labels}
+    table |= {quantity: columns[quantity] for quantity in ("elbo", "rate", "distortion")}
+    elbo, elbo_se = mean_and_standard_error(columns["elbo"])
+    quantities = {
+        "elbo": elbo,
+        "elbo_se": elbo_se,
+        "rate": mean_and_standard_error(columns["rate"])[0],
+        "distortion": mean_and_standard_error(columns["distortion"])[0],
+    }
+    bits = settings.likelihood == "discretised-logistic"
+    if bits:
+        quantities["bits_per_dim_bound"] = -elbo / (num_pixels * math.log(2))
+    if "codes" in columns:  # the posterior is a point: there is nothing to estimate beyond the bound
+        num_codes = params["codebook"]["shares"].size
+        quantities |= {"perplexity": float(perplexity(jnp.asarray(columns["codes"]), num_codes)), "num_codes": num_codes}
+        quantities["codes_used"] = len(np.unique(columns["codes"]))
+        on_progress(num, num)
+        return Evaluation({f"{name}_{q}": value for q, value in quantities.items()} | {"num_examples": num}, table)
+
     keys, pieces = example_keys(weights_key, num), []
     for start in range(0, num, PIECE):
         piece = jax.tree.map(lambda leaf: leaf[start : start + PIECE], examples)  # noqa: B023
@@ -211,35 +238,23 @@ def _evaluate(
         on_progress(min(start + PIECE, num), num)
     estimates = jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
-    elbo, elbo_se = mean_and_standard_error(columns["elbo"])
     nll, nll_se = mean_and_standard_error(-estimates.log_prob)
-    means = columns["posterior_mean"]
-    quantities = {
-        "elbo": elbo,
-        "elbo_se": elbo_se,
-        "rate": mean_and_standard_error(columns["rate"])[0],
-        "distortion": mean_and_standard_error(columns["distortion"])[0],
+    quantities |= {
         "nll": nll,
         "nll_se": nll_se,
         # what of it comes from the importance samples alone, for these examples
         "nll_monte_carlo_se": float(np.sqrt(np.sum(np.square(estimates.standard_error, dtype=np.float64))) / num),
         "effective_sample_size": float(estimates.effective_sample_size.mean()),
     }
-    if "codes" not in columns:
+    means = columns["posterior_mean"]
+    if latent is None or latent.unbounded:  # elsewhere the scale of a variance depends on the space
         quantities["active_units"] = sum(int(active_units(layer).sum()) for layer in jax.tree.leaves(means))
-    if settings.likelihood == "discretised-logistic":
+    if bits:
         quantities["bits_per_dim"] = nll / (num_pixels * math.log(2))
     if isinstance(means, tuple):  # layers, the one next to the data first
         for layer, rate in enumerate(columns["kl_parts"].mean(axis=0, dtype=np.float64), start=1):
             quantities[f"rate_{layer}"] = float(rate)
-    if "codes" in columns:
-        num_codes = params["codebook"]["shares"].size
-        quantities |= {"perplexity": float(perplexity(jnp.asarray(columns["codes"]), num_codes)), "num_codes": num_codes}
-        quantities["codes_used"] = len(np.unique(columns["codes"]))
     summary = {f"{name}_{quantity}": value for quantity, value in quantities.items()}
-    table = {"index": np.arange(num)}
-    table |= {} if split.labels is None else {"label": split.labels}
-    table |= {quantity: columns[quantity] for quantity in ("elbo", "rate", "distortion")}
     return Evaluation(summary | {"num_importance_samples": num_samples, "num_examples": num}, table | estimates._asdict())
 
 
@@ -266,6 +281,8 @@ def _figures(
         "samples": plots.image_grid(compiled.sample(params, sample_key, 10 * a_row), a_row, title),
         "curves": plots.loss_curves(rows, curves, "nats"),
     }
+    if settings.objective == "capacity":
+        figures["capacity"] = plots.loss_curves(rows, ["train_capacity", "train_rate", "valid_rate"], "nats")
     columns = compiled.describe(params, example_keys(terms_key, num), examples)
     means = columns["posterior_mean"]
     if "codes" in columns:
@@ -306,21 +323,26 @@ def _traverse(
     index: int,
     num_steps: int,
 ) -> tuple[Any, Array]:
-    """Return a figure and images [Z, steps, *event]: each latent of one image moved over its range, of most nats first."""
+    """Return a figure and images [Z, steps, *event]: each latent of one image moved over its range under the prior."""
     examples = split.on_device()
-    some = jax.tree.map(lambda leaf: leaf[:500], examples)
-    parts = compiled.describe(params, example_keys(key, len(some.images)), some)["kl_parts"].mean(axis=0)
-    order = np.argsort(-np.asarray(parts)) if len(parts) == latent.dim else np.arange(latent.dim)
     one = jax.tree.map(lambda leaf: leaf[index : index + 1], examples)
+    label = None if num_classes is None else one.labels[0]
     z = compiled.describe(params, example_keys(key, 1), one)["posterior_mean"][0]
     shares = (jnp.arange(num_steps) + 0.5) / num_steps
-    moved = jax.vmap(jax.vmap(latent.move, in_axes=(None, None, 0)), in_axes=(None, 0, None))(z, jnp.asarray(order), shares)
+    places = jnp.quantile(compiled.draw(params, jax.random.fold_in(key, 1), label), shares, axis=0)
+    moved = jax.vmap(jax.vmap(latent.move, in_axes=(None, None, 0)), in_axes=(None, 0, 1))(z, jnp.arange(latent.dim), places)
     flat = moved.reshape(-1, latent.dim)
-    labels = None if num_classes is None else jnp.repeat(one.labels, len(flat))
-    images = compiled.decode(params, flat, labels)
-    named = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if len(parts) == latent.dim else "") for i in order]
-    title = "each latent over its range under the prior" + (", with its mean KL in nats" if len(parts) == latent.dim else "")
-    return plots.image_grid(images, num_steps, title, row_names=named), images.reshape(latent.dim, num_steps, *images.shape[1:])
+    images = compiled.decode(params, flat, None if label is None else jnp.full(len(flat), label))
+    images = images.reshape(latent.dim, num_steps, *images.shape[1:])
+
+    # in the picture, those of most nats come first
+    some = jax.tree.map(lambda leaf: leaf[:500], examples)
+    parts = np.asarray(compiled.describe(params, example_keys(key, len(some.images)), some)["kl_parts"].mean(axis=0))
+    apart = len(parts) == latent.dim
+    order = np.argsort(-parts) if apart else np.arange(latent.dim)
+    names = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if apart else "") for i in order]
+    title = "each latent over its range under the prior" + (", with its mean KL in nats" if apart else "")
+    return plots.image_grid(images[order].reshape(-1, *images.shape[2:]), num_steps, title, row_names=names), images
 
 
 def _check_images(event_shape: tuple[int, ...], settings: AnyVaeSettings, images: np.ndarray, where: str) -> None:

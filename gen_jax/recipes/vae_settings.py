@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gen_jax.recipes.experiment import Settings
-from gen_jax.types import VAE, Array, InputError
+from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
 from gen_jax.vae import (
     Likelihood,
     TermsObjective,
@@ -70,6 +70,12 @@ class AnyVaeSettings(Settings):
         if self.likelihood == "discretised-logistic" and self.binarise != "none":
             raise InputError(f"binarise is {self.binarise}, and a discretised logistic is of grey values: use --binarise none.")
 
+    def check_steps(self, num_steps: int) -> None:
+        """Raise an InputError for annealing that would not end with the run."""
+        name = "capacity_steps" if self.objective == "capacity" else "kl_warmup_steps"
+        if getattr(self, name) > num_steps:
+            raise InputError(f"{name} is {getattr(self, name)}, and the run has {num_steps} steps: give as many or fewer.")
+
 
 def make_likelihood(settings: AnyVaeSettings) -> Likelihood:
     """Return p(x|z) as the settings say."""
@@ -84,22 +90,33 @@ def make_likelihood(settings: AnyVaeSettings) -> Likelihood:
 
 def make_objective(settings: AnyVaeSettings) -> TermsObjective:
     """Return what is minimised of the terms of the ELBO, at a step, as the settings say."""
-
-    def share(step: Array, steps: int) -> Array | float:
-        return jnp.minimum(1.0, step / steps) if steps else 1.0
-
     match settings.objective:
         case "capacity":
-            c, steps = settings.capacity, settings.capacity_steps
-            return lambda terms, step: capacity_objective(terms, settings.gamma, c * share(step, steps))
+            return lambda terms, step: capacity_objective(terms, settings.gamma, _capacity(settings, step))
         case "free-bits":
             return lambda terms, step: free_bits_objective(terms, settings.free_nats)
         case _:
-            return lambda terms, step: negative_elbo(terms, settings.beta * share(step, settings.kl_warmup_steps))
+            return lambda terms, step: negative_elbo(terms, settings.beta * _share(step, settings.kl_warmup_steps))
 
 
 def make_loss(vae: VAE, settings: AnyVaeSettings) -> Callable[..., Any]:
     """Return the batch loss (params, key, step, x, context) -> (value, metrics) that the settings say."""
     if settings.objective in ("iwae", "dreg"):
         return iwae_loss(vae, settings.num_train_samples, doubly_reparameterised=settings.objective == "dreg")
-    return elbo_loss(vae, make_objective(settings), settings.objective_of, settings.num_train_samples)
+    loss = elbo_loss(vae, make_objective(settings), settings.objective_of, settings.num_train_samples)
+    if settings.objective != "capacity":
+        return loss
+
+    def with_capacity(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
+        value, metrics = loss(params, key, step, x, context)
+        return value, metrics | {"capacity": _capacity(settings, step)}
+
+    return with_capacity
+
+
+def _capacity(settings: AnyVaeSettings, step: Array) -> Array:
+    return settings.capacity * jnp.asarray(_share(step, settings.capacity_steps))
+
+
+def _share(step: Array, steps: int) -> Array | float:
+    return jnp.minimum(1.0, step / steps) if steps else 1.0

@@ -59,6 +59,8 @@ class VectorQuantisedSettings(AnyVaeSettings):
             raise InputError(f"codebook_decay is {self.codebook_decay}: give a number between 0 and 1.")
         if not self.commitment >= 0:
             raise InputError(f"commitment is {self.commitment}: give 0 or more.")
+        if self.weight_decay:
+            raise InputError(f"weight_decay is {self.weight_decay}, and would shrink the averages of a codebook: leave it at 0.")
         for name, plain in (("objective", "elbo"), ("beta", 1.0), ("kl_warmup_steps", 0), ("num_train_samples", 1)):
             if getattr(self, name) != plain:
                 raise InputError(f"{name} is {getattr(self, name)}, and a VQ-VAE has an objective of its own: leave it as it is.")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jaxtyping import Float, Int
 
 from gen_jax.types import VAE, Array, InputError
@@ -11,14 +12,14 @@ from gen_jax.types import VAE, Array, InputError
 def on_labels(vae: VAE, num_classes: int) -> VAE:
     """Return q(z|x, y), p(x|z, y) and p(z|y), whose context is a label y ∈ {0 … C − 1}: its one-hot is the context of `vae`.
 
-    Labels are not checked here, where they may be traced; one outside of 0 … C − 1 has a one-hot of zeros.
+    Under jit and vmap, where no error can be raised for a value, a label outside of 0 … C − 1 has a one-hot of zeros.
 
     Args:
         vae: a model that takes a context of [C].
         num_classes: C.
 
     Raises:
-        InputError: there are fewer than 2 classes; or, when called, no label is given.
+        InputError: there are fewer than 2 classes; or, when called, no label is given, or one that is none of them.
     """
     if num_classes < 2:
         raise InputError(f"num_classes is {num_classes}: give 2 or more.")
@@ -26,10 +27,14 @@ def on_labels(vae: VAE, num_classes: int) -> VAE:
     def one_hot(label: Int[Array, ""] | int | None) -> Float[Array, "C"]:
         if label is None:
             raise InputError(f"context is missing, and this model is conditional: give a label from 0 to {num_classes - 1}.")
+        if not isinstance(label, Tracer) and not 0 <= int(label) < num_classes:
+            raise InputError(
+                f"context is the label {int(label)}, and the model has {num_classes} classes: give 0 to {num_classes - 1}."
+            )
         return jax.nn.one_hot(label, num_classes)
 
     def init(key: Any, x: Array, context: Any = None) -> Any:
-        return vae.init(key, x, one_hot(0 if context is None else context))
+        return vae.init(key, x, one_hot(context))
 
     def encode(params: Any, x: Array, context: Any = None) -> Any:
         return vae.encode(params, x, one_hot(context))

@@ -63,7 +63,8 @@ def elbo_terms(vae: VAE, params: Params, key: Key, x: Array, context: Any = None
 def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Array, ""]) -> Float[Array, "G"]:
     """Return KL(posterior ‖ prior) by part: in closed form where there is one, else as estimated by log q − log p at z.
 
-    Two Markov chains in the same order give, for each layer, the KL of its two conditionals given the layers before it in z.
+    Two Markov chains in the same order give, for each layer, the KL of its two conditionals given the layers before it in z. In
+    opposite orders they give log q − log p of each layer's conditionals at z, of which only the sum is an estimate of a KL.
     """
     if isinstance(posterior, MarkovChain) and isinstance(prior, MarkovChain):
         pairs = list(zip(posterior.conditionals(z), prior.conditionals(z), z, strict=True))
@@ -77,7 +78,8 @@ def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Arra
 def log_weight(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> Float[Array, ""]:
     """Return log w = log p(x|z) + log p(z) − log q(z|x) at one z ~ q(z|x).
 
-    E[w] = p(x), so that means of w estimate the marginal likelihood (Burda et al. 2016, arXiv:1509.00519).
+    E[w] = p(x), so that means of w estimate the marginal likelihood (Burda et al. 2016, arXiv:1509.00519), for a q(z|x) that has
+    mass wherever p(x, z) has. Under the point mass of a VQ-VAE, w is p(x, z) of its one z, a bound.
     """
     z, log_q = vae.encode(params, x, context).sample_and_log_prob(key)
     return vae.decode(params, z, context).log_prob(x) + vae.prior(params, context).log_prob(z) - log_q

@@ -26,7 +26,8 @@ class Latent(NamedTuple):
         init: (key, context) -> the parameters that prior and posterior have themselves (an empty tuple where they have none).
         posterior: (params, encoder output) -> q(z|x).
         prior: (params, context) -> p(z).
-        move: (z, i, u) -> z with latent i moved to the share u ∈ (0, 1) of its range under the prior, for traversals.
+        unbounded: z may be any vector of R^Z: what a flow over it, or a variance of its means, takes for granted.
+        move: (z, i, value) -> z with latent i set to a value, and inside the support: for traversals.
         chart: (u, v) -> z, the unit square over the latent space with equal probability everywhere, where z has two degrees of
             freedom; else None.
     """
@@ -36,6 +37,7 @@ class Latent(NamedTuple):
     init: Callable[..., Params]
     posterior: Callable[[Params, Array], Posterior]
     prior: Callable[..., Distribution]
+    unbounded: bool
     move: Callable[..., Array]
     chart: Callable[..., Array] | None
 
@@ -49,7 +51,8 @@ def standard_normal(dim: int) -> Latent:
         init=lambda key, context=None: (),
         posterior=lambda params, output: gaussian_posterior(*output),
         prior=lambda params, context=None: Normal(jnp.zeros(dim), jnp.ones(dim)),
-        move=lambda z, i, u: z.at[i].set(ndtri(u)),
+        unbounded=True,
+        move=lambda z, i, value: z.at[i].set(value),
         chart=(lambda u, v: ndtri(jnp.stack([u, v]))) if dim == 2 else None,
     )
 
@@ -75,7 +78,7 @@ def conditional_normal(dim: int, net: Net) -> Latent:
     def prior(params: Params, context: Any = None) -> Normal:
         return gaussian_prior(*net.apply(params, _required(context)))
 
-    return standard_normal(dim)._replace(init=lambda key, context: net.init(key, _required(context)), prior=prior)
+    return standard_normal(dim)._replace(init=lambda key, context: net.init(key, _required(context)), prior=prior, chart=None)
 
 
 def _required(context: Any) -> Any:
@@ -105,7 +108,7 @@ def normal_mixture(mixture: Mixture, learned: bool) -> Latent:
     def init(key: Key, context: Any = None) -> Params:
         return jax.tree.map(jnp.copy, start) if learned else ()
 
-    return standard_normal(mixture.components.loc.shape[-1])._replace(init=init, prior=prior)
+    return standard_normal(mixture.components.loc.shape[-1])._replace(init=init, prior=prior, chart=None)
 
 
 def von_mises_fisher(dim: int) -> Latent:
@@ -137,11 +140,10 @@ def _spherical(dim: int, family: Any) -> Latent:
         loc = jnp.where(squared > 0, direction / jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), axis)
         return family(loc, jnp.minimum(1.0 + jax.nn.softplus(raw), 1e5))
 
-    def move(z: Float[Array, "Z"], i: Array, u: Array) -> Float[Array, "Z"]:
+    def move(z: Float[Array, "Z"], i: Array, value: Array) -> Float[Array, "Z"]:
         others = z.at[i].set(0.0)
-        norm = jnp.sqrt(jnp.sum(others**2))
-        height = 2 * u - 1
-        return (others / jnp.maximum(norm, 1e-6) * jnp.sqrt(1 - height**2)).at[i].set(height)
+        others = others / jnp.maximum(jnp.sqrt(jnp.sum(others**2)), 1e-6)
+        return (others * jnp.sqrt(jnp.maximum(1 - value**2, 0))).at[i].set(value)
 
     def chart(u: Array, v: Array) -> Float[Array, "3"]:
         longitude, height = 2 * jnp.pi * u, 2 * v - 1  # Archimedes: equal heights have equal areas
@@ -154,6 +156,7 @@ def _spherical(dim: int, family: Any) -> Latent:
         init=lambda key, context=None: (),
         posterior=posterior,
         prior=lambda params, context=None: UniformSphere(dim),
+        unbounded=False,
         move=move,
         chart=chart if dim == 3 else None,
     )
@@ -173,7 +176,8 @@ def beta(dim: int) -> Latent:
         init=lambda key, context=None: (),
         posterior=posterior,
         prior=lambda params, context=None: Beta(jnp.ones(dim), jnp.ones(dim)),
-        move=lambda z, i, u: z.at[i].set(u),
+        unbounded=False,
+        move=lambda z, i, value: z.at[i].set(value),
         chart=(lambda u, v: jnp.stack([u, v])) if dim == 2 else None,
     )
 
@@ -191,7 +195,14 @@ def with_flow(latent: Latent, bijection: Bijection, context_dim: int = 0) -> Lat
         latent: the base.
         bijection: f, forward from z_0 to z.
         context_dim: C.
+
+    Raises:
+        InputError: the latent variable is not of all of R^Z, where a flow would lead out of the prior's support.
     """
+    if not latent.unbounded:
+        raise InputError(
+            "A flow needs latents that may be any vector: give standard_normal, conditional_normal or normal_mixture."
+        )
     size = jnp.zeros(latent.encoder_shape).size
 
     def init(key: Key, context: Any = None) -> Params:

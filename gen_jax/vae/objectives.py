@@ -19,19 +19,20 @@ TermsObjective = Callable[[ElboTerms, Array], Array]
 """(terms, step of training) -> what to minimise, in nats."""
 
 
-def negative_elbo(terms: ElboTerms, kl_weight: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
-    """Return −log p(x|z) + w KL.
+def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
+    """Return −log p(x|z) + β KL, which is −ELBO for β = 1.
 
-    w = 1: −ELBO. A constant w = β: the β-VAE (Higgins et al. 2017). A w that rises from 0 to 1 over the first steps: KL warm-up,
-    so that no latents are given up before the decoder can use them (Bowman et al. 2016, arXiv:1511.06349).
+    Another constant β makes the β-VAE (Higgins et al. 2017); one that rises from 0 to 1 over the first steps is KL warm-up, so
+    that no latents are given up before the decoder can use them (Bowman et al. 2016, arXiv:1511.06349).
     """
-    return terms.distortion + kl_weight * terms.kl
+    return terms.distortion + beta * terms.kl
 
 
 def capacity_objective(terms: ElboTerms, gamma: float, capacity: Float[Array, ""] | float) -> Float[Array, ""]:
     """Return −log p(x|z) + γ |KL − C| for a capacity of C nats (Burgess et al. 2018, arXiv:1804.03599).
 
-    Of a batch's mean terms: the mean rate is held at C and examples share it out. Of one example: each one's rate is held at C.
+    Of a batch's mean terms: the mean rate is held at C and examples share it out. Of one example: each one's rate is held at C,
+    which takes a KL in closed form; the |·| of a one-sample estimate is biased by its noise.
     """
     return terms.distortion + gamma * jnp.abs(terms.kl - capacity)
 
@@ -39,7 +40,8 @@ def capacity_objective(terms: ElboTerms, gamma: float, capacity: Float[Array, ""
 def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:
     """Return −log p(x|z) + Σ_g max(λ, KL_g) over the parts g of the KL, for λ free nats each.
 
-    Of a batch's mean terms this is the objective of Kingma et al. 2016 (arXiv:1606.04934, appendix C.8).
+    Of a batch's mean terms this is the objective of Kingma et al. 2016 (arXiv:1606.04934, appendix C.8). Of one example it takes
+    a KL in closed form, since the maximum with a one-sample estimate is biased by its noise.
     """
     return terms.distortion + jnp.sum(jnp.maximum(free_nats, terms.kl_parts), axis=-1)
 
@@ -62,7 +64,8 @@ def dreg_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, c
 
         ∂L/∂θ = Σ_k v_k ∂log w_k/∂θ,    ∂L/∂φ = Σ_k v_k² (∂log w_k/∂z_k) (∂z_k/∂φ)
 
-    The second has the expectation of the usual gradient, and a signal-to-noise ratio that grows with K instead of falling.
+    The second has the expectation of the usual gradient, and a signal-to-noise ratio that grows with K instead of falling; for
+    small K its variance may be the larger one.
 
     Raises:
         InputError: K is less than 1.
@@ -104,7 +107,7 @@ _weigh_path.defvjp(_weigh_path_forward, _weigh_path_backward)
 def elbo_loss(
     vae: VAE,
     objective: TermsObjective = lambda terms, step: negative_elbo(terms),
-    of: Literal["example", "batch-mean"] = "example",
+    objective_of: Literal["example", "batch-mean"] = "example",
     num_samples: int = 1,
 ) -> Callable[..., tuple[Array, Metrics]]:
     """Return the batch loss (params, key, step, x, context=None) -> (value, metrics) of an objective over terms.
@@ -112,7 +115,7 @@ def elbo_loss(
     Args:
         vae: the model.
         objective: of the terms, at a step.
-        of: whether it is taken of each example's terms and averaged, or of the batch's mean terms.
+        objective_of: whether it is taken of each example's terms and averaged, or of the batch's mean terms.
         num_samples: draws of z for each example, over which its terms are averaged.
 
     Raises:
@@ -127,7 +130,7 @@ def elbo_loss(
 
         terms = jax.vmap(terms_of)(jax.random.split(key, len(x)), x, context)
         mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
-        if of == "batch-mean":
+        if objective_of == "batch-mean":
             return objective(mean, step), mean.metrics
         return jnp.mean(jax.vmap(objective, in_axes=(0, None))(terms, step)), mean.metrics
 

@@ -183,6 +183,8 @@ def update_codebook(vae: VAE, decay: float = 0.99, learn_codebook: bool = False)
     Shares n_k and sums m_k follow the batch's by moving averages, and e_k = m_k / n_k (appendix A.1 of the paper); with
     `learn_codebook`, only n_k, and e_k is left to its gradient. A code that is dead, n_k < 0.03 / K, is put where a random h of
     the batch is, with the share 1/K.
+
+    It encodes the batch once more, with the parameters after the update.
     """
 
     def adjust(params: Params, key: Key, x: Array) -> Params:

@@ -50,18 +50,19 @@ CODE_MADE = made(2, (), categorical_output(3), direct=True)
 CODES = ensemble(CODE_MADE, lambda index: CODE_MADE.degrees)
 
 
-def two_layers(kind: str) -> VAE:
-    """Three and two latents."""
-    decoder, likelihood, dims = MLP((5,), EVENT), bernoulli_likelihood(), (3, 2)
+def three_layers(kind: str) -> VAE:
+    """Of four, three and two latents."""
+    decoder, likelihood, dims = MLP((5,), EVENT), bernoulli_likelihood(), (4, 3, 2)
+    from_here, from_above = [MLP((5,), (2, dim)) for dim in dims], [MLP((4,), (2, dim)) for dim in dims[:-1]]
     match kind:
         case "bottom-up":
-            return bottom_up_vae([MLP((5,), (2, 3)), MLP((4,), (2, 2))], [MLP((4,), (2, 3))], decoder, dims, likelihood)
+            return bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
         case "ladder":
-            trunk, heads = [MLP((5,), None), MLP((4,), None)], [MLP((), (2, 3)), MLP((), (2, 2))]
-            return ladder_vae(trunk, heads, [MLP((4,), (2, 3))], decoder, dims, likelihood)
+            trunk, heads = [MLP((size,), None) for size in (6, 5, 4)], [MLP((), (2, dim)) for dim in dims]
+            return ladder_vae(trunk, heads, from_above, decoder, dims, likelihood)
         case _:
-            recognition, injections = [MLP((5,), (2, 3)), MLP((5,), (2, 2))], [MLP((), (4,)), MLP((), (3,))]
-            return deep_latent_gaussian(recognition, [MLP((4,), (4,))], injections, decoder, dims, likelihood)
+            injections, transforms = [MLP((), (size,)) for size in (5, 4, 3)], [MLP((size,), (size,)) for size in (5, 4)]
+            return deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
 
 
 class Case(NamedTuple):
@@ -92,10 +93,10 @@ CASES = {
     "conditional": Case(on_labels(mlp_vae(standard_normal(2)), 3), BINARY, jnp.int32(1)),
     "conditional-prior": Case(on_labels(mlp_vae(conditional_normal(2, MLP((), (2, 2)))), 3), BINARY, jnp.int32(2)),
     "context": Case(mlp_vae(standard_normal(2)), BINARY, jnp.array([1.0, 0.0, 0.5])),
-    "bottom-up": Case(two_layers("bottom-up"), BINARY, far=10.0),
-    "ladder": Case(two_layers("ladder"), BINARY, far=10.0),
-    "ladder-context": Case(on_labels(two_layers("ladder"), 3), BINARY, jnp.int32(1), far=10.0),
-    "deep-latent-gaussian": Case(two_layers("deep"), BINARY),
+    "bottom-up": Case(three_layers("bottom-up"), BINARY, far=3.0),
+    "ladder": Case(three_layers("ladder"), BINARY, far=3.0),
+    "ladder-context": Case(on_labels(three_layers("ladder"), 3), BINARY, jnp.int32(1), far=3.0),
+    "deep-latent-gaussian": Case(three_layers("deep"), BINARY),
     "vector-quantised": Case(
         vector_quantised_vae(MLP((5,), (2, 2)), MLP((5,), EVENT), 3, (2,), bernoulli_likelihood(), CODES),
         BINARY,

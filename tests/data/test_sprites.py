@@ -15,10 +15,13 @@ from gen_jax.data import (
     SPRITE_FACTORS,
     SPRITE_SIZES,
     check_factors,
+    load_dataset,
     render_sprite,
     sample_factors,
     sprite_factors,
     sprite_index,
+    sprite_looks,
+    to_unit,
 )
 from gen_jax.types import InputError
 
@@ -187,3 +190,29 @@ def test_factors_from_outside_are_checked():
     for factors in (np.zeros((2, 4), int), np.zeros(5), np.zeros((), int)):
         with pytest.raises(InputError, match=r"give integers \[..., 5\]"):
             check_factors(factors)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(lambda: sprite_factors(NUM_SPRITES), "index is 737280"), (lambda: render_sprite(jnp.array([3, 0, 0, 0, 0])), "shape is 3")],
+)
+def test_numbers_that_stand_for_no_image_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_the_data_set_is_split_so_that_no_image_is_on_two_sides():
+    dataset, looks = load_dataset("sprites"), sprite_looks()
+    sides = [split.images for split in dataset]
+    np.testing.assert_array_equal(np.sort(np.concatenate(sides)), np.arange(NUM_SPRITES))
+    assert len(np.unique(looks)) == 1024 * 420
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert not np.intersect1d(looks[sides[i]], looks[sides[j]]).size
+    for index in (0, 10 * 1024, 737_279):  # a square and itself turned by a right angle; the last heart
+        np.testing.assert_array_equal(render_sprite(sprite_factors(int(looks[index]))), render_sprite(sprite_factors(index)))
+    assert dataset.event_shape == (64, 64, 1)
+    np.testing.assert_array_equal(
+        to_unit(jnp.asarray(dataset.test.images[7])), render_sprite(sprite_factors(int(dataset.test.images[7])))
+    )
+    with pytest.raises(InputError, match="An image is int32 of shape"):
+        to_unit(np.zeros((2, 2), np.int32))

@@ -129,7 +129,6 @@ def test_pathwise_gradients_are_those_of_the_expectation(family, dim, key):
         dot = jnp.sum(jnp.float32(a) * family(moved / jnp.linalg.norm(moved), concentration).sample(key))
         return dot + dot**2
 
-    # few at once: from 2¹⁵ normal variables on, jit on CPU (jax 0.10.2) can return wrong gradients, without gen_jax too
     pathwise = jax.jit(jax.vmap(jax.grad(of_one_sample, argnums=(0, 1)), in_axes=(None, None, 0)))
     for concentration in (0.5, 20.0, 300.0):
         h = 1e-3 * concentration

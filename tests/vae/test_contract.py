@@ -22,7 +22,7 @@ from gen_jax.vae import (
 )
 from tests.contracts.vaes import CASES, ROWS, Case
 
-NUM, KEY, STEP = 5000, jax.random.key(0), jnp.int32(7)
+NUM, KEY, STEP = 20_000, jax.random.key(0), jnp.int32(7)
 BETA, GAMMA, CAPACITY, FREE = 1.5, 2.0, 0.1, 0.05
 
 
@@ -50,12 +50,12 @@ def measured(case: Case) -> Found:
 
     def draw(params, key):
         posterior, prior = vae.encode(params, x, context), vae.prior(params, context)
-        z, log_q = posterior.sample_and_log_prob(key)
+        z, log_q = posterior.sample_and_log_prob(jax.random.fold_in(key, 1))  # none of those that the terms draw
         return {
             "ratio": log_q - prior.log_prob(z),
             "log_q_gap": log_q - posterior.log_prob(z),
             "terms": elbo_terms(vae, params, key, x, context),
-            "weight": log_weight(vae, params, key, x, context),
+            "weight": log_weight(vae, params, jax.random.fold_in(key, 2), x, context),
             "iwae": iwae_bound(vae, params, key, x, 3, context),
             "dreg": dreg_bound(vae, params, key, x, 3, context),
         }
@@ -108,9 +108,9 @@ def test_contract(name):
 
 
 def the_kl_is_the_mean_of_the_log_ratio(found: Found) -> None:
-    # in closed form, equal for every key; otherwise an estimate by one draw, whose mean is compared
+    # in closed form, equal for every key; otherwise an estimate by another draw, whose mean is compared
     difference = found.draws["ratio"] - found.draws["terms"].kl
-    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(NUM) + 1e-5
+    assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(NUM) + 1e-5
     vae, x, context, *_ = found.case
     assert isinstance(vae.encode(found.params, x, context), Posterior)
     assert isinstance(vae.prior(found.params, context), Distribution)
@@ -119,7 +119,7 @@ def the_kl_is_the_mean_of_the_log_ratio(found: Found) -> None:
 def the_elbo_is_the_mean_log_weight(found: Found) -> None:
     """E_q[log w] = ELBO, whatever form the KL has in it."""
     difference = found.draws["weight"] - found.draws["terms"].log_likelihood + found.draws["terms"].kl_parts.sum(-1)
-    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(NUM) + 1e-5
+    assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(NUM) + 1e-5
 
 
 def a_draw_is_priced_as_log_prob_prices_it(found: Found) -> None:
