@@ -8,6 +8,8 @@ import jaxtyping
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# most of a test's time is compilation: XLA's own passes run as ever, LLVM's optimisation does not
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 jaxtyping.install_import_hook("gen_jax", "beartype.beartype")
 
 import jax  # noqa: E402

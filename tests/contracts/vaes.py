@@ -89,13 +89,10 @@ CASES = {
     "von-mises-fisher-circle": Case(mlp_vae(von_mises_fisher(2), gaussian_likelihood(0.5)), REAL, smooth=False),
     "power-spherical": Case(mlp_vae(power_spherical(3), discretised_logistic_likelihood(0.2)), GREY, smooth=False),
     "beta": Case(mlp_vae(beta(2)), BINARY, smooth=False),
-    "beta-gaussian": Case(mlp_vae(beta(2), gaussian_likelihood(0.5)), REAL, smooth=False),
-    "conditional": Case(on_labels(mlp_vae(standard_normal(2)), 3), BINARY, jnp.int32(1)),
     "conditional-prior": Case(on_labels(mlp_vae(conditional_normal(2, MLP((), (2, 2)))), 3), BINARY, jnp.int32(2)),
     "context": Case(mlp_vae(standard_normal(2)), BINARY, jnp.array([1.0, 0.0, 0.5])),
     "bottom-up": Case(three_layers("bottom-up"), BINARY, far=3.0),
     "ladder": Case(three_layers("ladder"), BINARY, far=3.0),
-    "ladder-context": Case(on_labels(three_layers("ladder"), 3), BINARY, jnp.int32(1), far=3.0),
     "deep-latent-gaussian": Case(three_layers("deep"), BINARY),
     "vector-quantised": Case(
         vector_quantised_vae(MLP((5,), (2, 2)), MLP((5,), EVENT), 3, (2,), bernoulli_likelihood(), CODES),
