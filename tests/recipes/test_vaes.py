@@ -10,6 +10,7 @@ import pytest
 
 from gen_jax import recipes
 from gen_jax.cli import main
+from gen_jax.data import load_dataset
 from gen_jax.types import InputError
 
 SMALL = {"batch_size": 8, "num_importance_samples": 5, "learning_rate": 1e-2}
@@ -110,7 +111,7 @@ def test_a_vq_vae_counts_bits_and_codes(data, tmp_path, codebook):
      ("mixture-learned", 5, "samples")],
 )  # fmt: skip
 def test_every_prior_trains_and_is_drawn(data, tmp_path, latent, dim, figure):
-    result = trained("vae", data, tmp_path / "run", latent=latent, latent_dim=dim, epochs=20, **PERCEPTRON)
+    result = trained("vae", data, tmp_path / "run", latent=latent, latent_dim=dim, epochs=60, **PERCEPTRON)
     first = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
     assert result["test_elbo"] > first["valid_elbo"] + 1
     assert figure in figures(tmp_path / "run")
@@ -123,7 +124,7 @@ def test_a_convolutional_vae_of_grey_values(data, tmp_path):
         "channels": (8,),
         "hidden_sizes": (16,),
         "latent_dim": 2,
-        "epochs": 20,
+        "epochs": 60,
         "batch_size": 8,
         "num_importance_samples": 5,
     }
@@ -148,8 +149,10 @@ def test_an_autoencoder_learns_and_draws_nothing(data, tmp_path, name):
 def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
     """Two steps, and an evaluation on a few of them."""
     monkeypatch.setattr("gen_jax.data.sources.SPRITES_HELD_OUT", (40, 40))
-    result = trained("beta-vae-sprites", "sprites", tmp_path / "run", epochs=1, epoch_steps=2, num_importance_samples=2)
-    assert result["num_examples"] == 40
+    result = trained(
+        "beta-vae-sprites", "sprites", tmp_path / "run", epochs=1, epoch_steps=2, capacity_steps=2, num_importance_samples=2
+    )
+    assert result["num_examples"] == len(load_dataset("sprites").test.images) < 160
     assert -64 * 64 * math.log(2) * 1.2 < result["test_elbo"] < 0
     assert main(["traverse", str(tmp_path / "run"), "--num-steps", "2"]) == 0
 
