@@ -101,5 +101,5 @@ def traverse(
     apart = len(parts) == latent.dim
     order = np.argsort(-parts) if apart else np.arange(latent.dim)
     names = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if apart else "") for i in order]
-    title = "each latent over its range under the prior" + (", with its mean KL in nats" if apart else "")
+    title = "each latent over its range under the prior" + (",\nwith its mean KL in nats" if apart else "")
     return plots.image_grid(images[order].reshape(-1, *images.shape[2:]), num_steps, title, row_names=names), images
