@@ -51,16 +51,18 @@ def compile_vae(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> 
 
     def score(params: Params, key: Key, example: Split) -> tuple[ElboTerms, Array | None]:
         x, y = to_unit(example.images), context(example)
-        terms = elbo_terms(vae, params, key, x, y)
+        terms_key, bound_key = jax.random.split(key)
+        terms = elbo_terms(vae, params, terms_key, x, y)
         if settings.objective not in ("iwae", "dreg"):
             return terms, None
-        return terms, iwae_bound(vae, params, key, x, settings.num_train_samples, y)
+        return terms, iwae_bound(vae, params, bound_key, x, settings.num_train_samples, y)
 
     def describe(params: Params, key: Key, example: Split) -> dict[str, Any]:
         x, y = to_unit(example.images), context(example)
-        terms = elbo_terms(vae, params, key, x, y)
+        terms_key, mean_key = jax.random.split(key)
+        terms = elbo_terms(vae, params, terms_key, x, y)
         posterior = vae.encode(params, x, y)
-        mean = posterior_mean(posterior, jax.random.fold_in(key, 1))
+        mean = posterior_mean(posterior, mean_key)
         codes = {"codes": posterior.codes} if isinstance(posterior, Quantised) else {}
         return {**terms.metrics, "kl_parts": terms.kl_parts, "posterior_mean": mean, **codes}
 
@@ -96,8 +98,9 @@ def compile_vae(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> 
 
     def redraw(params: Params, key: Key, num_kept: int) -> Array:
         prior: Any = vae.prior(params, None)  # a `MarkovChain`
-        value = prior.sample(key)
-        keys = jax.random.split(jax.random.fold_in(key, 1), REDRAWN)
+        kept_key, redrawn_key = jax.random.split(key)
+        value = prior.sample(kept_key)
+        keys = jax.random.split(redrawn_key, REDRAWN)
         return jax.vmap(lambda k: decode(params, prior.redraw(k, value, num_kept), None))(keys)
 
     return CompiledVae(

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -104,10 +105,10 @@ def _evaluate(
     key: Key,
     split: Split,
     name: str,
-    num_samples: int | None,
+    asked: int | None,
     on_progress: Callable[[int, int], None],
 ) -> Evaluation:
-    num_samples = settings.num_importance_samples if num_samples is None else num_samples
+    num_samples = settings.num_importance_samples if asked is None else asked
     if num_samples < 1:
         raise InputError(f"num_importance_samples is {num_samples}: give 1 or more.")
     terms_key, weights_key = jax.random.split(key)
@@ -127,6 +128,8 @@ def _evaluate(
     if bits:
         quantities["bits_per_dim_bound"] = -elbo / (num_pixels * math.log(2))
     if "codes" in columns:  # the posterior is a point: there is nothing to estimate beyond the bound
+        if asked is not None:
+            raise InputError("num_importance_samples is given, and the posterior of a VQ-VAE is one point: leave it out.")
         num_codes = params["codebook"]["shares"].size
         quantities |= {"perplexity": float(perplexity(jnp.asarray(columns["codes"]), num_codes)), "num_codes": num_codes}
         quantities["codes_used"] = len(np.unique(columns["codes"]))
@@ -135,8 +138,9 @@ def _evaluate(
 
     keys, pieces = example_keys(weights_key, num), []
     for start in range(0, num, PIECE):
-        piece = jax.tree.map(lambda leaf: leaf[start : start + PIECE], examples)  # noqa: B023
-        pieces.append(jax.device_get(compiled.estimate(params, keys[start : start + PIECE], piece, num_samples)))
+        piece = operator.itemgetter(slice(start, start + PIECE))
+        estimates = compiled.estimate(params, piece(keys), jax.tree.map(piece, examples), num_samples)
+        pieces.append(jax.device_get(estimates))
         on_progress(min(start + PIECE, num), num)
     estimates = jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 

@@ -28,11 +28,11 @@ def vae_figures(
     rows: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the figures of a trained model by name."""
-    sample_key, terms_key = jax.random.split(key)
+    sample_key, reconstruct_key, describe_key, layers_key = jax.random.split(key, 4)
     examples, num = test.on_device(), len(test.images)
     first = jax.tree.map(lambda leaf: leaf[:20], examples)
     originals = jax.vmap(to_unit)(first.images)
-    drawn = compiled.reconstruct(params, example_keys(terms_key, len(originals)), first)
+    drawn = compiled.reconstruct(params, example_keys(reconstruct_key, len(originals)), first)
     title = "p(x|z) means at z drawn from the prior" + ("" if num_classes is None else ", a column a label")
     curves = ["train_bound", "valid_score"] if settings.objective in ("iwae", "dreg") else ["train_elbo", "valid_elbo"]
     a_row = 10 if num_classes is None else num_classes
@@ -43,13 +43,13 @@ def vae_figures(
     }
     if settings.objective == "capacity":
         figures["capacity"] = plots.loss_curves(rows, ["train_capacity", "train_rate", "valid_rate"], "nats")
-    columns = compiled.describe(params, example_keys(terms_key, num), examples)
+    columns = compiled.describe(params, example_keys(describe_key, num), examples)
     means = columns["posterior_mean"]
     if "codes" in columns:
         shown = columns["codes"][:20] / (params["codebook"]["shares"].size - 1)
         figures["codes"] = plots.image_grid(shown[..., None], 10, "codes of the test images")
     if isinstance(means, tuple):
-        figures |= _layers(compiled, params, sample_key, len(means))
+        figures |= _layers(compiled, params, layers_key, len(means))
     elif means.shape[1:] == (2,):
         figures["latents"] = plots.latent_scatter(means, test.labels)
     elif latent is not None and latent.chart is not None:
@@ -84,12 +84,13 @@ def traverse(
     num_steps: int,
 ) -> tuple[Any, Array]:
     """Return a figure and images [Z, steps, *event]: each latent of one image moved over its range under the prior."""
+    one_key, prior_key, parts_key = jax.random.split(key, 3)
     examples = split.on_device()
     one = jax.tree.map(lambda leaf: leaf[index : index + 1], examples)
     label = None if num_classes is None else one.labels[0]
-    z = compiled.describe(params, example_keys(key, 1), one)["posterior_mean"][0]
+    z = compiled.describe(params, example_keys(one_key, 1), one)["posterior_mean"][0]
     shares = (jnp.arange(num_steps) + 0.5) / num_steps
-    places = jnp.quantile(compiled.draw(params, jax.random.fold_in(key, 1), label), shares, axis=0)
+    places = jnp.quantile(compiled.draw(params, prior_key, label), shares, axis=0)
     moved = jax.vmap(jax.vmap(latent.move, in_axes=(None, None, 0)), in_axes=(None, 0, 1))(z, jnp.arange(latent.dim), places)
     flat = moved.reshape(-1, latent.dim)
     images = compiled.decode(params, flat, None if label is None else jnp.full(len(flat), label))
@@ -97,7 +98,7 @@ def traverse(
 
     # in the picture, those of most nats come first
     some = jax.tree.map(lambda leaf: leaf[:500], examples)
-    parts = np.asarray(compiled.describe(params, example_keys(key, len(some.images)), some)["kl_parts"].mean(axis=0))
+    parts = np.asarray(compiled.describe(params, example_keys(parts_key, len(some.images)), some)["kl_parts"].mean(axis=0))
     apart = len(parts) == latent.dim
     order = np.argsort(-parts) if apart else np.arange(latent.dim)
     names = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if apart else "") for i in order]

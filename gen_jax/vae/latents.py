@@ -163,12 +163,12 @@ def _spherical(dim: int, family: Any) -> Latent:
 
 
 def beta(dim: int) -> Latent:
-    """Return p(z) uniform on (0, 1)^Z, Beta(1, 1), with q(z|x) = Π_i Beta(α_i, β_i), of [2, Z]: the softplus of its rows."""
+    """Return p(z) uniform on (0, 1)^Z, Beta(1, 1), with q(z|x) = Π_i Beta(α_i, β_i), of [2, Z]: 0.01 + the softplus of its rows."""
     _check_dim(dim, 1)
 
     def posterior(params: Params, output: Float[Array, "2 Z"]) -> Beta:
-        # far outside what training reaches: there are gradients in float32 from 1e-2 to 1e4
-        return Beta(*jnp.clip(jax.nn.softplus(output), 1e-2, 1e4))
+        # float32 has gradients from 1e-2 to 1e4; a smooth lower bound, since training reaches it and must come back
+        return Beta(*jnp.minimum(1e-2 + jax.nn.softplus(output), 1e4))
 
     return Latent(
         dim=dim,

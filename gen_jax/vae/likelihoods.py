@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from gen_jax.distributions import Bernoulli, DiscretisedLogistic, Normal
 from gen_jax.types import InputError, Params, Predictive
 
-LOG_SCALE_BOUNDS = (-12.0, 12.0)  # σ from 6e-6 to 2e5: far outside what data have, and values and gradients stay finite
+# far outside what data have, and values and gradients stay finite: σ from 6e-6 to 2e5, and a logistic's scale from 9e-4 to 1e3
+LOG_SCALE_BOUNDS, LOGISTIC_LOG_SCALE_BOUNDS = (-12.0, 12.0), (-7.0, 7.0)
 
 
 class Likelihood(NamedTuple):
@@ -49,7 +50,7 @@ def gaussian_likelihood(scale: float, learned: bool = False) -> Likelihood:
 
 
 def discretised_logistic_likelihood(scale: float) -> Likelihood:
-    """Return p(x|z) over the grey values {0, 1/255, …, 1}: a logistic of mean `output`, of the mass of each value's interval.
+    """Return p(x|z) over the grey values {0, 1/255, …, 1}: a logistic about `output`, of the mass of each value's interval.
 
     It is a mass, not a density, so that −log p(x) / (D log 2) are bits per dimension (Kingma et al. 2016, arXiv:1606.04934).
 
@@ -62,7 +63,9 @@ def discretised_logistic_likelihood(scale: float) -> Likelihood:
     _check_scale("a discretised logistic", scale)
     return Likelihood(
         init=lambda: {"log_scale": jnp.log(jnp.float32(scale))},
-        distribution=lambda params, output: DiscretisedLogistic(output, jnp.exp(jnp.clip(params["log_scale"], -7.0, 7.0))),
+        distribution=lambda params, output: DiscretisedLogistic(
+            output, jnp.exp(jnp.clip(params["log_scale"], *LOGISTIC_LOG_SCALE_BOUNDS))
+        ),
     )
 
 

@@ -193,9 +193,10 @@ def update_codebook(vae: VAE, decay: float = 0.99, learn_codebook: bool = False)
         num_codes, dim = codebook["vectors"].shape
         features = posterior.features.reshape(-1, dim)
         chosen = jax.nn.one_hot(nearest_codes(features, codebook["vectors"]), num_codes)
-        average = lambda old, new: decay * old + (1 - decay) * new  # noqa: E731
-        shares = average(codebook["shares"], jnp.mean(chosen, axis=0))
-        sums = average(codebook["sums"], jnp.matmul(chosen.T, features, precision="highest") / len(features))
+        share = jnp.mean(chosen, axis=0)
+        mean = jnp.matmul(chosen.T, features, precision="highest") / len(features)
+        shares = decay * codebook["shares"] + (1 - decay) * share
+        sums = decay * codebook["sums"] + (1 - decay) * mean
         dead = shares < DEAD_BELOW / num_codes
         vectors = codebook["vectors"] if learn_codebook else sums / jnp.where(dead, 1.0, shares)[:, None]
         fresh = jax.random.choice(key, features, (num_codes,))
