@@ -37,7 +37,7 @@ def rows() -> Rows:
 def panels(name: str, out: Path) -> list[tuple[str, np.ndarray]]:
     """Return the density of an energy and those of its flows, on a grid."""
     points, _ = square_grid(BOUND, PIXELS)
-    square = lambda log_density: np.exp(np.asarray(log_density)).reshape(PIXELS, PIXELS)  # noqa: E731
+    square = lambda log_density: np.exp(np.asarray(log_density)).reshape(PIXELS, PIXELS)
     energy = ENERGIES[name]
     drawn = [(f"{name}: target", square(log_on_grid(lambda z: -energy(z), points)))]
     for num_layers in LAYERS:

@@ -5,7 +5,7 @@ from gen_jax.distributions.bessel import log_bessel_i
 from gen_jax.distributions.beta import Beta
 from gen_jax.distributions.categorical import Categorical
 from gen_jax.distributions.discretised_logistic import DiscretisedLogistic
-from gen_jax.distributions.kl import kl_closed_form, kl_divergence, kl_parts
+from gen_jax.distributions.kl import kl_divergence, kl_parts
 from gen_jax.distributions.markov_chain import MarkovChain
 from gen_jax.distributions.mixture import Mixture
 from gen_jax.distributions.multivariate_normal import MultivariateNormal
@@ -28,7 +28,6 @@ __all__ = [
     "PowerSpherical",
     "UniformSphere",
     "VonMisesFisher",
-    "kl_closed_form",
     "kl_divergence",
     "kl_parts",
     "log_bessel_i",

@@ -1,7 +1,6 @@
 """The logistic distribution in bins, for pixels: a log-mass whose bits per dimension are honest."""
 
-import dataclasses
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +8,13 @@ from jaxtyping import Float
 
 from gen_jax.types import Array, Key
 
+TOP = 255  # the highest of the grey values
 
-@dataclasses.dataclass(frozen=True)
-class DiscretisedLogistic:
-    """Independent x_i ∈ {0, 1/L, …, 1}, L = num_levels − 1: logistic variables in bins, over one event of any shape.
 
-    P(x) = sigmoid(u) − sigmoid(l),  u = (x + h − loc) / scale,  l = (x − h − loc) / scale,  h = 1 / 2L
+class DiscretisedLogistic(NamedTuple):
+    """Independent x_i ∈ {0, 1/255, …, 1}: logistic variables in bins, over one event of any shape.
+
+    P(x) = sigmoid(u) − sigmoid(l),  u = (x + h − loc) / scale,  l = (x − h − loc) / scale,  h = 1 / 510
 
     but for the lowest bin, which is open below, and the highest, which is open above, so that Σ_x P(x) = 1 (Kingma et al. 2016,
     arXiv:1606.04934, appendix). Its logarithm never forms that difference:
@@ -24,12 +24,10 @@ class DiscretisedLogistic:
     Attributes:
         loc: of the underlying logistic variables.
         scale: theirs, positive; `loc` and `scale` broadcast to the shape of the event.
-        num_levels: the number of values, at least 2; static.
     """
 
     loc: Float[Array, "*#event"]
     scale: Float[Array, "*#event"]
-    num_levels: int = 256
 
     @property
     def mean(self) -> Float[Array, "*event"]:
@@ -43,12 +41,12 @@ class DiscretisedLogistic:
     def sample(self, key: Key) -> Float[Array, "*event"]:
         """Draw logistic variables, and take each to the nearest level in [0, 1]."""
         loc, scale = jnp.broadcast_arrays(self.loc, self.scale)
-        return self._on_grid(loc + scale * jax.random.logistic(key, loc.shape, loc.dtype))
+        return _on_grid(loc + scale * jax.random.logistic(key, loc.shape, loc.dtype))
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log P(value) in nats, of the level nearest to each value."""
-        value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(self._on_grid(value), self.loc, self.scale))
-        half_bin = 0.5 / (self.num_levels - 1)
+        value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(_on_grid(value), self.loc, self.scale))
+        half_bin = 0.5 / TOP
         upper, lower = (value + half_bin - loc) / scale, (value - half_bin - loc) / scale
         lowest, highest = value < half_bin, value > 1 - half_bin
         # each term is finite whatever is chosen, so that no gradient is 0 · ∞
@@ -57,16 +55,6 @@ class DiscretisedLogistic:
         between = jnp.where(lowest | highest, 0, jnp.log(-jnp.expm1(-2 * half_bin / scale)))
         return jnp.sum(below + above + between)
 
-    def _on_grid(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
-        top = self.num_levels - 1
-        return jnp.clip(jnp.round(value * top), 0, top) / top
 
-
-def _unflatten(num_levels: int, leaves: tuple[Any, Any]) -> DiscretisedLogistic:
-    # not by __init__, since JAX puts things that are no arrays where the leaves are
-    distribution = object.__new__(DiscretisedLogistic)
-    distribution.__dict__.update(loc=leaves[0], scale=leaves[1], num_levels=num_levels)
-    return distribution
-
-
-jax.tree_util.register_pytree_node(DiscretisedLogistic, lambda d: ((d.loc, d.scale), d.num_levels), _unflatten)
+def _on_grid(value: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    return jnp.clip(jnp.round(value * TOP), 0, TOP) / TOP

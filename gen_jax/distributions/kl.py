@@ -31,9 +31,9 @@ def kl_divergence(q: Distribution, p: Distribution, key: Key | None = None, num_
     Raises:
         InputError: there is no closed form for this pair and no key was given.
     """
-    exact = kl_closed_form(q, p)
-    if exact is not None:
-        return exact
+    parts = kl_parts(q, p)
+    if parts is not None:
+        return jnp.sum(parts)
     if key is None:
         raise InputError(
             f"KL({type(q).__name__} ‖ {type(p).__name__}) has no closed form here: pass a key for a Monte Carlo estimate."
@@ -50,39 +50,31 @@ def kl_divergence(q: Distribution, p: Distribution, key: Key | None = None, num_
     return jnp.mean(jax.vmap(log_ratio)(jax.random.split(key, num_samples)))
 
 
-def kl_closed_form(q: Distribution, p: Distribution) -> Float[Array, ""] | None:
-    """Return KL(q ‖ p) by its closed form, or None for a pair that has none here."""
+def kl_parts(q: Distribution, p: Distribution) -> Float[Array, "G"] | None:
+    """Return KL(q ‖ p) in closed form, by part, or None for a pair that has none here.
+
+    There is an entry for each dimension where they are independent, else one entry.
+    """
     match q, p:
         case Normal(), Normal():
-            return jnp.sum(_normal(q, p))
+            parts = _normal(q, p)
         case Bernoulli(), Bernoulli():
-            return _bernoulli(q, p)
-        case ((Normal() | MultivariateNormal()), (Normal() | MultivariateNormal())):
-            return _multivariate_normal(_with_full_covariance(q), _with_full_covariance(p))
+            parts = _bernoulli(q, p)
         case Beta(), Beta():
-            return jnp.sum(_beta(q, p))
+            parts = _beta(q, p)
+        case ((Normal() | MultivariateNormal()), (Normal() | MultivariateNormal())):
+            parts = _multivariate_normal(_with_full_covariance(q), _with_full_covariance(p))
         case VonMisesFisher(), UniformSphere():
-            return cosine_moments(q.order, q.concentration).divergence
+            parts = cosine_moments(q.order, q.concentration).divergence
         case VonMisesFisher(), VonMisesFisher():
-            return _von_mises_fisher(q, p)
+            parts = _von_mises_fisher(q, p)
         case PowerSpherical(), UniformSphere():
-            return _power_spherical_to_uniform(q)
+            parts = _power_spherical_to_uniform(q)
         case UniformSphere(), UniformSphere():
-            return jnp.zeros(())
+            parts = jnp.zeros(())
         case _:
             return None
-
-
-def kl_parts(q: Distribution, p: Distribution) -> Float[Array, "G"] | None:
-    """Return what `kl_closed_form` returns, by part: an entry for each dimension where they are independent, else one entry."""
-    match q, p:
-        case Normal(), Normal():
-            return jnp.ravel(_normal(q, p))
-        case Beta(), Beta():
-            return jnp.ravel(_beta(q, p))
-        case _:
-            exact = kl_closed_form(q, p)
-            return None if exact is None else jnp.reshape(exact, (1,))
+    return jnp.ravel(parts)
 
 
 def _normal(q: Normal, p: Normal) -> Float[Array, "*event"]:
@@ -103,9 +95,9 @@ def _multivariate_normal(q: MultivariateNormal, p: MultivariateNormal) -> Float[
     return 0.5 * (jnp.sum(ratio**2) + jnp.sum(shift**2) - q.loc.size) + log_det_p - log_det_q
 
 
-def _bernoulli(q: Bernoulli, p: Bernoulli) -> Float[Array, ""]:
-    """Σ [sigmoid(l_q) (l_q − l_p) + softplus(l_p) − softplus(l_q)], from log P(1) = l − softplus(l)."""
-    return jnp.sum(q.mean * (q.logits - p.logits) + jax.nn.softplus(p.logits) - jax.nn.softplus(q.logits))
+def _bernoulli(q: Bernoulli, p: Bernoulli) -> Float[Array, "*event"]:
+    """sigmoid(l_q) (l_q − l_p) + softplus(l_p) − softplus(l_q) of each dimension, from log P(1) = l − softplus(l)."""
+    return q.mean * (q.logits - p.logits) + jax.nn.softplus(p.logits) - jax.nn.softplus(q.logits)
 
 
 def _beta(q: Beta, p: Beta) -> Float[Array, "*event"]:

@@ -67,7 +67,7 @@ def check_bijection(
     if len(xs) < 2:
         raise InputError(f"xs holds {len(xs)} examples: give two or more, [N, *event].")
     forward, inverse = bijection.forward_and_log_det, bijection.inverse_and_log_det
-    images = lambda params, xs, context: jax.lax.map(lambda x: forward(params, x, context)[0], xs)  # noqa: E731
+    images = lambda params, xs, context: jax.lax.map(lambda x: forward(params, x, context)[0], xs)
     ys = jax.jit(images)(params, xs, context)
     with jax.enable_x64(True):
         xs64 = _float64(xs)

@@ -100,7 +100,7 @@ def rational_quadratic_spline(num_bins: int = 8, bound: float = 4.0) -> Transfor
         # one comparison for each edge: a compiler that rounds edges differently in two places cannot make it none or two bins
         chosen = jnp.arange(num_bins) == jnp.sum(value >= edges[1:])
         # a sum where only one term is not 0: a gather would not vectorise
-        pick = lambda values: jnp.sum(jnp.where(chosen, values, 0))  # noqa: E731
+        pick = lambda values: jnp.sum(jnp.where(chosen, values, 0))
         return tuple(map(pick, (lefts, widths, bottoms, heights, slopes[:-1], slopes[1:])))
 
     def within_bin(share: Array) -> Array:

@@ -65,7 +65,7 @@ def draw_in_order(
             bias + jnp.einsum("nw,nwsc->sc", below, kernel)
             for bias, below, kernel in zip(weights.bias, known[:-1], weights.kernel, strict=True)
         ]
-        inside = lambda kernel: jax.lax.dynamic_slice_in_dim(kernel, start, size)  # noqa: E731
+        inside = lambda kernel: jax.lax.dynamic_slice_in_dim(kernel, start, size)
         out, kernels = inside(weights.out), [inside(kernel) for kernel in weights.kernel]
         direct = None if weights.direct is None else inside(weights.direct)
 
@@ -82,7 +82,7 @@ def draw_in_order(
                 here[layer + 1] = here[layer + 1].at[i].set(unit)
             return here, value
 
-        columns = lambda kernel: jnp.moveaxis(kernel, 2, 0)  # noqa: E731
+        columns = lambda kernel: jnp.moveaxis(kernel, 2, 0)
         at = (jnp.arange(size), raw_before, before, values, is_observed, noise, columns(out), [columns(k) for k in kernels])
         empty = [jnp.zeros((size, layer.shape[1])) for layer in known]
         here, drawn = jax.lax.scan(step, empty, (*at, None if direct is None else columns(direct)))

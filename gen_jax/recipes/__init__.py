@@ -1,11 +1,10 @@
 """Recipes: an experiment each, as a frozen dataclass of settings and a function that builds the experiment from them."""
 
+from gen_jax.recipes.catalogue import RECIPES, find_recipe
 from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
 from gen_jax.recipes.run import (
-    RECIPES,
     Run,
     evaluate,
-    find_recipe,
     load_run,
     sample,
     save_evaluation,

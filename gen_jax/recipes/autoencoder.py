@@ -15,10 +15,10 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.autoencoders import autoencoder, contraction, corrupt, squared_error
-from gen_jax.data import Binarisation, Split, binarise, to_unit
+from gen_jax.data import Binarisation, Split, to_unit
 from gen_jax.evaluate import example_keys, map_examples, mean_and_standard_error
 from gen_jax.nets import MLP
-from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
+from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings, check_events, prepare
 from gen_jax.recipes.vae import ACTIVATIONS, ActivationName
 from gen_jax.train import batch_mean
 from gen_jax.types import Array, InputError, Key, Metrics, Params
@@ -55,7 +55,6 @@ class AutoencoderSettings(Settings):
 
 def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
-    at_each_step: Binarisation = "none" if settings.binarise == "fixed" else settings.binarise
     activation, sizes = ACTIVATIONS[settings.activation], settings.hidden_sizes
     model = autoencoder(MLP(sizes, (settings.latent_dim,), activation), MLP(sizes[::-1], event_shape, activation))
 
@@ -64,7 +63,7 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
 
     def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
         pixel_key, noise_key = jax.random.split(key)
-        x = binarise(at_each_step, pixel_key, example.images)
+        x = prepare(settings.binarise, pixel_key, example.images)
         error = squared_error(model, params, x, seen(noise_key, x))
         if not settings.contraction:
             return error, {"squared_error": error}
@@ -114,17 +113,12 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
             drawn["latents"] = plots.latent_scatter(codes, test.labels)
         return drawn | {"curves": plots.loss_curves(rows, ["train_squared_error", "valid_squared_error"], "squared error")}
 
-    def check(images: np.ndarray, where: str) -> None:
-        shape = jax.eval_shape(to_unit, images[0]).shape
-        if shape != event_shape:
-            raise InputError(f"{where} are {shape} each and the model takes {event_shape}: give data of that shape.")
-
     return Experiment(
         init=lambda key: model.init(key, jnp.zeros(event_shape)),
         loss=batch_mean(objective),
         validate=validate,
         best_metric="valid_score",
-        check=check,
+        check=lambda images, where: check_events(images, event_shape, settings.binarise, where),
         evaluate=evaluate,
         sample=sample,
         picture=lambda images: plots.image_grid(images, columns=min(len(images), 10)),

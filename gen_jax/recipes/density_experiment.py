@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import Binarisation, Split, binarise, to_unit
+from gen_jax.data import Binarisation, Split, to_unit
 from gen_jax.evaluate import log_on_grid, mean_and_standard_error, square_grid
-from gen_jax.recipes.experiment import Evaluation, Experiment
+from gen_jax.recipes.experiment import Evaluation, Experiment, check_events, prepare
 from gen_jax.train import batch_mean
 from gen_jax.types import Array, DensityModel, InputError, Key, Metrics, Params
 
@@ -38,12 +38,11 @@ def density_experiment(
         train_log_prob: (params, step, x) -> what is maximised at a step of training, where it is not the model's `log_prob`.
         more_figures: (params, key, test images) -> figures beside samples and curves.
     """
-    at_each_step: Binarisation = "none" if binarisation == "fixed" else binarisation
     train_log_prob = train_log_prob or (lambda params, step, x: model.log_prob(params, x))
 
     def loss(params: Params, key: Key, step: Array, batch: Split) -> tuple[Array, Metrics]:
         def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
-            log_prob = train_log_prob(params, step, jnp.ravel(binarise(at_each_step, key, example.images)))
+            log_prob = train_log_prob(params, step, jnp.ravel(prepare(binarisation, key, example.images)))
             return -log_prob, {"log_prob": log_prob}
 
         return batch_mean(objective)(params, key, step, batch)
@@ -83,15 +82,9 @@ def density_experiment(
         return {"samples": samples, "curves": curves} | more_figures(params, more_key, jnp.asarray(test.images))
 
     def check_images(images: np.ndarray, where: str) -> None:
-        if images.shape[1:] != event_shape:
-            raise InputError(f"{where} are {images.shape[1:]} each and the model takes {event_shape}: give data of that shape.")
+        check_events(images, event_shape, binarisation, where)
         if binarisation == "none":
             check(images, where)
-        elif images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
-            raise InputError(
-                f"{where} range from {images.min():g} to {images.max():g}, which are no probabilities to binarise by: "
-                "scale them to [0, 1], or use --binarise none."
-            )
 
     return Experiment(
         init=model.init,

@@ -117,7 +117,7 @@ def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
 
     def figures(params: Params, key: Key, test: Split, rows: list[dict[str, Any]]) -> dict[str, Any]:
         points, _ = square_grid(PLANE, PIXELS)
-        square = lambda log_density: np.exp(np.asarray(log_density)).reshape(PIXELS, PIXELS)  # noqa: E731
+        square = lambda log_density: np.exp(np.asarray(log_density)).reshape(PIXELS, PIXELS)
         panels = [
             ("target $e^{-U}$", square(-log_on_grid(energy, points))),
             ("density of the flow", square(log_prob(params, points))),

@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import jax
 import numpy as np
 
-from gen_jax.data import Binarisation
+from gen_jax.data import Binarisation, binarise, to_unit
 from gen_jax.train import ScheduleName
-from gen_jax.types import InputError, Key
+from gen_jax.types import Array, InputError, Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,31 @@ def image_shape(event_shape: tuple[int, ...]) -> tuple[int, int, int]:
             return height, width, channels
         case _:
             raise InputError(f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use a perceptron.")
+
+
+def prepare(binarisation: Binarisation, key: Key, image: Array) -> Array:
+    """Return an image of the training data, as it is stored, as the model sees it in a step.
+
+    Under `fixed` it was binarised before training, and what is left to do is to scale it.
+    """
+    return binarise("none" if binarisation == "fixed" else binarisation, key, image)
+
+
+def check_events(images: np.ndarray, event_shape: tuple[int, ...], binarisation: Binarisation, where: str) -> None:
+    """Raise an InputError for images of another shape than the model's, or that cannot be binarised as the settings say."""
+    shape = jax.eval_shape(to_unit, images[0]).shape
+    if shape != event_shape:
+        raise InputError(f"{where} are {shape} each and the model takes {event_shape}: give data of that shape.")
+    if binarisation != "none" and not in_unit_interval(images):
+        raise InputError(
+            f"{where} range from {images.min():g} to {images.max():g}, which are no intensities to binarise: "
+            "scale them to [0, 1], or use --binarise none."
+        )
+
+
+def in_unit_interval(images: np.ndarray) -> bool:
+    """Whether images, as they are stored, are in [0, 1] once they are scaled: of integers, all are."""
+    return images.dtype.kind in "ui" or bool(images.min() >= 0 and images.max() <= 1)
 
 
 class Evaluation(NamedTuple):

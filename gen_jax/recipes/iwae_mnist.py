@@ -11,6 +11,8 @@ from gen_jax.recipes.vae import build
 
 RECIPE = Recipe(
     "the model of vae-mnist trained by the importance-weighted bound of 50 samples",
-    dataclasses.replace(vae_mnist.RECIPE.settings, objective="iwae", num_train_samples=50, epochs=40, validate_every=1),
+    dataclasses.replace(
+        vae_mnist.RECIPE.settings, objective="iwae", num_train_samples=50, batch_size=20, epochs=20, validate_every=1
+    ),
     build,
 )

@@ -67,7 +67,7 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
             return {}
         x = jnp.stack([jnp.ravel(to_unit(image)) for image in images[:10]])
         observed = jnp.arange(dim) < event_shape[0] // 2 * math.prod(event_shape[1:])
-        one = lambda key, x: complete(model, params, degrees, num_masks, key, x, observed)  # noqa: E731
+        one = lambda key, x: complete(model, params, degrees, num_masks, key, x, observed)
         drawn = jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None)))(jax.random.split(key, 4), x)
         mask, exact, unused = int(drawn.mask[0, 0]), bool(drawn.exact[0, 0]), int(drawn.unused[0, 0])  # equal for all of them
         how = f"exact under mask {mask}" if exact else f"not exact: mask {mask} has {unused} pairs out of order"

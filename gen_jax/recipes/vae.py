@@ -81,7 +81,9 @@ def single_vector_experiment(
     vae = variational_autoencoder(encoder, decoder, latent, make_likelihood(settings))
     if settings.num_classes is not None:
         vae = on_labels(vae, settings.num_classes)
-    return vae_experiment(vae, make_loss(vae, settings), settings, event_shape, latent, settings.num_classes)
+    return vae_experiment(
+        vae, make_loss(vae, settings), settings, event_shape, settings.num_importance_samples, latent, settings.num_classes
+    )
 
 
 def make_latent(settings: VaeSettings) -> Latent:

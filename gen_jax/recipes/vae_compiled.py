@@ -1,4 +1,4 @@
-"""What is computed of a VAE over many examples: scores, likelihood estimates, draws, reconstructions, compiled once each."""
+"""What is computed of a VAE over many examples: ELBO terms, likelihood estimates, draws, reconstructions, compiled once each."""
 
 import functools
 from collections.abc import Callable
@@ -9,9 +9,8 @@ import jax.numpy as jnp
 
 from gen_jax.data import Split, to_unit
 from gen_jax.evaluate import LikelihoodEstimate, importance_weighted, map_examples, posterior_mean
-from gen_jax.recipes.vae_settings import AnyVaeSettings
 from gen_jax.types import VAE, Array, Key, Params
-from gen_jax.vae import ElboTerms, Quantised, elbo_terms, iwae_bound, log_weight
+from gen_jax.vae import Quantised, elbo_terms, log_weight
 
 REDRAWN = 8  # images of which some layers of latents are equal
 
@@ -25,7 +24,6 @@ class CompiledVae(NamedTuple):
     """The functions of a VAE that run over many examples, compiled once. An example is a `Split` of one image and its label.
 
     Attributes:
-        score: (params, keys, examples) -> the ELBO terms of every image, and the bound L_K that it is trained by, where it is.
         describe: (params, keys, examples) -> columns of ELBO terms, KL by part, posterior means, codes.
         estimate: (params, keys, examples, num_samples) -> `LikelihoodEstimate` of every image.
         sample: (params, key, num) -> means of p(x|z) at z drawn from the prior; under the labels in turn, where there are some.
@@ -35,7 +33,6 @@ class CompiledVae(NamedTuple):
         redraw: (params, key, how many layers are kept) -> means of p(x|z), the layers below drawn anew.
     """
 
-    score: Callable[..., tuple[ElboTerms, Array | None]]
     describe: Callable[..., dict[str, Any]]
     estimate: Callable[..., LikelihoodEstimate]
     sample: Callable[..., Array]
@@ -45,17 +42,9 @@ class CompiledVae(NamedTuple):
     redraw: Callable[..., Array]
 
 
-def compile_vae(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> CompiledVae:
+def compile_vae(vae: VAE, num_classes: int | None) -> CompiledVae:
     """Return the functions of a VAE, jitted; they are compiled when they are first called."""
     context = functools.partial(context_of, num_classes)
-
-    def score(params: Params, key: Key, example: Split) -> tuple[ElboTerms, Array | None]:
-        x, y = to_unit(example.images), context(example)
-        terms_key, bound_key = jax.random.split(key)
-        terms = elbo_terms(vae, params, terms_key, x, y)
-        if settings.objective not in ("iwae", "dreg"):
-            return terms, None
-        return terms, iwae_bound(vae, params, bound_key, x, settings.num_train_samples, y)
 
     def describe(params: Params, key: Key, example: Split) -> dict[str, Any]:
         x, y = to_unit(example.images), context(example)
@@ -104,7 +93,6 @@ def compile_vae(vae: VAE, settings: AnyVaeSettings, num_classes: int | None) -> 
         return jax.vmap(lambda k: decode(params, prior.redraw(k, value, num_kept), None))(keys)
 
     return CompiledVae(
-        score=jax.jit(functools.partial(map_examples, score, chunk_size=max(1, 500 // settings.num_train_samples))),
         describe=jax.jit(functools.partial(map_examples, describe, chunk_size=500)),
         estimate=jax.jit(estimate, static_argnums=3),
         sample=jax.jit(sample, static_argnums=2),

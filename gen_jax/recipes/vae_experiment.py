@@ -12,16 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import Binarisation, Split, binarise, to_unit
-from gen_jax.evaluate import (
-    active_units,
-    example_keys,
-    mean_and_standard_error,
-)
-from gen_jax.recipes.experiment import Evaluation, Experiment
+from gen_jax.data import Split, to_unit
+from gen_jax.evaluate import active_units, example_keys, mean_and_standard_error
+from gen_jax.recipes.experiment import Evaluation, Experiment, check_events, in_unit_interval, prepare
 from gen_jax.recipes.vae_compiled import CompiledVae, compile_vae, context_of
 from gen_jax.recipes.vae_figures import traverse, vae_figures
-from gen_jax.recipes.vae_settings import AnyVaeSettings, make_objective
+from gen_jax.recipes.vae_settings import LikelihoodSettings
 from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
 from gen_jax.vae import Latent, perplexity
 
@@ -31,29 +27,32 @@ PIECE = 1000  # examples between two reports of progress in a long evaluation
 def vae_experiment(
     vae: VAE,
     loss: Callable[..., Any],
-    settings: AnyVaeSettings,
+    settings: LikelihoodSettings,
     event_shape: tuple[int, ...],
+    num_importance_samples: int | None = None,
     latent: Latent | None = None,
     num_classes: int | None = None,
     adjust: Callable[[Params, Key, Array], Params] | None = None,
+    best_metric: str = "valid_score",
 ) -> Experiment:
     """Return the experiment of a VAE that is trained by a batch loss.
 
     Args:
         vae: the model.
         loss: (params, key, step, x, context) -> (what to minimise, metrics), for a batch.
-        settings: how the data are prepared, and how the model is evaluated.
+        settings: how the data are prepared, and what the likelihood takes.
         event_shape: the shape of an image.
+        num_importance_samples: for an estimate of the likelihood, by default; None where the posterior is a point, whose bound
+            is all that there is.
         latent: what z is, where it is one vector: for traversals and maps of the latent space.
         num_classes: the model's context is a label, of so many classes.
         adjust: (params, key, x of a batch) -> params, after every step of the optimizer.
+        best_metric: what chooses the best checkpoint: minus the loss, or another of its metrics.
     """
-    # under `fixed` the training images were drawn before training; what is left to do at each step is to scale them
-    at_each_step: Binarisation = "none" if settings.binarise == "fixed" else settings.binarise
 
     def prepared(key: Key, batch: Split) -> Array:
         keys = jax.random.split(key, len(batch.images))
-        return jax.vmap(functools.partial(binarise, at_each_step))(keys, batch.images)
+        return jax.vmap(functools.partial(prepare, settings.binarise))(keys, batch.images)
 
     def batch_loss(params: Params, key: Key, step: Array, batch: Split) -> tuple[Array, Metrics]:
         pixel_key, model_key = jax.random.split(key)
@@ -65,40 +64,50 @@ def vae_experiment(
         own_key = jax.random.fold_in(model_key, len(batch.images))
         return adjust(params, own_key, prepared(pixel_key, batch)) if adjust else params
 
-    compiled = compile_vae(vae, settings, num_classes)
+    compiled = compile_vae(vae, num_classes)
     return Experiment(
         init=lambda key: vae.init(key, jnp.zeros(event_shape), None if num_classes is None else jnp.int32(0)),
         loss=batch_loss,
         adjust=adjusted if adjust else None,
-        validate=functools.partial(_validate, compiled, settings),
-        best_metric="valid_score",
+        validate=jax.jit(functools.partial(_validate, loss, num_classes, settings.batch_size)),
+        best_metric=best_metric,
         check=functools.partial(_check_images, event_shape, settings),
-        evaluate=functools.partial(_evaluate, compiled, settings, latent, math.prod(event_shape)),
+        evaluate=functools.partial(_evaluate, compiled, settings, num_importance_samples, latent, math.prod(event_shape)),
         sample=compiled.sample,
         picture=lambda images: plots.image_grid(images, columns=min(len(images), 10)),
-        figures=functools.partial(vae_figures, compiled, settings, latent, num_classes),
+        figures=functools.partial(vae_figures, compiled, latent, num_classes),
         traverse=None if latent is None else functools.partial(traverse, compiled, latent, num_classes),
         num_classes=num_classes,
     )
 
 
-def _validate(compiled: CompiledVae, settings: AnyVaeSettings, params: Params, key: Key, split: Split) -> Metrics:
-    """Return the mean terms, and as `valid_score` minus what is minimised, with the weights that it ends with."""
-    terms, bound = compiled.score(params, example_keys(key, len(split.images)), split)
-    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
-    end = jnp.float32(jnp.inf)  # the step at which every weight has its last value
-    if bound is not None:
-        score = jnp.mean(bound)
-    elif settings.objective_of == "batch-mean":
-        score = -make_objective(settings)(mean, end)
-    else:
-        score = -jnp.mean(make_objective(settings)(terms, end))
-    return {f"valid_{name}": value for name, value in (mean.metrics | {"score": score}).items()}
+def _validate(
+    loss: Callable[..., Any], num_classes: int | None, batch_size: int, params: Params, key: Key, split: Split
+) -> Metrics:
+    """Return the mean over batches of what the loss reports and, as `valid_score`, minus the loss, its annealing at its end."""
+    num = len(split.images)
+    num_whole, rest = divmod(num, batch_size)
+    keys = jax.random.split(key, num_whole + 1)
+
+    def of_batch(row: tuple[Key, Split]) -> Metrics:
+        key, batch = row
+        end = jnp.float32(jnp.inf)
+        with jax.default_matmul_precision("highest"):
+            value, metrics = loss(params, key, end, jax.vmap(to_unit)(batch.images), context_of(num_classes, batch))
+        return metrics | {"score": -value}
+
+    whole = jax.tree.map(lambda leaf: leaf[: num - rest].reshape(num_whole, batch_size, *leaf.shape[1:]), split)
+    metrics = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0) * batch_size, jax.lax.map(of_batch, (keys[1:], whole)))
+    if rest:
+        last = of_batch((keys[0], jax.tree.map(lambda leaf: leaf[num - rest :], split)))
+        metrics = jax.tree.map(lambda total, value: total + value * rest, metrics, last)
+    return {f"valid_{name}": total / num for name, total in metrics.items()}
 
 
 def _evaluate(
     compiled: CompiledVae,
-    settings: AnyVaeSettings,
+    settings: LikelihoodSettings,
+    num_importance_samples: int | None,
     latent: Latent | None,
     num_pixels: int,
     params: Params,
@@ -108,9 +117,11 @@ def _evaluate(
     asked: int | None,
     on_progress: Callable[[int, int], None],
 ) -> Evaluation:
-    num_samples = settings.num_importance_samples if asked is None else asked
-    if num_samples < 1:
-        raise InputError(f"num_importance_samples is {num_samples}: give 1 or more.")
+    if num_importance_samples is None and asked is not None:
+        raise InputError("num_importance_samples is given, and the posterior of this VAE is one point: leave it out.")
+    if asked is not None and asked < 1:
+        raise InputError(f"num_importance_samples is {asked}: give 1 or more.")
+    num_samples = num_importance_samples if asked is None else asked
     terms_key, weights_key = jax.random.split(key)
     examples, num = split.on_device(), len(split.images)
     columns = jax.device_get(compiled.describe(params, example_keys(terms_key, num), examples))
@@ -127,9 +138,7 @@ def _evaluate(
     bits = settings.likelihood == "discretised-logistic"
     if bits:
         quantities["bits_per_dim_bound"] = -elbo / (num_pixels * math.log(2))
-    if "codes" in columns:  # the posterior is a point: there is nothing to estimate beyond the bound
-        if asked is not None:
-            raise InputError("num_importance_samples is given, and the posterior of a VQ-VAE is one point: leave it out.")
+    if num_samples is None:
         num_codes = params["codebook"]["shares"].size
         quantities |= {"perplexity": float(perplexity(jnp.asarray(columns["codes"]), num_codes)), "num_codes": num_codes}
         quantities["codes_used"] = len(np.unique(columns["codes"]))
@@ -164,32 +173,23 @@ def _evaluate(
     return Evaluation(summary | {"num_importance_samples": num_samples, "num_examples": num}, table | estimates._asdict())
 
 
-def _check_images(event_shape: tuple[int, ...], settings: AnyVaeSettings, images: np.ndarray, where: str) -> None:
-    shape = jax.eval_shape(to_unit, images[0]).shape
-    if shape != event_shape:
-        raise InputError(f"{where} are {shape} each and the model takes {event_shape}: give data of that shape.")
+def _check_images(event_shape: tuple[int, ...], settings: LikelihoodSettings, images: np.ndarray, where: str) -> None:
+    check_events(images, event_shape, settings.binarise, where)
     if images.dtype == np.int32:  # numbers of sprites, which are black and white
         return
     if settings.likelihood == "discretised-logistic":
         levels = images.astype(np.float32) if images.dtype == np.uint8 else 255 * images
         if not (np.abs(levels - levels.round()).max() < 1e-3 and levels.min() >= 0 and levels.max() <= 255):
             raise InputError(f"{where} are not on 256 grey values: give integers in 0…255, or a Gaussian likelihood.")
-        return
-    unit_interval = settings.likelihood == "bernoulli"
-    if images.dtype == np.uint8 or (images.min() >= 0 and images.max() <= 1):
-        black_and_white = np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all()
-        if unit_interval and settings.binarise == "none" and not black_and_white:
+    elif settings.likelihood == "bernoulli" and settings.binarise == "none":
+        if not in_unit_interval(images):
+            raise InputError(
+                f"{where} range from {images.min():g} to {images.max():g}, and a Bernoulli likelihood takes values in [0, 1]: "
+                "scale them, or use --likelihood gaussian."
+            )
+        if not np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all():
             warnings.warn(
                 "The images are grey, and a Bernoulli likelihood of grey values is a cross-entropy, not a log-likelihood: "
                 "what is reported as NLL is not one. Use --binarise dynamic, or a Gaussian likelihood.",
                 stacklevel=2,
             )
-        return
-    range_ = f"{where} range from {images.min():g} to {images.max():g}"
-    if unit_interval:
-        raise InputError(
-            f"{range_}, and a Bernoulli likelihood takes values in [0, 1]: "
-            "scale them, or use --likelihood gaussian --binarise none."
-        )
-    if settings.binarise in ("dynamic", "fixed"):
-        raise InputError(f"{range_}, which are no probabilities to binarise by: scale them to [0, 1], or use --binarise none.")

@@ -10,7 +10,6 @@ from gen_jax import plots
 from gen_jax.data import Split, to_unit
 from gen_jax.evaluate import example_keys
 from gen_jax.recipes.vae_compiled import REDRAWN, CompiledVae
-from gen_jax.recipes.vae_settings import AnyVaeSettings
 from gen_jax.types import Array, Key, Params
 from gen_jax.vae import Latent
 
@@ -19,7 +18,6 @@ GRID = 20  # images along a side of a decoded chart
 
 def vae_figures(
     compiled: CompiledVae,
-    settings: AnyVaeSettings,
     latent: Latent | None,
     num_classes: int | None,
     params: Params,
@@ -34,14 +32,14 @@ def vae_figures(
     originals = jax.vmap(to_unit)(first.images)
     drawn = compiled.reconstruct(params, example_keys(reconstruct_key, len(originals)), first)
     title = "p(x|z) means at z drawn from the prior" + ("" if num_classes is None else ", a column a label")
-    curves = ["train_bound", "valid_score"] if settings.objective in ("iwae", "dreg") else ["train_elbo", "valid_elbo"]
+    curve = "bound" if "train_bound" in rows[-1] else "elbo"
     a_row = 10 if num_classes is None else num_classes
     figures = {
         "reconstructions": plots.reconstructions(originals, drawn, columns=min(10, len(originals))),
         "samples": plots.image_grid(compiled.sample(params, sample_key, 10 * a_row), a_row, title),
-        "curves": plots.loss_curves(rows, curves, "nats"),
+        "curves": plots.loss_curves(rows, [f"train_{curve}", f"valid_{curve}"], "nats"),
     }
-    if settings.objective == "capacity":
+    if "train_capacity" in rows[-1]:
         figures["capacity"] = plots.loss_curves(rows, ["train_capacity", "train_rate", "valid_rate"], "nats")
     columns = compiled.describe(params, example_keys(describe_key, num), examples)
     means = columns["posterior_mean"]

@@ -30,7 +30,7 @@ class HierarchicalSettings(AnyVaeSettings):
     """Width of the two hidden layers between each layer of latents and the one below it."""
     activation: ActivationName = "tanh"
     """Activation of the hidden layers."""
-    epochs: int = 100
+    epochs: int = 60
     num_importance_samples: int = 500
 
     def check(self) -> None:
@@ -45,7 +45,7 @@ class HierarchicalSettings(AnyVaeSettings):
 def build(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
     vae = _make_vae(settings, event_shape)
-    return vae_experiment(vae, make_loss(vae, settings), settings, event_shape)
+    return vae_experiment(vae, make_loss(vae, settings), settings, event_shape, settings.num_importance_samples)
 
 
 def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> VAE:
@@ -81,6 +81,6 @@ LADDER = Recipe(
 )
 DEEP = Recipe(
     "a deep latent Gaussian model of two layers on MNIST",
-    HierarchicalSettings(inference="independent", latent_dims=(100, 50), hidden_sizes=(200, 200), activation="relu"),
+    HierarchicalSettings(inference="independent", latent_dims=(100, 50), hidden_sizes=(200, 200)),
     build,
 )

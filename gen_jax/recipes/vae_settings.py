@@ -25,13 +25,25 @@ LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-learned", "discretis
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnyVaeSettings(Settings):
-    """Likelihood, objective and evaluation of a VAE."""
+class LikelihoodSettings(Settings):
+    """The likelihood of a VAE."""
 
     likelihood: LikelihoodName = "bernoulli"
     """p(x|z): Bernoulli; Gaussian with σ = --scale, or with one σ that is learned from there; logistic, over 256 grey values."""
     scale: float = 0.1
     """σ of a Gaussian likelihood, or the scale that a discretised logistic one starts from."""
+
+    def check(self) -> None:
+        """Raise an InputError for pixels that are none of the likelihood's."""
+        super().check()
+        if self.likelihood == "discretised-logistic" and self.binarise != "none":
+            raise InputError(f"binarise is {self.binarise}, and a discretised logistic is of grey values: use --binarise none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyVaeSettings(LikelihoodSettings):
+    """Objective and evaluation of a VAE whose posterior has a density."""
+
     objective: Literal["elbo", "capacity", "free-bits", "iwae", "dreg"] = "elbo"
     """ELBO with --beta; γ|KL − C|; free bits; the importance-weighted bound, plain or doubly reparameterised."""
     objective_of: Literal["batch-mean", "example"] = "batch-mean"
@@ -67,8 +79,6 @@ class AnyVaeSettings(Settings):
                 f"beta is {self.beta} and kl_warmup_steps {self.kl_warmup_steps}, and the objective is {self.objective}, "
                 "which has no weight of the KL: leave them as they are, or use --objective elbo."
             )
-        if self.likelihood == "discretised-logistic" and self.binarise != "none":
-            raise InputError(f"binarise is {self.binarise}, and a discretised logistic is of grey values: use --binarise none.")
 
     def check_steps(self, num_steps: int) -> None:
         """Raise an InputError for annealing that would not end with the run."""
@@ -77,7 +87,7 @@ class AnyVaeSettings(Settings):
             raise InputError(f"{name} is {getattr(self, name)}, and the run has {num_steps} steps: give as many or fewer.")
 
 
-def make_likelihood(settings: AnyVaeSettings) -> Likelihood:
+def make_likelihood(settings: LikelihoodSettings) -> Likelihood:
     """Return p(x|z) as the settings say."""
     match settings.likelihood:
         case "bernoulli":
@@ -88,34 +98,33 @@ def make_likelihood(settings: AnyVaeSettings) -> Likelihood:
             return gaussian_likelihood(settings.scale, learned=gaussian == "gaussian-learned")
 
 
-def make_objective(settings: AnyVaeSettings) -> TermsObjective:
-    """Return what is minimised of the terms of the ELBO, at a step, as the settings say."""
-    match settings.objective:
-        case "capacity":
-            return lambda terms, step: capacity_objective(terms, settings.gamma, _capacity(settings, step))
-        case "free-bits":
-            return lambda terms, step: free_bits_objective(terms, settings.free_nats)
-        case _:
-            return lambda terms, step: negative_elbo(terms, settings.beta * _share(step, settings.kl_warmup_steps))
-
-
 def make_loss(vae: VAE, settings: AnyVaeSettings) -> Callable[..., Any]:
     """Return the batch loss (params, key, step, x, context) -> (value, metrics) that the settings say."""
-    if settings.objective in ("iwae", "dreg"):
-        return iwae_loss(vae, settings.num_train_samples, doubly_reparameterised=settings.objective == "dreg")
-    loss = elbo_loss(vae, make_objective(settings), settings.objective_of, settings.num_train_samples)
-    if settings.objective != "capacity":
-        return loss
 
-    def with_capacity(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
-        value, metrics = loss(params, key, step, x, context)
-        return value, metrics | {"capacity": _capacity(settings, step)}
+    def beta(step: Array) -> Array | float:
+        return settings.beta * _share(step, settings.kl_warmup_steps)
 
-    return with_capacity
+    def capacity(step: Array) -> Array:
+        return settings.capacity * jnp.asarray(_share(step, settings.capacity_steps))
 
+    def of_terms(objective: TermsObjective) -> Callable[..., Any]:
+        return elbo_loss(vae, objective, settings.objective_of, settings.num_train_samples)
 
-def _capacity(settings: AnyVaeSettings, step: Array) -> Array:
-    return settings.capacity * jnp.asarray(_share(step, settings.capacity_steps))
+    match settings.objective:
+        case "elbo":
+            return of_terms(lambda terms, step: negative_elbo(terms, beta(step)))
+        case "free-bits":
+            return of_terms(lambda terms, step: free_bits_objective(terms, settings.free_nats))
+        case "capacity":
+            loss = of_terms(lambda terms, step: capacity_objective(terms, settings.gamma, capacity(step)))
+
+            def with_capacity(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
+                value, metrics = loss(params, key, step, x, context)
+                return value, metrics | {"capacity": capacity(step)}
+
+            return with_capacity
+        case bound:
+            return iwae_loss(vae, settings.num_train_samples, doubly_reparameterised=bound == "dreg")
 
 
 def _share(step: Array, steps: int) -> Array | float:

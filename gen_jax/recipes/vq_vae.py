@@ -12,13 +12,13 @@ from gen_jax.made import categorical_output, ensemble, made
 from gen_jax.nets import SpatialDecoder, SpatialEncoder, halved_size
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape
 from gen_jax.recipes.vae_experiment import vae_experiment
-from gen_jax.recipes.vae_settings import AnyVaeSettings, LikelihoodName, make_likelihood
+from gen_jax.recipes.vae_settings import LikelihoodName, LikelihoodSettings, make_likelihood
 from gen_jax.types import InputError
 from gen_jax.vae import update_codebook, vector_quantised_loss, vector_quantised_vae
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorQuantisedSettings(AnyVaeSettings):
+class VectorQuantisedSettings(LikelihoodSettings):
     """A VAE whose latents are codes on a grid."""
 
     data: str = "fashion_mnist"
@@ -43,7 +43,6 @@ class VectorQuantisedSettings(AnyVaeSettings):
     batch_size: int = 64
     learning_rate: float = 1e-3
     epochs: int = 20
-    num_importance_samples: int = 1
 
     def check(self) -> None:
         """Raise an InputError for a value that no such VAE can have."""
@@ -61,9 +60,6 @@ class VectorQuantisedSettings(AnyVaeSettings):
             raise InputError(f"commitment is {self.commitment}: give 0 or more.")
         if self.weight_decay:
             raise InputError(f"weight_decay is {self.weight_decay}, and would shrink the averages of a codebook: leave it at 0.")
-        for name, plain in (("objective", "elbo"), ("beta", 1.0), ("kl_warmup_steps", 0), ("num_train_samples", 1)):
-            if getattr(self, name) != plain:
-                raise InputError(f"{name} is {getattr(self, name)}, and a VQ-VAE has an objective of its own: leave it as it is.")
 
 
 def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -83,6 +79,7 @@ def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Ex
         settings,
         event_shape,
         adjust=update_codebook(vae, settings.codebook_decay, learn),
+        best_metric="valid_elbo",  # the loss has terms that say nothing of the model
     )
 
 

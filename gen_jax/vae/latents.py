@@ -163,7 +163,7 @@ def _spherical(dim: int, family: Any) -> Latent:
 
 
 def beta(dim: int) -> Latent:
-    """Return p(z) uniform on (0, 1)^Z, Beta(1, 1), with q(z|x) = Π_i Beta(α_i, β_i), of [2, Z]: 0.01 + the softplus of its rows."""
+    """Return p(z) uniform on (0, 1)^Z, Beta(1, 1), with q(z|x) = Π_i Beta(α_i, β_i), α and β = 0.01 + softplus of [2, Z]."""
     _check_dim(dim, 1)
 
     def posterior(params: Params, output: Float[Array, "2 Z"]) -> Beta:

@@ -30,8 +30,8 @@ def exact_ratio(order: float, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_values_and_derivatives(order):
-    f = lambda x: log_bessel_i(order, x)  # noqa: E731
-    moments = lambda x: cosine_moments(order, x)  # noqa: E731
+    f = lambda x: log_bessel_i(order, x)
+    moments = lambda x: cosine_moments(order, x)
     derivatives = jax.jit(
         jax.vmap(lambda x: (f(x), jax.grad(f)(x), jax.grad(jax.grad(f))(x), moments(x), jax.jacfwd(moments)(x)))
     )
@@ -70,7 +70,7 @@ def test_nothing_is_tilted_at_zero():
 def test_third_derivatives_are_the_derivatives_of_the_second(order):
     """By a central difference of A′ = 1 − A² − (2ν + 1) A / x, in float64."""
     x, step = np.array([0.5, 8.0, 50.0]), 1e-4
-    prime = lambda x: 1 - exact_ratio(order, x) ** 2 - (2 * order + 1) * exact_ratio(order, x) / x  # noqa: E731
+    prime = lambda x: 1 - exact_ratio(order, x) ** 2 - (2 * order + 1) * exact_ratio(order, x) / x
     wanted = (prime(x + step) - prime(x - step)) / (2 * step)
     ours = jax.jit(jax.vmap(jax.grad(jax.grad(lambda x: cosine_moments(order, x).mean))))(jnp.float32(x))
     np.testing.assert_allclose(ours, wanted, rtol=1e-3, atol=1e-6)

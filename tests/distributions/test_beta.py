@@ -37,7 +37,7 @@ def test_pathwise_gradients_are_those_of_the_expectation(key):
         x = Beta(alpha, beta).sample(key)
         return jnp.stack([jnp.log(x), x])
 
-    one_element = lambda a, b, key: functions(a[None], b[None], key)[:, 0]  # noqa: E731
+    one_element = lambda a, b, key: functions(a[None], b[None], key)[:, 0]
     of_elements = jax.vmap(jax.jacfwd(one_element, argnums=(0, 1)), (0, 0, None))
     of_samples = jax.jit(jax.vmap(of_elements, (None, None, 0)))
     by_alpha, by_beta = of_samples(jnp.float32(alpha), jnp.float32(beta), jax.random.split(key, 10_000))

@@ -43,7 +43,7 @@ def test_log_prob_of_a_mixture(value):
 def test_samples_and_mean_of_a_mixture(key):
     draws = np.asarray(jax.vmap(MIXTURE.sample)(jax.random.split(key, 5000)))
     for i in range(2):
-        cdf = lambda x, i=i: (WEIGHTS[i] * scipy.stats.norm(LOC[i], SCALE[i]).cdf(np.asarray(x)[..., None])).sum(-1)  # noqa: E731
+        cdf = lambda x, i=i: (WEIGHTS[i] * scipy.stats.norm(LOC[i], SCALE[i]).cdf(np.asarray(x)[..., None])).sum(-1)
         assert scipy.stats.kstest(draws[:, i], cdf).pvalue > 1e-3
     np.testing.assert_allclose(MIXTURE.mean, (WEIGHTS * LOC).sum(-1), rtol=1e-6)
     assert np.all(np.abs(draws.mean(0) - MIXTURE.mean) < 4 * draws.std(0) / np.sqrt(5000))
@@ -56,7 +56,7 @@ def test_a_mixture_of_events_is_one_of_elements_where_the_event_has_one(key):
     np.testing.assert_allclose(jax.jit(jax.vmap(of_events.log_prob))(values), jax.vmap(of_elements.log_prob)(values), rtol=1e-5)
     np.testing.assert_allclose(of_events.mean, of_elements.mean, rtol=1e-6)
     draws = np.asarray(jax.jit(jax.vmap(of_events.sample))(jax.random.split(key, 5000)))[:, 0]
-    cdf = lambda x: (WEIGHTS[0] * scipy.stats.norm(LOC[0], SCALE[0]).cdf(np.asarray(x)[..., None])).sum(-1)  # noqa: E731
+    cdf = lambda x: (WEIGHTS[0] * scipy.stats.norm(LOC[0], SCALE[0]).cdf(np.asarray(x)[..., None])).sum(-1)
     assert scipy.stats.kstest(draws, cdf).pvalue > 1e-3
 
 

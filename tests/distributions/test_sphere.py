@@ -165,7 +165,7 @@ def test_everything_is_finite_from_almost_uniform_to_almost_a_point(family, dim,
 def test_the_divergence_of_a_power_spherical_is_its_formula(dim):
     """log |S| − H, with H of De Cao & Aziz (2020), in float64."""
     concentration = np.float32([1e-3, 0.1, 3.0, 50.0, 1e3])
-    q = lambda k: PowerSpherical(jnp.float32(unit_vector(dim)), k)  # noqa: E731
+    q = lambda k: PowerSpherical(jnp.float32(unit_vector(dim)), k)
     divergence = jax.jit(jax.vmap(jax.value_and_grad(lambda k: kl_divergence(q(k), UniformSphere(dim)))))
     kl, slope = divergence(jnp.asarray(concentration))
     k, b = concentration.astype(float), (dim - 1) / 2

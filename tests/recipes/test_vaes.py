@@ -171,7 +171,6 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
         ("vae", {"num_components": 0}, "num_components is 0"),
         ("vae", {"epoch_steps": 100}, "epoch_steps is 100, and 64 examples make 8 batches"),
         ("hvae-mnist", {"latent_dims": (3,)}, "give as many of each"),
-        ("vq-vae", {"objective": "iwae", "channels": (4,)}, "a VQ-VAE has an objective of its own"),
         ("vq-vae", {"num_codes": 1, "channels": (4,)}, "num_codes is 1: give 2 or more"),
         ("vq-vae", {"weight_decay": 0.1, "channels": (4,)}, "would shrink the averages of a codebook"),
         ("vae", {"objective": "capacity"}, "capacity_steps is 100000, and the run has 480 steps"),

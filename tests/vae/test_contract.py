@@ -125,7 +125,11 @@ def the_elbo_is_the_mean_log_weight(found: Found) -> None:
 def a_draw_is_priced_as_log_prob_prices_it(found: Found) -> None:
     gap = np.abs(found.draws["log_q_gap"])
     assert np.median(gap) < 1e-5
-    assert np.quantile(gap, 0.99) < 1e-3  # a draw at the end of (0, 1), where float32 is coarse, may be further off
+    assert worst(found.case, gap) < 1e-3
+
+
+def worst(case: Case, gaps: np.ndarray) -> float:
+    return np.quantile(gaps, 0.99) if case.edges else gaps.max()
 
 
 def the_objectives_are_their_formulas(found: Found) -> None:
@@ -147,7 +151,7 @@ def the_objectives_are_their_formulas(found: Found) -> None:
 
 def more_samples_tighten_the_bound_and_both_gradients_have_one_value(found: Found) -> None:
     iwae, dreg, weight = (found.draws[name] for name in ("iwae", "dreg", "weight"))
-    assert np.quantile(np.abs(iwae - dreg), 0.99) < 1e-3
+    assert worst(found.case, np.abs(iwae - dreg)) < 1e-3
     np.testing.assert_allclose(found.losses["iwae"], found.losses["dreg"], rtol=1e-3)
     assert iwae.mean() - weight.mean() > -4 * np.sqrt((iwae.var() + weight.var()) / NUM) - 1e-5
 

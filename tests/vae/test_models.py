@@ -202,7 +202,7 @@ def test_every_prior_goes_with_every_likelihood(latent, key):
 
     @jax.jit
     def gradient(params, factor):
-        loss = lambda params: sum(elbo_terms(vae, params[name], key, BINARY).elbo for name, vae in vaes.items())  # noqa: E731
+        loss = lambda params: sum(elbo_terms(vae, params[name], key, BINARY).elbo for name, vae in vaes.items())
         return jax.value_and_grad(loss)(jax.tree.map(lambda p: factor * p, params))
 
     for name, values in differences(params, jax.random.split(key, 10_000)).items():

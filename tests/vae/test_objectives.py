@@ -100,7 +100,7 @@ def test_no_samples_are_refused(make):
 
 def chain(last_first: bool) -> MarkovChain:
     """z_a ~ N(0.5, 2²), z_b | z_a ~ N(0.8 z_a − 1, 0.5²), both in one dimension."""
-    kernel = lambda params, before: Normal(params * before - 1, jnp.full(1, 0.5))  # noqa: E731
+    kernel = lambda params, before: Normal(params * before - 1, jnp.full(1, 0.5))
     return MarkovChain(Normal(jnp.full(1, 0.5), jnp.full(1, 2.0)), (jnp.float32(0.8),), (kernel,), last_first)
 
 

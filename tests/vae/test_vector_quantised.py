@@ -41,7 +41,7 @@ def test_codes_are_the_nearest():
 
 def test_gradients_go_straight_through():
     """To h as if z were h; to e not at all."""
-    loss = lambda h, e: jnp.sum(jnp.sin(Quantised(h, e).mean))  # noqa: E731
+    loss = lambda h, e: jnp.sum(jnp.sin(Quantised(h, e).mean))
     into_features, into_codebook = jax.grad(loss, argnums=(0, 1))(FEATURES, CODEBOOK)
     np.testing.assert_allclose(into_features, jnp.cos(CODEBOOK[nearest_codes(FEATURES, CODEBOOK)]), rtol=1e-5)
     np.testing.assert_array_equal(into_codebook, 0)
