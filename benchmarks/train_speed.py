@@ -8,8 +8,6 @@ and `torch.compile`d.
     pip install -e '.[bench]' && python benchmarks/train_speed.py --save
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +18,7 @@ from torch_vae import TorchConvVAE, TorchVAE
 from gen_jax import train
 from gen_jax.nets import MLP, ConvDecoder, ConvEncoder
 from gen_jax.types import VAE
-from gen_jax.vae import bernoulli_likelihood, gaussian_vae, negative_elbo
+from gen_jax.vae import bernoulli_likelihood, elbo_loss, gaussian_vae
 
 SEED = 0
 BATCH, STEPS = 128, 100
@@ -41,7 +39,7 @@ def conv_vae() -> VAE:
 def gen_jax_program(vae: VAE, data: np.ndarray, batch: int):
     """Return a function that trains one epoch."""
     optimizer = train.adam(1e-3)
-    step = train.make_step(train.batch_mean(functools.partial(negative_elbo, vae)), optimizer)
+    step = train.make_step(elbo_loss(vae), optimizer)
     epoch = jax.jit(train.scan_epoch(step, batch), donate_argnums=0)
     init_key, noise_key, order_key = jax.random.split(jax.random.key(SEED), 3)
     state = train.init_state(vae.init(init_key, jnp.zeros(data.shape[1:])), optimizer, noise_key)
