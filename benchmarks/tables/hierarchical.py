@@ -5,7 +5,7 @@ GEN_JAX_DATA_DIR=DIR python benchmarks/tables/hierarchical.py [--seeds 3] [--sav
 
 from table import arguments, report, run_rows
 
-BUDGET = {"data": "mnist", "epochs": 60, "batch_size": 100, "activation": "tanh", "num_importance_samples": 500}
+BUDGET = {"data": "mnist", "epochs": 40, "batch_size": 100, "activation": "tanh", "num_importance_samples": 500}
 TWO = BUDGET | {"latent_dims": (100, 50), "hidden_sizes": (200, 100)}
 ROWS = {
     "one layer, 50": ("vae-mnist", BUDGET | {"validate_every": 1}),

@@ -12,7 +12,7 @@ ROWS = {
     "VQ-VAE, codebook by loss": ("vq-vae", {"codebook": "loss"}),
     "Gaussian VAE, 64 latents": (
         "vae-cifar10",
-        {"data": "fashion_mnist", "channels": (32, 64), "latent_dim": 64, "epochs": 20, "num_importance_samples": 100},
+        {"data": "fashion_mnist", "channels": (32, 64), "latent_dim": 64, "epochs": 10, "num_importance_samples": 100},
     ),
 }
 

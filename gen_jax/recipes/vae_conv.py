@@ -16,7 +16,7 @@ RECIPE = Recipe(
         channels=(32, 64, 128),
         hidden_sizes=(256,),
         batch_size=64,
-        epochs=20,
+        epochs=10,
         num_importance_samples=100,
     ),
     build,

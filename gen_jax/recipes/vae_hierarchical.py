@@ -30,7 +30,7 @@ class HierarchicalSettings(AnyVaeSettings):
     """Width of the two hidden layers between each layer of latents and the one below it."""
     activation: ActivationName = "tanh"
     """Activation of the hidden layers."""
-    epochs: int = 60
+    epochs: int = 40
     num_importance_samples: int = 500
 
     def check(self) -> None:

@@ -42,7 +42,7 @@ class VectorQuantisedSettings(LikelihoodSettings):
     """Weight of the term that holds the encoder to the codebook."""
     batch_size: int = 64
     learning_rate: float = 1e-3
-    epochs: int = 20
+    epochs: int = 10
 
     def check(self) -> None:
         """Raise an InputError for a value that no such VAE can have."""
