@@ -29,7 +29,8 @@ def row(name: str) -> tuple[str, dict]:
     """Return the recipe of a cell, and what it changes."""
     layers, model, num = name.rsplit("-", 2)
     recipe = {"one-layer": "vae-mnist", "two-layers": "hvae-mnist"}[layers]
-    return recipe, {"objective": OBJECTIVES[model], "num_train_samples": int(num), "validate_every": 1}
+    as_published = {"kl_warmup_steps": 0, "activation": "tanh"}
+    return recipe, as_published | {"objective": OBJECTIVES[model], "num_train_samples": int(num), "validate_every": 1}
 
 
 ROWS = {name: row(name) for name in PUBLISHED}

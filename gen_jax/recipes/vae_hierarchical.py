@@ -8,7 +8,7 @@ GEN_JAX_DATA_DIR=DIR gen-jax train dlgm-mnist
 from dataclasses import dataclass
 from typing import Literal
 
-from gen_jax.nets import MLP
+from gen_jax.nets import MLP, near_zero
 from gen_jax.recipes.experiment import Experiment, Recipe
 from gen_jax.recipes.vae import ACTIVATIONS, ActivationName
 from gen_jax.recipes.vae_experiment import vae_experiment
@@ -28,9 +28,11 @@ class HierarchicalSettings(AnyVaeSettings):
     """Latent dimensions of each layer, the one next to the data first."""
     hidden_sizes: tuple[int, ...] = (200, 100)
     """Width of the two hidden layers between each layer of latents and the one below it."""
-    activation: ActivationName = "tanh"
+    activation: ActivationName = "relu"
     """Activation of the hidden layers."""
-    epochs: int = 40
+    epochs: int = 20
+    batch_size: int = 20
+    kl_warmup_steps: int = 10_000
     num_importance_samples: int = 500
 
     def check(self) -> None:
@@ -54,8 +56,8 @@ def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> V
     layers = list(zip(widths, dims, strict=True))
     decoder = MLP((widths[0], widths[0]), event_shape, activation)
     from_here = [MLP((width, width), (2, dim), activation) for width, dim in layers]
-    # from layer l + 1 to layer l: the hidden layers are those of layer l + 1
-    from_above = [MLP((width, width), (2, dim), activation) for width, dim in zip(widths[1:], dims[:-1], strict=True)]
+    # from layer l + 1 to layer l: the hidden layers are those of layer l + 1; it starts as a standard normal prior of layer l
+    from_above = [MLP((width, width), (2, dim), activation, near_zero) for width, dim in zip(widths[1:], dims[:-1], strict=True)]
     match settings.inference:
         case "bottom-up":
             return bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
@@ -74,9 +76,7 @@ BOTTOM_UP = Recipe(
 )
 LADDER = Recipe(
     "a ladder VAE of three layers of latents, inferred from the top down, on MNIST",
-    HierarchicalSettings(
-        inference="ladder", latent_dims=(64, 32, 16), hidden_sizes=(300, 200, 100), activation="relu", kl_warmup_steps=10_000
-    ),
+    HierarchicalSettings(inference="ladder", latent_dims=(64, 32, 16), hidden_sizes=(300, 200, 100)),
     build,
 )
 DEEP = Recipe(

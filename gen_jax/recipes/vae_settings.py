@@ -77,7 +77,7 @@ class AnyVaeSettings(LikelihoodSettings):
         if self.objective != "elbo" and (self.beta != 1.0 or self.kl_warmup_steps):
             raise InputError(
                 f"beta is {self.beta} and kl_warmup_steps {self.kl_warmup_steps}, and the objective is {self.objective}, "
-                "which has no weight of the KL: leave them as they are, or use --objective elbo."
+                "which has no weight of the KL: use --beta 1 --kl-warmup-steps 0, or --objective elbo."
             )
 
     def check_steps(self, num_steps: int) -> None:

@@ -68,8 +68,7 @@ def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Ex
     image = image_shape(event_shape)
     grid = halved_size(image[:2], len(settings.channels))
     decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image)
-    # direct links: a code's neighbours say much about it
-    prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes), direct=True)
+    prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes))
     density = ensemble(prior, lambda index: prior.degrees)
     vae = vector_quantised_vae(encoder, decoder, settings.num_codes, grid, make_likelihood(settings), density)
     learn = settings.codebook == "loss"

@@ -80,7 +80,7 @@ def test_capacity_holds_the_rate(data, tmp_path):
     ],
 )
 def test_a_hierarchical_vae_reports_its_layers(data, tmp_path, changes):
-    settings = SMALL | {"latent_dims": (3, 2), "hidden_sizes": (8, 8), "epochs": 2} | changes
+    settings = SMALL | {"latent_dims": (3, 2), "hidden_sizes": (8, 8), "epochs": 2, "kl_warmup_steps": 0} | changes
     result = trained("hvae-mnist", data, tmp_path / "run", **settings)
     assert result["test_rate_1"] + result["test_rate_2"] == pytest.approx(result["test_rate"], rel=1e-4)
     assert figures(tmp_path / "run") == {"reconstructions", "samples", "curves", "layers"}
