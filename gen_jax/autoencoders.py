@@ -5,6 +5,7 @@
 - contractive (Rifai et al. 2011): minimise ‖x − g(f(x))‖² + λ ‖∂f/∂x‖_F².
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -69,6 +70,6 @@ def corrupt(kind: Literal["masking", "gaussian"], amount: float, key: Key, x: Fl
                 raise InputError(f"amount is {amount}, and masking takes a probability: give 0 to 1.")
             return jnp.where(jax.random.bernoulli(key, amount, x.shape), 0.0, x)
         case "gaussian":
-            if not amount >= 0:
+            if not 0 <= amount < math.inf:
                 raise InputError(f"amount is {amount}, and Gaussian noise takes a standard deviation: give 0 or more.")
             return x + amount * jax.random.normal(key, x.shape)

@@ -22,9 +22,9 @@ ROWS = {
 if __name__ == "__main__":
     args = arguments(__doc__)
     results = run_rows(ROWS, args)
-    mnist = load_dataset("mnist")
-    accuracy = label_classifier(mnist.train.images, mnist.train.labels)
-    real = accuracy(mnist.test.images, mnist.test.labels)
+    data = load_dataset(recipes.load_run(run_directory(args, "p(z)", 0)).settings.data)
+    accuracy = label_classifier(data.train.images, data.train.labels)
+    real = accuracy(data.test.images, data.test.labels)
     for row, runs in results.items():
         for seed, run in enumerate(runs):
             drawn = np.asarray(recipes.sample(recipes.load_run(run_directory(args, row, seed)), NUM))

@@ -48,9 +48,9 @@ def binarise_split(mode: Binarisation, key: Key, images: np.ndarray | Array) -> 
     """Binarise a whole split once, each image with a key of its own: evaluation data, and training data under `fixed`.
 
     Returns:
-        uint8 in {0, 255}; with `none`, the images as they came.
+        uint8 in {0, 255}; with `none`, and of sprites, which are black and white, the images as they came.
     """
-    if mode == "none":
+    if mode == "none" or images.dtype == jnp.int32:
         return jnp.asarray(images)
 
     return _binarise_all(mode, key, jnp.asarray(images))

@@ -61,7 +61,13 @@ def sprite_factors(index: Int[Array, ""] | int) -> Int[Array, "5"]:
 
 
 def sprite_index(factors: Int[Array, "5"]) -> Int[Array, ""]:
-    """Return the index, in 0 … 737,279, of the image of these factors: the inverse of `sprite_factors`."""
+    """Return the index, in 0 … 737,279, of the image of these factors: the inverse of `sprite_factors`.
+
+    Raises:
+        InputError: a factor is out of range (not under jit and vmap, where none can be raised).
+    """
+    if not isinstance(factors, Tracer):
+        check_factors(np.asarray(factors))
     return jnp.sum(factors * _STRIDES, dtype=jnp.int32)
 
 

@@ -12,7 +12,7 @@ from gen_jax.types import Array
 Initializer = Callable[..., Array]
 
 near_zero: Initializer = nn.initializers.variance_scaling(1e-4, "fan_in", "normal")
-"""For the last layer of a network that parametrises a flow: the flow starts near the identity."""
+"""For the last layer of a network that parametrises a flow, or a prior: it starts near the identity, or a standard normal."""
 
 
 class MLP(nn.Module):

@@ -65,14 +65,26 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
     def seen(key: Key, x: Array) -> Array:
         return x if settings.corruption == "none" else corrupt(settings.corruption, settings.amount, key, x)
 
-    def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
-        pixel_key, noise_key = jax.random.split(key)
-        x = prepare(settings.binarise, pixel_key, example.images)
-        error = squared_error(model, params, x, seen(noise_key, x))
+    def terms(params: Params, key: Key, x: Array) -> tuple[Array, Metrics]:
+        """Return what is minimised of one image, and its parts."""
+        error = squared_error(model, params, x, seen(key, x))
         if not settings.contraction:
             return error, {"squared_error": error}
         norm = contraction(model, params, x)
         return error + settings.contraction * norm, {"squared_error": error, "contraction": norm}
+
+    def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
+        pixel_key, noise_key = jax.random.split(key)
+        return terms(params, noise_key, prepare(settings.binarise, pixel_key, example.images))
+
+    @jax.jit
+    def validate(params: Params, key: Key, split: Split) -> Metrics:
+        def one(params: Params, key: Key, image: Array) -> Metrics:
+            value, metrics = terms(params, key, to_unit(image))
+            return {f"valid_{name}": part for name, part in {**metrics, "score": -value}.items()}
+
+        columns = map_examples(one, params, example_keys(key, len(split.images)), split.images, chunk_size=100)
+        return jax.tree.map(jnp.mean, columns)
 
     @jax.jit
     def describe(params: Params, keys: Array, images: Array) -> dict[str, Array]:
@@ -82,10 +94,6 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
             return {"squared_error": error, "contraction": contraction(model, params, x), "code": model.encode(params, x)}
 
         return map_examples(one, params, keys, images, chunk_size=100)
-
-    def validate(params: Params, key: Key, split: Split) -> Metrics:
-        error = jnp.mean(describe(params, example_keys(key, len(split.images)), split.images)["squared_error"])
-        return {"valid_squared_error": error, "valid_score": -error}
 
     def evaluate(
         params: Params, key: Key, split: Split, name: str, num_samples: int | None, on_progress: Callable[[int, int], None]

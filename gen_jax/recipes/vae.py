@@ -61,8 +61,9 @@ class VaeSettings(AnyVaeSettings):
         for name in ("hidden_sizes", "channels"):
             if any(size < 1 for size in getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}: give sizes of 1 or more.")
-        if self.num_components < 1:
-            raise InputError(f"num_components is {self.num_components}: give 1 or more.")
+        for name in ("latent_dim", "num_components"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more.")
         if self.latent == "conditional-normal" and self.num_classes is None:
             raise InputError("latent is conditional-normal, whose prior is p(z|y), and num_classes is not set: give it.")
 

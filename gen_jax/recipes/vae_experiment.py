@@ -39,7 +39,8 @@ def vae_experiment(
 
     Args:
         vae: the model.
-        loss: (params, key, step, x, context) -> (what to minimise, metrics), for a batch.
+        loss: (params, key, step, x, context) -> (what to minimise, metrics), for a batch; what depends on the step has its final
+            value at a step of infinity, where validation takes it.
         settings: how the data are prepared, and what the likelihood takes.
         event_shape: the shape of an image.
         num_importance_samples: for an estimate of the likelihood, by default; None where the posterior is a point, whose bound
@@ -97,11 +98,14 @@ def _validate(
         return metrics | {"score": -value}
 
     whole = jax.tree.map(lambda leaf: leaf[: num - rest].reshape(num_whole, batch_size, *leaf.shape[1:]), split)
-    metrics = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0) * batch_size, jax.lax.map(of_batch, (keys[1:], whole)))
+    means = []  # (of what share of the examples, metrics)
+    if num_whole:
+        each = jax.lax.map(of_batch, (keys[1:], whole))
+        means.append((1 - rest / num, jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)))
     if rest:
-        last = of_batch((keys[0], jax.tree.map(lambda leaf: leaf[num - rest :], split)))
-        metrics = jax.tree.map(lambda total, value: total + value * rest, metrics, last)
-    return {f"valid_{name}": total / num for name, total in metrics.items()}
+        last = jax.tree.map(lambda leaf: leaf[num - rest :], split)
+        means.append((rest / num, of_batch((keys[0], last))))
+    return {f"valid_{name}": sum(share * mean[name] for share, mean in means) for name in means[0][1]}
 
 
 def _evaluate(
@@ -138,7 +142,7 @@ def _evaluate(
     bits = settings.likelihood == "discretised-logistic"
     if bits:
         quantities["bits_per_dim_bound"] = -elbo / (num_pixels * math.log(2))
-    if num_samples is None:
+    if "codes" in columns:
         num_codes = params["codebook"]["shares"].size
         quantities |= {"perplexity": float(perplexity(jnp.asarray(columns["codes"]), num_codes)), "num_codes": num_codes}
         quantities["codes_used"] = len(np.unique(columns["codes"]))

@@ -45,10 +45,10 @@ class VaeFlowSettings(VaeSettings):
 
 def build(settings: VaeFlowSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
-    for name in ("context_dim", "latent_dim", "num_flows"):
+    for name in ("context_dim", "num_flows"):
         if getattr(settings, name) < 1:
             raise InputError(f"{name} is {getattr(settings, name)}: give 1 or more.")
-    if settings.flow in ("maf", "spline-maf", "iaf") and min(settings.flow_hidden_sizes) < settings.latent_dim - 1:
+    if settings.flow in ("maf", "spline-maf", "iaf") and min(settings.flow_hidden_sizes, default=0) < settings.latent_dim - 1:
         raise InputError(
             f"flow_hidden_sizes is {settings.flow_hidden_sizes}: the masks of {settings.flow} need layers of latent_dim − 1 = "
             f"{settings.latent_dim - 1} units or more."

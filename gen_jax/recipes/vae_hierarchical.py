@@ -38,7 +38,12 @@ class HierarchicalSettings(AnyVaeSettings):
     def check(self) -> None:
         """Raise an InputError for a value that no such VAE can have."""
         super().check()
-        if len(self.hidden_sizes) != len(self.latent_dims) or any(size < 1 for size in self.hidden_sizes):
+        if self.objective == "free-bits" and self.inference == "bottom-up":
+            raise InputError(
+                "objective is free-bits and inference bottom-up, where only the sum over layers is a KL: use --inference ladder "
+                "or independent, or another objective."
+            )
+        if not self.latent_dims or len(self.hidden_sizes) != len(self.latent_dims) or any(size < 1 for size in self.hidden_sizes):
             raise InputError(
                 f"hidden_sizes is {self.hidden_sizes} and latent_dims {self.latent_dims}: give as many of each, all 1 or more."
             )
@@ -57,7 +62,8 @@ def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> V
     decoder = MLP((widths[0], widths[0]), event_shape, activation)
     from_here = [MLP((width, width), (2, dim), activation) for width, dim in layers]
     # from layer l + 1 to layer l: the hidden layers are those of layer l + 1; it starts as a standard normal prior of layer l
-    from_above = [MLP((width, width), (2, dim), activation, near_zero) for width, dim in zip(widths[1:], dims[:-1], strict=True)]
+    above = list(zip(widths[1:], dims[:-1], strict=True))
+    from_above = [MLP((width, width), (2, dim), activation, near_zero) for width, dim in above]
     match settings.inference:
         case "bottom-up":
             return bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
@@ -81,6 +87,6 @@ LADDER = Recipe(
 )
 DEEP = Recipe(
     "a deep latent Gaussian model of two layers on MNIST",
-    HierarchicalSettings(inference="independent", latent_dims=(100, 50), hidden_sizes=(200, 200)),
+    HierarchicalSettings(inference="independent", hidden_sizes=(200, 200)),
     build,
 )

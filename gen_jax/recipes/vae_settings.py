@@ -1,5 +1,6 @@
 """What every VAE recipe lets its user choose, whatever the model: likelihood, objective, evaluation."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -38,6 +39,8 @@ class LikelihoodSettings(Settings):
         super().check()
         if self.likelihood == "discretised-logistic" and self.binarise != "none":
             raise InputError(f"binarise is {self.binarise}, and a discretised logistic is of grey values: use --binarise none.")
+        if self.likelihood.startswith("gaussian") and self.binarise != "none":
+            raise InputError(f"binarise is {self.binarise}, and a Gaussian density is of grey values: use --binarise none.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +75,13 @@ class AnyVaeSettings(LikelihoodSettings):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more.")
         for name in ("beta", "kl_warmup_steps", "gamma", "capacity", "free_nats"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}: give 0 or more.")
+        if self.patience is not None and (self.kl_warmup_steps or self.objective == "capacity"):
+            raise InputError(
+                f"patience is {self.patience}, and the objective changes as it is annealed, so that a validation may come out "
+                "worse while training goes on well: leave one of the two out."
+            )
         if self.objective != "elbo" and (self.beta != 1.0 or self.kl_warmup_steps):
             raise InputError(
                 f"beta is {self.beta} and kl_warmup_steps {self.kl_warmup_steps}, and the objective is {self.objective}, "

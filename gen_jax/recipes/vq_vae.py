@@ -41,15 +41,15 @@ class VectorQuantisedSettings(LikelihoodSettings):
     commitment: float = 0.25
     """Weight of the term that holds the encoder to the codebook."""
     batch_size: int = 64
-    learning_rate: float = 1e-3
     epochs: int = 10
 
     def check(self) -> None:
         """Raise an InputError for a value that no such VAE can have."""
         super().check()
-        for name in ("code_dim", "num_residual"):
-            if getattr(self, name) < (0 if name == "num_residual" else 1):
-                raise InputError(f"{name} is {getattr(self, name)}: give {0 if name == 'num_residual' else 1} or more.")
+        if self.code_dim < 1:
+            raise InputError(f"code_dim is {self.code_dim}: give 1 or more.")
+        if self.num_residual < 0:
+            raise InputError(f"num_residual is {self.num_residual}: give 0 or more.")
         if self.num_codes < 2:
             raise InputError(f"num_codes is {self.num_codes}: give 2 or more.")
         if not self.channels or min(self.channels) < 1:
@@ -69,7 +69,7 @@ def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Ex
     grid = halved_size(image[:2], len(settings.channels))
     decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image)
     prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes))
-    density = ensemble(prior, lambda index: prior.degrees)
+    density = ensemble(prior, lambda index: prior.degrees)  # of one mask
     vae = vector_quantised_vae(encoder, decoder, settings.num_codes, grid, make_likelihood(settings), density)
     learn = settings.codebook == "loss"
     return vae_experiment(

@@ -3,8 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gen_jax.types import VAE, Array, InputError
 
@@ -24,12 +25,15 @@ def on_labels(vae: VAE, num_classes: int) -> VAE:
     if num_classes < 2:
         raise InputError(f"num_classes is {num_classes}: give 2 or more.")
 
-    def one_hot(label: Int[Array, ""] | int | None) -> Float[Array, "C"]:
+    def one_hot(label: Any) -> Float[Array, "C"]:
         if label is None:
             raise InputError(f"context is missing, and this model is conditional: give a label from 0 to {num_classes - 1}.")
-        if not isinstance(label, Tracer) and not 0 <= int(label) < num_classes:
+        known = not isinstance(label, Tracer)
+        if jnp.ndim(label) or jnp.result_type(label).kind not in "iu" or (known and not 0 <= int(label) < num_classes):
+            given = label if known else f"an array of shape {jnp.shape(label)} and type {jnp.result_type(label)}"
             raise InputError(
-                f"context is the label {int(label)}, and the model has {num_classes} classes: give 0 to {num_classes - 1}."
+                f"context is {given}, and the model has {num_classes} classes: give one whole number from 0 to {num_classes - 1} "
+                "(vmap over more)."
             )
         return jax.nn.one_hot(label, num_classes)
 

@@ -20,7 +20,8 @@ class ElboTerms(NamedTuple):
     Attributes:
         log_likelihood: log p(x|z) at one z ~ q(z|x); the distortion is its negative.
         kl_parts: KL(q(z|x) ‖ p(z)) by part: one for each latent where posterior and prior have independent ones, for each layer
-            of a hierarchical model, else one in all. Exact where a closed form is known, else log q(z|x) − log p(z) at z.
+            of a hierarchical model, else one in all. Exact where a closed form is known, else log q(z|x) − log p(z) at z. Where
+            the layers of q and p are drawn in opposite orders, a layer's part is no KL and may be negative; the sum is one.
     """
 
     log_likelihood: Float[Array, "*batch"]
@@ -68,7 +69,9 @@ def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Arra
     """
     if isinstance(posterior, MarkovChain) and isinstance(prior, MarkovChain):
         pairs = list(zip(posterior.conditionals(z), prior.conditionals(z), z, strict=True))
-        if posterior.last_first != prior.last_first:  # the conditionals depend on different layers: only the sum is a KL
+        if (
+            len(pairs) > 1 and posterior.last_first != prior.last_first
+        ):  # the conditionals depend on different layers: only the sum is a KL
             return jnp.stack([q.log_prob(part) - p.log_prob(part) for q, p, part in pairs])
         return jnp.stack([jnp.sum(kl_term(q, p, part, q.log_prob(part))) for q, p, part in pairs])
     exact = kl_parts(posterior, prior)

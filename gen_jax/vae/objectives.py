@@ -16,7 +16,7 @@ from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
 from gen_jax.vae.elbo import ElboTerms, elbo_terms, log_weight
 
 TermsObjective = Callable[[ElboTerms, Array], Array]
-"""(terms, step of training) -> what to minimise, in nats."""
+"""(terms, step of training) -> what to minimise, in nats; at a step of infinity, with the weights that it ends with."""
 
 
 def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:

@@ -194,7 +194,11 @@ def test_factors_from_outside_are_checked():
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(lambda: sprite_factors(NUM_SPRITES), "index is 737280"), (lambda: render_sprite(jnp.array([3, 0, 0, 0, 0])), "shape is 3")],
+    [
+        (lambda: sprite_factors(NUM_SPRITES), "index is 737280"),
+        (lambda: render_sprite(jnp.array([3, 0, 0, 0, 0])), "shape is 3"),
+        (lambda: sprite_index(jnp.array([0, 0, 0, 0, 99])), "y is 99"),
+    ],
 )
 def test_numbers_that_stand_for_no_image_are_refused(make, message):
     with pytest.raises(InputError, match=message):

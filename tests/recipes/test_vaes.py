@@ -1,16 +1,19 @@
 """The recipes of the VAE family, each by what only it does, on images of which the left or the right half is bright."""
 
 import dataclasses
+import functools
 import json
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gen_jax import recipes
 from gen_jax.cli import main
-from gen_jax.data import load_dataset
+from gen_jax.data import Split, load_dataset
+from gen_jax.recipes.vae_experiment import _validate
 from gen_jax.types import InputError
 
 SMALL = {"batch_size": 8, "num_importance_samples": 5, "learning_rate": 1e-2}
@@ -171,6 +174,14 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
         ("vae", {"num_components": 0}, "num_components is 0"),
         ("vae", {"epoch_steps": 100}, "epoch_steps is 100, and 64 examples make 8 batches"),
         ("hvae-mnist", {"latent_dims": (3,)}, "give as many of each"),
+        ("hvae-mnist", {"latent_dims": (), "hidden_sizes": ()}, "give as many of each"),
+        ("hvae-mnist", {"objective": "free-bits", "kl_warmup_steps": 0}, "only the sum over layers is a KL"),
+        ("hvae-mnist", {"objective": "iwae"}, "use --beta 1 --kl-warmup-steps 0"),
+        ("vae", {"latent": "mixture", "latent_dim": -1}, "latent_dim is -1: give 1 or more"),
+        ("vae", {"beta": float("inf")}, "beta is inf"),
+        ("vae", {"likelihood": "gaussian"}, "a Gaussian density is of grey values"),
+        ("vae", {"patience": 3, "kl_warmup_steps": 10}, "leave one of the two out"),
+        ("vae-iaf", {"flow_hidden_sizes": (), "channels": ()}, "flow_hidden_sizes is"),
         ("vq-vae", {"num_codes": 1, "channels": (4,)}, "num_codes is 1: give 2 or more"),
         ("vq-vae", {"weight_decay": 0.1, "channels": (4,)}, "would shrink the averages of a codebook"),
         ("vae", {"objective": "capacity"}, "capacity_steps is 100000, and the run has 480 steps"),
@@ -244,3 +255,31 @@ def test_labels_stream_with_their_images(data, tmp_path):
     trained("cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, **PERCEPTRON | {"epochs": 30})
     drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
+
+
+@pytest.mark.parametrize("batch_size", [4, 11, 20])
+def test_validation_is_the_mean_over_all_examples_with_the_weights_at_the_end(batch_size):
+    """A loss that says of a batch its mean pixel, and whether the step is the last: 11 examples in batches, and what is left."""
+    images = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 1), np.uint8)
+    seen = []
+
+    def loss(params, key, step, x, context):
+        seen.append(x.shape)
+        return params * jnp.mean(x), {"pixel": jnp.mean(x), "end": jnp.minimum(1.0, step / 100)}
+
+    found = jax.jit(functools.partial(_validate, loss, None, batch_size))(
+        3.0, jax.random.key(0), Split(jnp.asarray(images), None)
+    )
+    mean = images.mean() / 255
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        {"valid_pixel": mean, "valid_score": -3 * mean, "valid_end": 1.0}, rel=1e-5
+    )
+    assert set(seen) <= {(batch_size, 2, 2, 1), (11 % batch_size, 2, 2, 1)}
+
+
+def test_the_score_of_a_run_with_warm_up_is_at_its_full_weight(data, tmp_path):
+    changes = {"kl_warmup_steps": 10, "beta": 2.0, "epochs": 2, "latent_dim": 2}
+    trained("vae", data, tmp_path / "run", **PERCEPTRON | changes)
+    for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert row["valid_score"] == pytest.approx(-(row["valid_distortion"] + 2 * row["valid_rate"]), rel=1e-5)

@@ -18,6 +18,7 @@ from gen_jax.vae import (
     beta,
     bottom_up_vae,
     conditional_normal,
+    deep_latent_gaussian,
     discretised_logistic_likelihood,
     elbo_terms,
     gaussian_likelihood,
@@ -121,8 +122,10 @@ MIXTURE = Mixture(jnp.zeros(2), Normal(jnp.zeros((2, 3)), jnp.ones((2, 3))))
         (lambda: power_spherical(1), "latent_dim is 1, and a sphere needs"),
         (lambda: on_labels(mlp_vae(standard_normal(2)), 1), "num_classes is 1: give 2 or more"),
         (lambda: CASES["conditional-prior"].vae.encode({}, BINARY), "context is missing"),
-        (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, 3), "context is the label 3, and the model has 3 classes"),
-        (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, jnp.int32(-1)), "context is the label -1"),
+        (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, 3), "context is 3, and the model has 3 classes"),
+        (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, jnp.int32(-1)), "context is -1"),
+        (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, 1.5), "context is 1.5"),
+        (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, jnp.arange(2)), "give one whole number from 0 to 2"),
         (lambda: with_flow(von_mises_fisher(3), flows.planar(3)), "A flow needs latents that may be any vector"),
         (lambda: with_flow(beta(3), flows.planar(3)), "A flow needs latents that may be any vector"),
         (lambda: conditional_normal(2, MLP((), (2, 2))).prior({}), "context is missing"),
@@ -209,3 +212,42 @@ def test_every_prior_goes_with_every_likelihood(latent, key):
         values = np.asarray(values, np.float64)
         assert abs(values.mean()) < 3 * values.std() / np.sqrt(len(values)), name
     chex.assert_tree_all_finite([gradient(params, factor) for factor in (0.0, 1.0, 1e2)])
+
+
+def linear(weight: float, bias: float, log_variance: float | None = None):
+    """A net that has no parameters: z -> w z + b, or of a normal variable with that mean, [2, 1]."""
+
+    class Linear:
+        init = staticmethod(lambda key, *inputs: {})
+
+        @staticmethod
+        def apply(params, z, context=None):
+            mean = weight * jnp.ravel(z)[:1] + bias
+            return mean if log_variance is None else jnp.stack([mean, jnp.full(1, log_variance)])
+
+    return Linear()
+
+
+def test_two_linear_layers_have_the_likelihood_of_their_normal_distribution(key):
+    """z_2 ~ N(0, 1), z_1 | z_2 ~ N(0.7 z_2 − 0.2, 0.6²), x | z_1 ~ N(1.5 z_1 + 0.4, 0.5²): x ~ N(0.1, 2.25 · 0.85 + 0.25)."""
+    generation, decoder = [linear(0.7, -0.2, 2 * np.log(0.6))], linear(1.5, 0.4)
+    inference = [linear(0.5, 0.0, 0.0), linear(0.4, 0.0, 0.0)]
+    vae = bottom_up_vae(inference, generation, decoder, (1, 1), gaussian_likelihood(0.5))
+    x = jnp.array([1.3])
+    params = vae.init(key, x)
+    log_w = jax.jit(jax.vmap(lambda k: log_weight(vae, params, k, x)))(jax.random.split(key, 50_000))
+    w = np.exp(np.asarray(log_w, np.float64))
+    exact = scipy.stats.norm(0.1, np.sqrt(2.25 * (0.49 + 0.36) + 0.25)).pdf(1.3)
+    assert abs(w.mean() - exact) < 3 * w.std() / np.sqrt(len(w))
+
+
+def test_a_deep_latent_gaussian_decodes_as_its_equations_say(key):
+    """h_2 = G_2 z_2, h_1 = T_1(h_2) + G_1 z_1, and the decoder's mean of h_1."""
+    transforms, injections = [linear(-3.0, 0.5)], [linear(2.0, 0.0), linear(5.0, 0.0)]
+    recognition = [linear(1.0, 0.0, 0.0), linear(1.0, 0.0, 0.0)]
+    vae = deep_latent_gaussian(recognition, transforms, injections, linear(1.5, 0.4), (1, 1), gaussian_likelihood(0.5))
+    params = vae.init(key, jnp.zeros(1))
+    z_1, z_2 = 0.3, -1.1
+    h_1 = (-3.0 * (5.0 * z_2) + 0.5) + 2.0 * z_1
+    decoded = vae.decode(params, (jnp.array([z_1]), jnp.array([z_2]))).mean
+    np.testing.assert_allclose(decoded, [1.5 * h_1 + 0.4], rtol=1e-6)
