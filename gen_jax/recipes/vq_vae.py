@@ -24,7 +24,7 @@ class VectorQuantisedSettings(LikelihoodSettings):
     data: str = "fashion_mnist"
     binarise: Binarisation = "none"
     likelihood: LikelihoodName = "discretised-logistic"
-    num_codes: int = 128
+    num_codes: int = 64
     """Vectors in the codebook."""
     code_dim: int = 32
     """Size of each."""
@@ -40,7 +40,7 @@ class VectorQuantisedSettings(LikelihoodSettings):
     """Of the moving averages, at each step."""
     commitment: float = 0.25
     """Weight of the term that holds the encoder to the codebook."""
-    batch_size: int = 64
+    batch_size: int = 128
     epochs: int = 10
 
     def check(self) -> None:
