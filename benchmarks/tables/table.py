@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import statistics
 import sys
 from pathlib import Path
@@ -33,11 +34,8 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 … N − 1")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of every run")
     parser.add_argument("--only", nargs="*", metavar="ROW", help="run these rows alone")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json; needs all the rows")
-    args = parser.parse_args()
-    if args.save and args.only:
-        parser.error("--save writes the whole table: give it without --only (runs that are finished are not run again).")
-    return args
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json, of the rows that are run")
+    return parser.parse_args()
 
 
 def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
@@ -80,10 +78,10 @@ def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argpars
         print(f"{row:28}" + "".join(shown))
     if not args.save:
         return
+    options = [*(["--set", *args.set] if args.set else []), *(["--only", *args.only] if args.only else [])]
     saved = {
         # where the runs and the data lie is this machine's own business
-        "command": " ".join(["python", f"benchmarks/tables/{program()}.py", *(f"--set {' '.join(args.set)}",) * bool(args.set)])
-        + f" --seeds {args.seeds} --save",
+        "command": shlex.join(["python", f"benchmarks/tables/{program()}.py", "--seeds", str(args.seeds), "--save", *options]),
         "devices": sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs}),
         "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "flax", "optax")},
         "seeds": args.seeds,
