@@ -1,6 +1,9 @@
 """The importance-weighted autoencoder (Burda et al. 2016, arXiv:1509.00519), one layer, K = 50, on dynamically binarised MNIST.
 
-GEN_JAX_DATA_DIR=DIR gen-jax train iwae-mnist [--objective dreg]
+    GEN_JAX_DATA_DIR=DIR gen-jax train iwae-mnist [--objective dreg]
+
+20 min on two CPU cores, which did other work too: test NLL 91.32 ± 0.24 nats (K = 5,000; seed 0). The paper has 84.78 after 3,280
+epochs, where this has 20.
 """
 
 import dataclasses

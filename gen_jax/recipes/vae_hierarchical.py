@@ -1,8 +1,11 @@
 """VAEs of several layers of latents, in the size of the IWAE paper's two-layer model (Burda et al. 2016, arXiv:1509.00519).
 
-GEN_JAX_DATA_DIR=DIR gen-jax train hvae-mnist
-GEN_JAX_DATA_DIR=DIR gen-jax train ladder-mnist
-GEN_JAX_DATA_DIR=DIR gen-jax train dlgm-mnist
+    GEN_JAX_DATA_DIR=DIR gen-jax train hvae-mnist
+    GEN_JAX_DATA_DIR=DIR gen-jax train ladder-mnist
+    GEN_JAX_DATA_DIR=DIR gen-jax train dlgm-mnist
+
+4, 7 and 5 min on two CPU cores, which did other work too: test NLL 89.56, 90.59 and 91.84 nats (K = 500), all ± 0.24, where one
+layer under the same schedule comes to 92.57 (seed 0; `benchmarks/tables/hierarchical.py`).
 """
 
 from dataclasses import dataclass
