@@ -1,6 +1,9 @@
 """The vector-quantised VAE (van den Oord et al. 2017, arXiv:1711.00937) on Fashion-MNIST, with a MADE as the prior of its codes.
 
-GEN_JAX_DATA_DIR=DIR gen-jax train vq-vae
+    GEN_JAX_DATA_DIR=DIR gen-jax train vq-vae
+
+18 min on two CPU cores, which did other work too: a bound of 3.615 bits per dimension on the test images, codes of a perplexity of
+49.9 out of 64, all in use (seed 0).
 """
 
 import math
