@@ -2,8 +2,8 @@
 
     GEN_JAX_DATA_DIR=DIR gen-jax train vae-cifar10
 
-5 min on two CPU cores, which did other work too: 6.84 bits per dimension of the test images (K = 100; seed 0), and blurred ones: a
-small net under a likelihood of one scale, ten epochs.
+5 min on two CPU cores, which did other work too: 6.84 bits per dimension of the test images (K = 100; seed 0), and blurred
+ones: a small net under a likelihood of one scale, ten epochs.
 """
 
 from gen_jax.recipes.experiment import Recipe

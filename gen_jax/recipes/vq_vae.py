@@ -2,8 +2,8 @@
 
     GEN_JAX_DATA_DIR=DIR gen-jax train vq-vae
 
-18 min on two CPU cores, which did other work too: a bound of 3.615 bits per dimension on the test images, codes of a perplexity of
-49.9 out of 64, all in use (seed 0).
+18 min on two CPU cores, which did other work too: a bound of 3.615 bits per dimension on the test images, codes of a perplexity
+of 49.9 out of 64, all in use (seed 0).
 """
 
 import math
