@@ -1,4 +1,4 @@
-"""The command line: gen-jax train RECIPE | evaluate RUN | sample RUN | traverse RUN | recipes."""
+"""The command line: gen-jax train RECIPE | sweep RECIPE | evaluate RUN | sample RUN | traverse RUN | recipes."""
 
 import contextlib
 import dataclasses
@@ -26,7 +26,7 @@ EXIT_DIVERGED = 3
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
 
 # what is shown of an epoch: the first of these that it has
-PROGRESS = (("elbo", "ELBO"), ("bound", "bound"), ("log_prob", "log p(x)"))
+PROGRESS = (("elbo", "ELBO"), ("bound", "bound"), ("log_prob", "log p(x)"), ("discriminator_loss", "loss of D"))
 
 out = Console()
 err = Console(stderr=True)
@@ -84,6 +84,7 @@ def _show_warning(
 def _dispatch(arguments: list[str]) -> int:
     commands: dict[str, Callable[..., int]] = {
         "train": _train,
+        "sweep": _sweep,
         "evaluate": _evaluate,
         "sample": _sample,
         "traverse": _traverse,
@@ -100,28 +101,36 @@ def _dispatch(arguments: list[str]) -> int:
         near = difflib.get_close_matches(name, commands, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
         raise InputError(f"There is no command {name!r}. {hint}Known: {', '.join(commands)}.")
-    if name == "train":
-        return _train_recipe(rest)
+    if name in ("train", "sweep"):
+        return _of_recipe(name, rest)
     return tyro.cli(commands[name], args=rest, prog=f"gen-jax {name}")
 
 
-def _train_recipe(arguments: list[str]) -> int:
+def _of_recipe(command: str, arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        out.print("usage: gen-jax train RECIPE [--setting value ...]\n", markup=False)
+        out.print(f"usage: gen-jax {command} RECIPE [--setting value ...]\n", markup=False)
         _recipes()
-        out.print("\n`gen-jax train RECIPE --help` lists its settings.", highlight=False)
+        out.print(f"\n`gen-jax {command} RECIPE --help` lists its settings.", highlight=False)
         return 0 if arguments else EXIT_BAD_INPUT
     name, rest = arguments[0], arguments[1:]
     recipe = recipes.find_recipe(name)
-    parsed = tyro.cli(
-        _train_options(type(recipe.settings)),
+    if command == "train":
+        summary = f"Train {recipe.summary}, or go on with a run that was stopped."
+        default: Any = _TrainOptions(recipe.settings, Path("runs") / name)
+    else:
+        summary = f"Train {recipe.summary} under many seeds at once, and count those that cover all modes."
+        default = _SweepOptions(recipe.settings)
+    parsed: Any = tyro.cli(
+        _options(type(default), type(recipe.settings)),
         args=rest,
-        prog=f"gen-jax train {name}",
-        description=f"Train {recipe.summary}, or go on with a run that was stopped.",
-        default=_TrainOptions(recipe.settings, Path("runs") / name),
+        prog=f"gen-jax {command} {name}",
+        description=summary,
+        default=default,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return _train(name, parsed.settings, parsed.out, parsed.tensorboard)
+    if command == "train":
+        return _train(name, parsed.settings, parsed.out, parsed.tensorboard)
+    return _sweep(name, parsed.settings, parsed.num_seeds, parsed.penalty_weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +144,19 @@ class _TrainOptions(Generic[SettingsType]):
     """Show the stack trace of an error."""
 
 
-def _train_options(settings_type: Any) -> Any:  # a type made at run time, which a type checker cannot follow
-    return _TrainOptions[settings_type]
+@dataclasses.dataclass(frozen=True)
+class _SweepOptions(Generic[SettingsType]):
+    settings: SettingsType
+    num_seeds: int = 16
+    """Games for each weight: of --seed, --seed + 1, …"""
+    penalty_weights: tuple[float, ...] = ()
+    """Weights of the penalty; by default --penalty-weight alone."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+def _options(options_type: Any, settings_type: Any) -> Any:  # a type made at run time, which a type checker cannot follow
+    return options_type[settings_type]
 
 
 def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: bool) -> int:
@@ -164,6 +184,17 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
         return EXIT_STOPPED
     _print_summary(result)
     out.print(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.", highlight=False)
+    return 0
+
+
+def _sweep(name: str, settings: Any, num_seeds: int, penalty_weights: tuple[float, ...]) -> int:
+    """Play a GAN's game under many seeds at once, and count those that cover all modes."""
+    weights = penalty_weights or (getattr(settings, "penalty_weight", 0.0),)
+    with _progress() as progress:
+        epochs = progress.add_task("sweep", total=settings.epochs, note=f"{num_seeds * len(weights)} games")
+        rows = recipes.sweep(name, settings, num_seeds, weights, lambda done: progress.update(epochs, completed=done))
+    for row in rows:
+        _print_summary(row)
     return 0
 
 

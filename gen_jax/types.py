@@ -117,3 +117,54 @@ class DensityModel(NamedTuple):
     init: Callable[[Key], Params]
     log_prob: Callable[..., Float[Array, ""]]
     sample: Callable[..., Array]
+
+
+class Player(NamedTuple):
+    """The variables of one side of an adversarial game.
+
+    Attributes:
+        params: what its loss trains.
+        statistics: what its network carries along: averages of batch normalisation, vectors of spectral
+            normalisation. Often empty.
+    """
+
+    params: Params
+    statistics: Params
+
+
+class Game(NamedTuple):
+    """A thing of each of the two players: their variables, the states of their optimizers."""
+
+    generator: Any
+    discriminator: Any
+
+
+class BatchNet(NamedTuple):
+    """A neural network on a batch, which may normalise by it.
+
+    Attributes:
+        init: (key, *inputs) -> Player.
+        apply: (player, *inputs, train) -> (output, new statistics). In training, normalisation is by the batch and the averages
+            move; otherwise it is by the averages, and every example of the batch is on its own.
+    """
+
+    init: Callable[..., Player]
+    apply: Callable[..., tuple[Any, Params]]
+
+
+class GAN(NamedTuple):
+    """A generative adversarial network, on batches: a batch norm needs the batch.
+
+    Attributes:
+        init: (key, x, label=None) -> Game of two Players, for one example x.
+        prior: the `Distribution` of z.
+        generate: (generator, z [B, ...], labels=None, train=False) -> (x [B, *event], new statistics).
+        discriminate: (discriminator, x [B, *event], labels=None, train=False) -> (logits [B / packing], new statistics).
+        packing: how many examples a decision of the discriminator is about.
+    """
+
+    init: Callable[..., Game]
+    prior: Distribution
+    generate: Callable[..., tuple[Array, Params]]
+    discriminate: Callable[..., tuple[Array, Params]]
+    packing: int = 1

@@ -15,11 +15,15 @@ from gen_jax.data.sprites import (
     sprite_index,
     sprite_looks,
 )
-from gen_jax.data.toy import ENERGIES, TOY_SIZES
+from gen_jax.data.toy import ENERGIES, GRID, GRID_SCALE, RING, RING_SCALE, TOY_SIZES
 
 __all__ = [
     "ENERGIES",
+    "GRID",
+    "GRID_SCALE",
     "NUM_SPRITES",
+    "RING",
+    "RING_SCALE",
     "SPRITE_FACTORS",
     "SPRITE_SHAPE",
     "SPRITE_SIZES",

@@ -17,6 +17,11 @@ TOY_SIZES = (50_000, 5000, 5000)  # points of the train, valid and test splits
 BOUND = 4.0  # the paper's figures show [−4, 4]²
 WALL_WIDTH = 0.2
 
+# of PacGAN: means and standard deviation of the eight on a ring, and of the twenty-five on a grid
+RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
+GRID = np.stack(np.meshgrid(np.arange(-4, 5, 2), np.arange(-4, 5, 2)), axis=-1).reshape(-1, 2).astype(float)
+RING_SCALE, GRID_SCALE = 0.01, 0.05
+
 Energy = Callable[[Float[Array, "2"]], Float[Array, ""]]
 
 
@@ -110,6 +115,22 @@ def twenty_five_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarra
     return _noisy(1.5 * (rng.integers(0, 5, (num, 2)) - 2.0), 0.15, rng)
 
 
+def ring_of_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
+    """Draw from eight Gaussians of standard deviation 0.01 around a circle of radius 1 (Lin et al. 2018, arXiv:1712.04086)."""
+    return _noisy(RING[rng.integers(0, len(RING), num)], RING_SCALE, rng)
+
+
+def grid_of_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
+    """Draw from twenty-five Gaussians of standard deviation 0.05 at {−4, −2, 0, 2, 4}² (Lin et al. 2018, arXiv:1712.04086)."""
+    return _noisy(GRID[rng.integers(0, len(GRID), num)], GRID_SCALE, rng)
+
+
+def swiss_roll(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
+    """Draw from a spiral, t (cos t, sin t) / 7.5 with t uniform on [3π/2, 9π/2], with noise of standard deviation 1/30."""
+    t = 1.5 * np.pi * (1 + 2 * rng.uniform(0, 1, num))
+    return _noisy(t[:, None] / 7.5 * np.stack([np.cos(t), np.sin(t)], axis=-1), 1 / 30, rng)
+
+
 def _noisy(points: np.ndarray, scale: float, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
     return (points + scale * rng.normal(size=points.shape)).astype(np.float32)
 
@@ -120,4 +141,7 @@ SAMPLERS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
     "checkerboard": checkerboard,
     "eight-gaussians": eight_gaussians,
     "twenty-five-gaussians": twenty_five_gaussians,
+    "swiss-roll": swiss_roll,
+    "gaussian-ring": ring_of_gaussians,
+    "gaussian-grid": grid_of_gaussians,
 } | {name: lambda num, rng, energy=energy: sample_energy(energy, num, rng) for name, energy in ENERGIES.items()}

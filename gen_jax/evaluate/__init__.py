@@ -1,21 +1,56 @@
-"""Evaluation: functions of one example mapped over a data set, likelihood estimates, and what the latents carry."""
+"""Evaluation: functions of one example over a data set, likelihood estimates, what the latents carry, how good samples are."""
 
 from gen_jax.evaluate.classifier import label_classifier
+from gen_jax.evaluate.distances import (
+    DensityCoverage,
+    PrecisionRecall,
+    classifier_score,
+    density_coverage,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
 from gen_jax.evaluate.latents import active_units, posterior_mean
 from gen_jax.evaluate.likelihood import LikelihoodEstimate, importance_weighted, mean_and_standard_error
+from gen_jax.evaluate.modes import LabelCoverage, ModeCoverage, label_coverage, mode_coverage, wilson_interval
+from gen_jax.evaluate.parzen import choose_parzen_scale, parzen_log_likelihood
 from gen_jax.evaluate.per_example import example_keys, map_examples
 from gen_jax.evaluate.quadrature import kl_on_grid, log_on_grid, square_grid
+from gen_jax.evaluate.sliced_wasserstein import (
+    laplacian_pyramid,
+    sliced_wasserstein,
+    sliced_wasserstein_of_points,
+    wasserstein_2,
+)
 
 __all__ = [
+    "DensityCoverage",
+    "LabelCoverage",
     "LikelihoodEstimate",
+    "ModeCoverage",
+    "PrecisionRecall",
     "active_units",
+    "choose_parzen_scale",
+    "classifier_score",
+    "density_coverage",
     "example_keys",
+    "frechet_distance",
     "importance_weighted",
+    "kernel_distance",
     "kl_on_grid",
     "label_classifier",
+    "label_coverage",
+    "laplacian_pyramid",
     "log_on_grid",
     "map_examples",
     "mean_and_standard_error",
+    "mode_coverage",
+    "parzen_log_likelihood",
     "posterior_mean",
+    "precision_recall",
+    "sliced_wasserstein",
+    "sliced_wasserstein_of_points",
     "square_grid",
+    "wasserstein_2",
+    "wilson_interval",
 ]

@@ -1,5 +1,6 @@
 """The Flax (linen) modules. Models take them by their `init` and `apply`; no other package imports Flax."""
 
+from gen_jax.nets.batch import batch_net
 from gen_jax.nets.conv_nets import (
     Conv,
     ConvDecoder,
@@ -10,6 +11,18 @@ from gen_jax.nets.conv_nets import (
     SpatialEncoder,
     halved_size,
 )
+from gen_jax.nets.gan_images import (
+    BatchConvTranspose,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    DownBlock,
+    ResidualDiscriminator,
+    ResidualGenerator,
+    UpBlock,
+    mean_pool,
+    upsample,
+)
+from gen_jax.nets.gan_nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator
 from gen_jax.nets.masked import (
     AutoregressiveNet,
     Connectivity,
@@ -24,27 +37,44 @@ from gen_jax.nets.masked import (
     spread_degrees,
 )
 from gen_jax.nets.mlp import MLP, near_zero
+from gen_jax.nets.spectral import BatchConv, Dense, SpectralNorm
 
 __all__ = [
     "MLP",
     "AutoregressiveNet",
+    "BatchConv",
+    "BatchConvTranspose",
     "Connectivity",
     "Conv",
     "ConvDecoder",
     "ConvEncoder",
     "ConvTranspose",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "Degrees",
+    "Dense",
+    "DownBlock",
+    "MLPDiscriminator",
+    "MLPGenerator",
     "MaskedMLP",
+    "MaxoutDiscriminator",
     "ResidualBlock",
+    "ResidualDiscriminator",
+    "ResidualGenerator",
     "SpatialDecoder",
     "SpatialEncoder",
+    "SpectralNorm",
+    "UpBlock",
     "autoregressive_net",
+    "batch_net",
     "check_degrees",
     "check_hidden_sizes",
     "connectivity",
     "draw_degrees",
     "halved_size",
+    "mean_pool",
     "natural_degrees",
     "near_zero",
     "spread_degrees",
+    "upsample",
 ]

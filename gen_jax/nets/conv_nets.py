@@ -80,13 +80,13 @@ class ConvEncoder(nn.Module):
     Attributes:
         channels: the channels after each convolution.
         hidden_sizes: the width of each hidden dense layer.
-        output_shape: the shape of the output, which has no activation.
+        output_shape: the shape of the output, which has no activation; None for that of the last hidden layer, which has.
         activation: applied after each layer but the last.
     """
 
     channels: tuple[int, ...]
     hidden_sizes: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    output_shape: tuple[int, ...] | None
     activation: Callable[[Array], Array] = nn.relu
 
     @nn.compact

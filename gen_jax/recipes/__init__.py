@@ -12,6 +12,7 @@ from gen_jax.recipes.run import (
     save_traversal,
     train,
 )
+from gen_jax.recipes.sweep import sweep
 from gen_jax.recipes.vae import VaeSettings
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "save_evaluation",
     "save_samples",
     "save_traversal",
+    "sweep",
     "train",
 ]

@@ -22,7 +22,7 @@ from gen_jax.autoencoders import autoencoder, contraction, corrupt, squared_erro
 from gen_jax.data import Binarisation, Split, to_unit
 from gen_jax.evaluate import example_keys, map_examples, mean_and_standard_error
 from gen_jax.nets import MLP
-from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings, check_events, prepare
+from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings, check_events, minimise, prepare
 from gen_jax.recipes.vae import ACTIVATIONS, ActivationName
 from gen_jax.train import batch_mean
 from gen_jax.types import Array, InputError, Key, Metrics, Params
@@ -126,8 +126,7 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
         return drawn | {"curves": plots.loss_curves(rows, ["train_squared_error", "valid_squared_error"], "squared error")}
 
     return Experiment(
-        init=lambda key: model.init(key, jnp.zeros(event_shape)),
-        loss=batch_mean(objective),
+        training=minimise(settings, lambda key: model.init(key, jnp.zeros(event_shape)), batch_mean(objective)),
         validate=validate,
         best_metric="valid_score",
         check=lambda images, where: check_events(images, event_shape, settings.binarise, where),

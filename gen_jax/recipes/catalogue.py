@@ -8,6 +8,8 @@ from gen_jax.recipes import (
     cvae,
     energy_2d,
     flow_2d,
+    gan_images,
+    gan_points,
     iwae_mnist,
     made_dna,
     made_mnist,
@@ -49,6 +51,10 @@ RECIPES: dict[str, Recipe] = {
     "energy-2d": energy_2d.RECIPE,
     "made-mnist": made_mnist.RECIPE,
     "made-dna": made_dna.RECIPE,
+    "gan-ring": gan_points.RING,
+    "gan-grid": gan_points.GRID,
+    "gan-mnist": gan_images.MLP,
+    "dcgan-mnist": gan_images.DCGAN,
 }
 
 

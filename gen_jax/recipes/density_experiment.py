@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import Binarisation, Split, to_unit
+from gen_jax.data import Split, to_unit
 from gen_jax.evaluate import log_on_grid, mean_and_standard_error, square_grid
-from gen_jax.recipes.experiment import Evaluation, Experiment, check_events, prepare
+from gen_jax.recipes.experiment import Evaluation, Experiment, Settings, check_events, minimise, prepare
 from gen_jax.train import batch_mean
 from gen_jax.types import Array, DensityModel, InputError, Key, Metrics, Params
 
@@ -23,7 +23,7 @@ SAMPLES_AT_ONCE = 20  # each draw from an ensemble of MADEs sorts the weights an
 def density_experiment(
     model: DensityModel,
     event_shape: tuple[int, ...],
-    binarisation: Binarisation,
+    settings: Settings,
     check: Callable[[np.ndarray, str], None],
     train_log_prob: Callable[[Params, Array, Array], Array] | None = None,
     more_figures: Callable[[Params, Key, Array], dict[str, Any]] = lambda params, key, images: {},
@@ -33,7 +33,7 @@ def density_experiment(
     Args:
         model: the density of the examples, flattened.
         event_shape: the shape of an example as it is stored.
-        binarisation: how pixels become what the model sees.
+        settings: how pixels become what the model sees, and how it is trained.
         check: (images that are not binarised, what they are) -> None; raises for those that the model cannot take.
         train_log_prob: (params, step, x) -> what is maximised at a step of training, where it is not the model's `log_prob`.
         more_figures: (params, key, test images) -> figures beside samples and curves.
@@ -42,7 +42,7 @@ def density_experiment(
 
     def loss(params: Params, key: Key, step: Array, batch: Split) -> tuple[Array, Metrics]:
         def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
-            log_prob = train_log_prob(params, step, jnp.ravel(prepare(binarisation, key, example.images)))
+            log_prob = train_log_prob(params, step, jnp.ravel(prepare(settings.binarise, key, example.images)))
             return -log_prob, {"log_prob": log_prob}
 
         return batch_mean(objective)(params, key, step, batch)
@@ -82,13 +82,12 @@ def density_experiment(
         return {"samples": samples, "curves": curves} | more_figures(params, more_key, jnp.asarray(test.images))
 
     def check_images(images: np.ndarray, where: str) -> None:
-        check_events(images, event_shape, binarisation, where)
-        if binarisation == "none":
+        check_events(images, event_shape, settings.binarise, where)
+        if settings.binarise == "none":
             check(images, where)
 
     return Experiment(
-        init=model.init,
-        loss=loss,
+        training=minimise(settings, model.init, loss),
         validate=lambda params, key, split: {"valid_log_prob": jnp.mean(log_prob(params, split.images))},
         best_metric="valid_log_prob",
         check=check_images,

@@ -24,7 +24,7 @@ from gen_jax.distributions import Normal
 from gen_jax.evaluate import kl_on_grid, log_on_grid, mean_and_standard_error, square_grid
 from gen_jax.flows import Transformed, flow_density
 from gen_jax.recipes.density_experiment import PIXELS, PLANE
-from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
+from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings, minimise
 from gen_jax.recipes.flows import FlowName, make_flow
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
@@ -133,8 +133,7 @@ def build(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
             )
 
     return Experiment(
-        init=model.init,
-        loss=loss,
+        training=minimise(settings, model.init, loss),
         validate=validate,
         best_metric="valid_elbo",
         check=check_points,

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from gen_jax.data import Binarisation, binarise, to_unit
-from gen_jax.train import ScheduleName
-from gen_jax.types import Array, InputError, Key
+from gen_jax.train import Loss, ScheduleName, TrainState, adam, init_state, learning_rate_schedule, make_step
+from gen_jax.types import Array, InputError, Key, Metrics, Params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,11 @@ class Settings:
             raise InputError(f"ema_decay is {self.ema_decay}: give a number between 0 and 1, or none at all.")
         if self.stream and self.binarise == "fixed":
             raise InputError("Streamed images cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
+
+    @property
+    def examples_per_step(self) -> int:
+        """How many examples a step takes."""
+        return self.batch_size
 
     def check_steps(self, num_steps: int) -> None:
         """Raise an InputError for a value that does not go with the number of steps that the run has."""
@@ -150,33 +155,60 @@ class Experiment(NamedTuple):
     """A model with all that is done to it. Images come in as they are stored (`data.Split`), a batch as a `Split` of them.
 
     Attributes:
-        init: key -> params.
-        loss: (params, key, step, batch) -> (what to minimise, metrics).
+        training: number of steps in the run -> `Training`.
         validate: (params, key, split) -> metrics.
-        best_metric: which of them (larger is better) chooses the best checkpoint.
+        best_metric: which of them (larger is better) chooses the best checkpoint; None for the latest.
         check: (images, where) -> None; raises an InputError for images that the model cannot take.
         evaluate: (params, key, split, split's name, num_importance_samples or None, on_progress) -> Evaluation.
         sample: (params, key, num) -> images.
         picture: images that were sampled -> a matplotlib figure of them.
         figures: (params, key, test split, rows of metrics.jsonl) -> matplotlib figures by name.
-        adjust: (params, key, batch) -> params, after every step of the optimizer; or None.
         traverse: (params, key, split, index of an image, number of steps) -> (figure, images [Z, steps, ...]); None for a model
             without a latent vector to move along.
         num_classes: of a model that is conditioned on labels 0 … num_classes − 1; else None.
     """
 
-    init: Callable[..., Any]
-    loss: Callable[..., Any]
+    training: Callable[[int], "Training"]
     validate: Callable[..., Any]
-    best_metric: str
+    best_metric: str | None
     check: Callable[..., None]
     evaluate: Callable[..., Evaluation]
     sample: Callable[..., Any]
     picture: Callable[[Any], Any]
     figures: Callable[..., dict[str, Any]]
-    adjust: Callable[..., Any] | None = None
     traverse: Callable[..., tuple[Any, Any]] | None = None
     num_classes: int | None = None
+
+
+class Training(NamedTuple):
+    """How an experiment is trained.
+
+    Attributes:
+        init: (key of the parameters, root key of the noise) -> the state before the first step.
+        step: (state, batch) -> (state, metrics).
+    """
+
+    init: Callable[[Key, Key], TrainState]
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+
+
+def minimise(
+    settings: Settings,
+    init: Callable[[Key], Params],
+    loss: Loss,
+    adjust: Callable[[Params, Key, Any], Params] | None = None,
+) -> Callable[[int], Training]:
+    """Return the training of a model by a batch loss, and what is done to its parameters after each step, if anything is."""
+
+    def training(num_steps: int) -> Training:
+        schedule = learning_rate_schedule(settings.schedule, settings.learning_rate, num_steps)
+        optimizer = adam(schedule, settings.clip_norm, settings.weight_decay)
+        return Training(
+            init=lambda key, noise_key: init_state(init(key), optimizer, noise_key, settings.ema_decay),
+            step=make_step(loss, optimizer, settings.ema_decay, adjust),
+        )
+
+    return training
 
 
 class Recipe(NamedTuple):

@@ -62,7 +62,7 @@ def build(settings: FlowSettings, event_shape: tuple[int, ...]) -> Experiment:
                 "reaches: subtract their mean, divide by their standard deviation, and store that."
             )
 
-    return density_experiment(model, event_shape, settings.binarise, check)
+    return density_experiment(model, event_shape, settings, check)
 
 
 RECIPE = Recipe("a flow on points in the plane, such as toy:two-moons, by maximum likelihood", FlowSettings(), build)

@@ -79,4 +79,4 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
         output.check(to_unit(images), where)
 
     density = ensemble(model, degrees, num_masks)
-    return density_experiment(density, event_shape, settings.binarise, check, train_log_prob, completions)
+    return density_experiment(density, event_shape, settings, check, train_log_prob, completions)

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import io
 import math
 import zlib
@@ -89,7 +88,7 @@ def train(
     dataset = Dataset(**splits | {name: _drawn(splits[name], name, settings) for name in once})
     num_steps = settings.epochs * _epoch_steps(settings, dataset)
     settings.check_steps(num_steps)
-    _optimizer(settings, num_steps)  # raises for a setting that it cannot have
+    experiment.training(num_steps)  # raises for a setting that it cannot have
 
     config = {
         "recipe": name,
@@ -114,13 +113,11 @@ def _train(
     if (directory / training.RESULT_FILE).exists():
         return training.read_result(directory)
 
-    keys = _keys(settings)
-    num_steps = settings.epochs * _epoch_steps(settings, dataset)
-    optimizer = _optimizer(settings, num_steps)
-    step = training.make_step(experiment.loss, optimizer, settings.ema_decay, experiment.adjust)
+    keys = run_keys(settings)
+    init, step = experiment.training(settings.epochs * _epoch_steps(settings, dataset))
     valid = dataset.valid.on_device()
     _, finished = training.fit(
-        _initial_state(experiment, settings, num_steps),
+        init(keys.init, keys.noise),
         _epoch_runner(step, dataset.train, settings, keys.order),
         settings.epochs,
         directory,
@@ -161,9 +158,9 @@ def load_run(directory: Path | str) -> Run:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["settings"].items()}
         settings = type(recipe.settings)(**values)
         settings.check()
-        experiment = recipe.build(settings, tuple(config["event_shape"]))
+        experiment, keys = recipe.build(settings, tuple(config["event_shape"])), run_keys(settings)
         # the state's structure does not depend on how long the run is
-        like = jax.eval_shape(functools.partial(_initial_state, experiment, settings, num_steps=1))
+        like = jax.eval_shape(experiment.training(1).init, keys.init, keys.noise)
         fingerprints = dict(config["data"])
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -268,7 +265,7 @@ def _png(path: Path) -> Path:
     return path
 
 
-class _Keys(NamedTuple):
+class RunKeys(NamedTuple):
     """The root keys of a run, one for each thing that draws."""
 
     init: Key
@@ -279,18 +276,9 @@ class _Keys(NamedTuple):
     figures: Key
 
 
-def _keys(settings: Settings) -> _Keys:
-    return _Keys(*jax.random.split(seed_key(settings.seed, RUN), len(_Keys._fields)))
-
-
-def _optimizer(settings: Settings, num_steps: int) -> Any:
-    schedule = training.learning_rate_schedule(settings.schedule, settings.learning_rate, num_steps)
-    return training.adam(schedule, settings.clip_norm, settings.weight_decay)
-
-
-def _initial_state(experiment: Experiment, settings: Settings, num_steps: int) -> training.TrainState:
-    keys = _keys(settings)
-    return training.init_state(experiment.init(keys.init), _optimizer(settings, num_steps), keys.noise, settings.ema_decay)
+def run_keys(settings: Settings) -> RunKeys:
+    """Return the root keys of a run with these settings."""
+    return RunKeys(*jax.random.split(seed_key(settings.seed, RUN), len(RunKeys._fields)))
 
 
 def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Split:
@@ -313,7 +301,7 @@ def _checked(split: Split, name: str, data: str, experiment: Experiment) -> Spli
 
 
 def _epoch_steps(settings: Settings, dataset: Dataset) -> int:
-    return training.steps_per_epoch(len(dataset.train.images), settings.batch_size, settings.epoch_steps)
+    return training.steps_per_epoch(len(dataset.train.images), settings.examples_per_step, settings.epoch_steps)
 
 
 def _fingerprint(split: Split) -> str:
@@ -335,9 +323,9 @@ def _epoch_runner(
     if settings.stream:
         compiled_step = jax.jit(step, donate_argnums=0)
         return lambda state, epoch: training.stream_epoch(
-            compiled_step, state, epoch_batches(train, settings.batch_size, settings.seed, epoch)
+            compiled_step, state, epoch_batches(train, settings.examples_per_step, settings.seed, epoch)
         )
-    compiled = jax.jit(training.scan_epoch(step, settings.batch_size, settings.epoch_steps), donate_argnums=0)
+    compiled = jax.jit(training.scan_epoch(step, settings.examples_per_step, settings.epoch_steps), donate_argnums=0)
     data = train.on_device()
     return lambda state, epoch: compiled(state, data, jax.random.fold_in(order_key, epoch))
 
@@ -345,7 +333,7 @@ def _epoch_runner(
 def _evaluate(
     run: Run, split: Split, data: str, name: str, num_samples: int | None, on_evaluation: Callable[[int, int], None]
 ) -> Evaluation:
-    key = _keys(run.settings).evaluation
+    key = run_keys(run.settings).evaluation
     summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
     device = jax.devices()[0]
     # JSON has no infinity, such as the standard error of one example

@@ -14,7 +14,7 @@ import numpy as np
 from gen_jax import plots
 from gen_jax.data import Split, to_unit
 from gen_jax.evaluate import active_units, example_keys, mean_and_standard_error
-from gen_jax.recipes.experiment import Evaluation, Experiment, check_events, in_unit_interval, prepare
+from gen_jax.recipes.experiment import Evaluation, Experiment, check_events, in_unit_interval, minimise, prepare
 from gen_jax.recipes.vae_compiled import CompiledVae, compile_vae, context_of
 from gen_jax.recipes.vae_figures import traverse, vae_figures
 from gen_jax.recipes.vae_settings import LikelihoodSettings
@@ -65,11 +65,12 @@ def vae_experiment(
         own_key = jax.random.fold_in(model_key, len(batch.images))
         return adjust(params, own_key, prepared(pixel_key, batch)) if adjust else params
 
+    def init(key: Key) -> Params:
+        return vae.init(key, jnp.zeros(event_shape), None if num_classes is None else jnp.int32(0))
+
     compiled = compile_vae(vae, num_classes)
     return Experiment(
-        init=lambda key: vae.init(key, jnp.zeros(event_shape), None if num_classes is None else jnp.int32(0)),
-        loss=batch_loss,
-        adjust=adjusted if adjust else None,
+        training=minimise(settings, init, batch_loss, adjusted if adjust else None),
         validate=jax.jit(functools.partial(_validate, loss, num_classes, settings.batch_size)),
         best_metric=best_metric,
         check=functools.partial(_check_images, event_shape, settings),

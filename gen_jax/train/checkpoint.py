@@ -22,7 +22,7 @@ from gen_jax.train.metrics import write_json
 from gen_jax.types import InputError
 
 
-def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, float], best_metric: str) -> None:
+def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, float], best_metric: str | None) -> None:
     """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`."""
     path = directory / str(epoch)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are not for the user of a training run
@@ -68,10 +68,11 @@ def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
     return found
 
 
-def restore_best(directory: Path, like: Any, best_metric: str) -> tuple[Any, int] | None:
+def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[Any, int] | None:
     """Return the state with the largest `best_metric` and its epoch, or None where there is none; changes nothing on disk.
 
-    Where the best cannot be read, a warning says so and the newest readable one is used.
+    Where `best_metric` is None, it is the newest. Where the best cannot be read, a warning says so and the newest readable one
+    is used.
 
     Raises:
         InputError: there are checkpoints and none can be read.
@@ -81,7 +82,7 @@ def restore_best(directory: Path, like: Any, best_metric: str) -> tuple[Any, int
     return _restore_first_readable(directory, like, best + [epoch for epoch in epochs[::-1] if epoch not in best])
 
 
-def _best_first(directory: Path, epochs: Sequence[int], metric: str) -> list[int]:
+def _best_first(directory: Path, epochs: Sequence[int], metric: str | None) -> list[int]:
     scores = {epoch: (_commit(directory, epoch) or {"scores": {}})["scores"].get(metric) for epoch in epochs}
     scored = [epoch for epoch in epochs if scores[epoch] is not None]
     return sorted(scored, key=lambda epoch: (scores[epoch], epoch), reverse=True)

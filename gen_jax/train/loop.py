@@ -20,7 +20,7 @@ import numpy as np
 from gen_jax.train.checkpoint import restore_latest, save_checkpoint
 from gen_jax.train.metrics import MetricsLog
 from gen_jax.train.step import TrainState, evaluation_params
-from gen_jax.types import Metrics, Params
+from gen_jax.types import InputError, Metrics, Params
 
 STOPPED = "training stopped, and the last checkpoint is from before it. Try a lower learning rate or clip_norm."
 
@@ -36,7 +36,7 @@ def fit(
     directory: Path,
     *,
     validate: Callable[[Params], Metrics],
-    best_metric: str,
+    best_metric: str | None,
     validate_every: int = 1,
     patience: int | None = None,
     tensorboard: bool = False,
@@ -54,7 +54,8 @@ def fit(
         directory: the run directory; `metrics.jsonl` and `checkpoints/` are written there.
         validate: params -> metrics on validation data; called after every `validate_every` epochs and after the last, when a
             checkpoint is saved too.
-        best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest.
+        best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest; None where the latest is what
+            counts.
         validate_every: in epochs.
         patience: stop early after so many validations in a row without a better `best_metric`.
         tensorboard: write TensorBoard's event files too.
@@ -101,18 +102,19 @@ def fit(
         return state, not stopped()
 
 
-def _out_of_patience(rows: list[dict[str, Any]], best_metric: str, patience: int | None) -> bool:
+def _out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patience: int | None) -> bool:
+    if patience is not None and best_metric is None:
+        raise InputError(f"patience is {patience}, and nothing says which checkpoint is the best: leave it out.")
     scores = [row[best_metric] for row in rows if best_metric in row]
     return patience is not None and bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= patience
 
 
 def _check_finite(metrics: Metrics, first_step: int) -> None:
-    bad = ~(np.isfinite(metrics["loss"]) & np.isfinite(metrics["grad_norm"]))
+    bad = np.stack([~np.isfinite(values) for values in metrics.values()])
     if bad.any():
-        at = int(np.argmax(bad))
-        raise NonFiniteError(
-            f"Step {first_step + at} has loss {metrics['loss'][at]} and gradient norm {metrics['grad_norm'][at]}: {STOPPED}"
-        )
+        at = int(np.argmax(bad.any(axis=0)))
+        found = ", ".join(f"{name} {metrics[name][at]}" for name, is_bad in zip(metrics, bad[:, at], strict=True) if is_bad)
+        raise NonFiniteError(f"Step {first_step + at} has {found}: {STOPPED}")
 
 
 def _finite_floats(metrics: Metrics, epoch: int) -> dict[str, float]:

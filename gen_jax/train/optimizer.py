@@ -10,15 +10,18 @@ ScheduleName = Literal["constant", "cosine", "iwae"]
 
 
 def adam(
-    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, weight_decay: float = 0.0
+    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, weight_decay: float = 0.0, b1: float = 0.9
 ) -> optax.GradientTransformation:
     """Return Adam (Kingma & Ba 2015), after clipping the gradient to a global norm of `clip_norm` where one is given.
 
-    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter.
+    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter. `b1`
+    is the decay of Adam's mean of gradients; adversarial games take less than the usual 0.9.
     """
+    if not 0 <= b1 < 1:
+        raise InputError(f"adam_b1 is {b1}: give a number from 0 to 1, less than 1.")
     if not weight_decay >= 0:
         raise InputError(f"weight_decay is {weight_decay}: give 0 or a positive number.")
-    optimizer = optax.adamw(learning_rate, weight_decay=weight_decay) if weight_decay else optax.adam(learning_rate)
+    optimizer = optax.adamw(learning_rate, b1, weight_decay=weight_decay) if weight_decay else optax.adam(learning_rate, b1)
     if clip_norm is None:
         return optimizer
     if not clip_norm > 0:

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int
 
-from gen_jax.types import Array, InputError, Key, Metrics, Params
+from gen_jax.types import Array, Game, InputError, Key, Metrics, Params
 
 Objective = Callable[[Params, Key, Any], tuple[Array, Metrics]]
 """(params, key, example) -> (what to minimise, metrics), for one example."""
@@ -46,8 +46,10 @@ def init_state(params: Params, optimizer: optax.GradientTransformation, key: Key
 
 
 def evaluation_params(state: TrainState) -> Params:
-    """Return the parameters to evaluate with: the moving average where there is one."""
-    return state.params if state.ema is None else state.ema
+    """Return the parameters to evaluate with: the moving average where there is one, of a game that of its generator."""
+    if state.ema is None:
+        return state.params
+    return state.params._replace(generator=state.ema) if isinstance(state.params, Game) else state.ema
 
 
 def batch_mean(objective: Objective) -> Loss:

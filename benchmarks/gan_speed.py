@@ -1,0 +1,131 @@
+"""Milliseconds a generator step of two GANs on points of the plane, and of sixteen seeds at once.
+
+- WGAN-GP: perceptrons of 3 x 512, batches of 256, five critic steps for one of the generator.
+- ring: 4 x 400 with batch norm against 3 x 200 of maxout-5, batches of 100, the non-saturating game.
+- small: perceptrons of 2 x 128, the ring's batches, R1: sixteen seeds under one `vmap`, and the same runs in turn.
+
+Ours is the library's step in a compiled scan, with its metrics and gradient norms; the peer is the same game in PyTorch eager.
+
+    pip install -e '.[bench]' && python benchmarks/gan_speed.py --save
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from common import arguments, report, seconds_in_turn
+from torch_gan import ring_players, train_ring, train_wgan, wgan_players
+
+from gen_jax import train
+from gen_jax.data.toy import ring_of_gaussians
+from gen_jax.distributions import Normal
+from gen_jax.gan import LOSSES, PENALTIES, discriminator_objective, generative_adversarial_network, generator_objective
+from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
+from gen_jax.types import GAN, Game
+
+SEED, SEEDS = 0, 16
+STEPS = {"WGAN-GP": 20, "ring": 50, "small": 50}
+CRITIC_STEPS = 5
+BATCH = {"WGAN-GP": 256, "ring": 100, "small": 100}
+POINTS = ring_of_gaussians(50_000, np.random.default_rng(SEED))
+
+
+def gan_of(generator: MLPGenerator, discriminator: MLPDiscriminator | MaxoutDiscriminator) -> GAN:
+    """The networks as a GAN with two normal latents."""
+    prior = Normal(jnp.zeros(2), jnp.ones(2))
+    return generative_adversarial_network(batch_net(generator), batch_net(discriminator), prior)
+
+
+GANS = {
+    "WGAN-GP": (
+        gan_of(MLPGenerator((512,) * 3, (2,)), MLPDiscriminator((512,) * 3, jax.nn.relu)),
+        "wasserstein",
+        "gradient-penalty",
+    ),
+    "ring": (gan_of(MLPGenerator((400,) * 4, (2,), batch_norm=True), MaxoutDiscriminator((200,) * 3)), "non-saturating", None),
+    "small": (gan_of(MLPGenerator((128,) * 2, (2,)), MLPDiscriminator((128,) * 2)), "non-saturating", "r1"),
+}
+
+
+def gen_jax_epoch(name: str) -> tuple[Callable, Callable]:
+    """Return the epoch of a game, (state, data, key) -> (state, metrics), and its state at a key."""
+    gan, loss, penalty = GANS[name]
+    critic_steps = CRITIC_STEPS if name == "WGAN-GP" else 1
+    losses = Game(
+        generator_objective(gan, LOSSES[loss]),
+        discriminator_objective(gan, LOSSES[loss], PENALTIES[penalty] if penalty else None, 10.0 if critic_steps > 1 else 0.003),
+    )
+    optimizers = Game(train.adam(1e-4, b1=0.5), train.adam(1e-4, b1=0.5))
+    step = train.make_game_step(losses, optimizers, critic_steps)
+    epoch = train.scan_epoch(step, critic_steps * BATCH[name], STEPS[name])
+
+    def start(key):
+        return train.init_game_state(gan.init(key, jnp.zeros(2)), optimizers, jax.random.fold_in(key, 1))
+
+    return epoch, start
+
+
+def gen_jax_program(name: str, seeds: int | None = None) -> Callable:
+    """Return a function that trains an epoch: of one seed, or of several at once."""
+    epoch, start = gen_jax_epoch(name)
+    key, data = jax.random.key(SEED), jnp.asarray(POINTS)
+    if seeds is not None:
+        epoch, start = jax.vmap(epoch, in_axes=(0, None, None)), jax.vmap(start)
+    run_epoch = jax.jit(epoch, donate_argnums=0)
+    state = jax.jit(start)(key if seeds is None else jax.random.split(key, seeds))
+
+    def run():
+        nonlocal state
+        state, metrics = run_epoch(state, data, key)
+        return jax.block_until_ready(metrics)
+
+    return run
+
+
+def torch_program(name: str) -> Callable:
+    """Return a function that trains an epoch."""
+    torch.manual_seed(SEED)
+    players, epoch, critic_steps = {
+        "WGAN-GP": (wgan_players(), train_wgan, CRITIC_STEPS),
+        "ring": (ring_players(), train_ring, 1),
+    }[name]
+    optimizers = tuple(torch.optim.Adam(player.parameters(), 1e-4, betas=(0.5, 0.999)) for player in players)
+    points = torch.from_numpy(POINTS)
+
+    def run():
+        rows = torch.randperm(len(points))[: STEPS[name] * critic_steps * BATCH[name]]
+        return epoch(players, optimizers, points[rows].view(STEPS[name], critic_steps, BATCH[name], 2))
+
+    return run
+
+
+def in_turn(name: str, seeds: int) -> Callable:
+    """Return a function that trains an epoch of every seed, one after the other."""
+    program = gen_jax_program(name)
+    return lambda: [program() for _ in range(seeds)]
+
+
+def main() -> None:
+    """Time them in turn."""
+    args = arguments(__doc__, rounds=7)
+    seconds = {}
+    for name in ("WGAN-GP", "ring"):
+        seconds |= seconds_in_turn(
+            {f"{name} gen_jax": gen_jax_program(name), f"{name} PyTorch eager": torch_program(name)}, args.rounds
+        )
+    at_once, one_by_one = f"small, {SEEDS} seeds vmapped", f"small, {SEEDS} seeds in turn"
+    seconds |= seconds_in_turn({at_once: gen_jax_program("small", SEEDS), one_by_one: in_turn("small", SEEDS)}, args.rounds)
+    steps = {program: next(n for name, n in STEPS.items() if program.startswith(name)) for program in seconds}
+    milliseconds = {program: [1e3 * s / steps[program] for s in row] for program, row in seconds.items()}
+    median = {program: float(np.median(row)) for program, row in milliseconds.items()}
+    ratios = {
+        f"{name}_vs_torch_eager": median[f"{name} PyTorch eager"] / median[f"{name} gen_jax"] for name in ("WGAN-GP", "ring")
+    }
+    ratios["sixteen_seeds_vmapped_vs_in_turn"] = median[one_by_one] / median[at_once]
+    report("ms a generator step", milliseconds, ratios, args, SEED, batch=BATCH, critic_steps=CRITIC_STEPS, steps=STEPS)
+
+
+if __name__ == "__main__":
+    main()

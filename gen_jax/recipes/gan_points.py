@@ -1,0 +1,104 @@
+"""GANs on points of the plane: the ring and the grid of Gaussians on which mode collapse is measured (Lin et al. 2018).
+
+    gen-jax train gan-ring
+    gen-jax train gan-grid
+    gen-jax train gan-ring --penalty none --packing 4 --architecture reference
+
+46 and 47 s on two CPU cores, which did other work too: 8 of 8 modes with 95.1 % of the samples within 3σ of one, and 25 of 25 with
+61.9 % (seed 0; of true data, 98.9 %).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import plots
+from gen_jax.data import GRID as GRID_CENTRES
+from gen_jax.data import GRID_SCALE, RING_SCALE, Split
+from gen_jax.data import RING as RING_CENTRES
+from gen_jax.distributions import Normal
+from gen_jax.evaluate import mode_coverage, wasserstein_2
+from gen_jax.gan import generative_adversarial_network
+from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
+from gen_jax.recipes.experiment import Experiment, Recipe
+from gen_jax.recipes.gan_experiment import Medium, gan_experiment
+from gen_jax.recipes.gan_settings import GanSettings
+from gen_jax.types import GAN, BatchNet, InputError
+
+# data sets whose modes are known: their centres, and the standard deviation of each
+MODES = {"toy:gaussian-ring": (RING_CENTRES, RING_SCALE), "toy:gaussian-grid": (GRID_CENTRES, GRID_SCALE)}
+NUM_DRAWN = 2500  # as in PacGAN's protocol
+NUM_MATCHED = 2000  # points of an optimal matching
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsSettings(GanSettings):
+    """A GAN on points of the plane."""
+
+    data: str = "toy:gaussian-ring"
+    architecture: Literal["small", "reference"] = "small"
+    """Perceptrons of --hidden-sizes; or those of the mode-collapse literature: 4 x 400 with batch norm, 3 x 200 of maxout-5."""
+    hidden_sizes: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers of both networks, of the small architecture."""
+
+    def check(self) -> None:
+        """Raise an InputError for a value that no such GAN can have."""
+        super().check()
+        if any(size < 1 for size in self.hidden_sizes):
+            raise InputError(f"hidden_sizes is {self.hidden_sizes}: give sizes of 1 or more.")
+
+
+def build(settings: PointsSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment that the settings describe, for events of the given shape."""
+    return gan_experiment(make_gan(settings, event_shape), settings, event_shape, _points(settings.data))
+
+
+def make_gan(settings: PointsSettings, event_shape: tuple[int, ...]) -> GAN:
+    """Return the model that the settings describe."""
+    prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
+    generator, discriminator = _nets(settings, event_shape)
+    return generative_adversarial_network(generator, discriminator, prior, settings.packing)
+
+
+def _nets(settings: PointsSettings, event_shape: tuple[int, ...]) -> tuple[BatchNet, BatchNet]:
+    if settings.architecture == "reference":
+        return batch_net(MLPGenerator((400,) * 4, event_shape, batch_norm=True)), batch_net(MaxoutDiscriminator((200,) * 3))
+    sizes = settings.hidden_sizes
+    return batch_net(MLPGenerator(sizes, event_shape)), batch_net(MLPDiscriminator(sizes))
+
+
+def _points(data: str) -> Medium:
+    def check(points: np.ndarray, where: str) -> None:
+        if points.dtype != np.float32 or points.shape[1:] != (2,):
+            raise InputError(
+                f"{where} are {points.dtype}{points.shape[1:]}, and this GAN is of points of the plane: float32(2,)."
+            )
+
+    def coverage(drawn: np.ndarray) -> dict[str, float]:
+        if data not in MODES:
+            return {}
+        return {name: float(value) for name, value in mode_coverage(drawn, *MODES[data])._asdict().items()}
+
+    def quality(drawn: np.ndarray, split: Split) -> dict[str, float]:
+        num = min(NUM_MATCHED, len(split.images))
+        return coverage(drawn) | {"wasserstein_2": wasserstein_2(split.images[:num], drawn[:num])}
+
+    def picture(drawn: Any) -> Any:
+        bound = 1.2 * float(np.abs(MODES[data][0]).max()) if data in MODES else 1.1 * float(np.abs(drawn).max())
+        return plots.plane([("samples", drawn)], bound)
+
+    return Medium(lambda x: x, lambda x: x, check, picture, quality, coverage, lambda num: NUM_DRAWN)
+
+
+RING = Recipe(
+    "a GAN with R1 on a ring of eight Gaussians",
+    PointsSettings(learning_rate=1e-3, penalty="r1", penalty_weight=0.003, epochs=40, schedule="cosine"),
+    build,
+)
+GRID = Recipe(
+    "a GAN with R1 on a grid of twenty-five Gaussians",
+    PointsSettings(data="toy:gaussian-grid", learning_rate=1e-3, penalty="r1", penalty_weight=0.1, epochs=40, schedule="cosine"),
+    build,
+)

@@ -1,0 +1,205 @@
+"""The recipes of GANs, small, from Python and from the command line."""
+
+import dataclasses
+import os
+import signal
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax import recipes
+from gen_jax.cli import main
+from gen_jax.data import load_dataset
+from gen_jax.recipes.image_features import sample_quality, train_classifier
+from gen_jax.train import NonFiniteError, read_metrics
+from gen_jax.types import InputError
+
+
+def settings(recipe: str, **changes):
+    return dataclasses.replace(recipes.RECIPES[recipe].settings, **changes)
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory) -> str:
+    """Two clusters of the plane, at (−1, 0) and (1, 0)."""
+    rng = np.random.default_rng(0)
+    draw = lambda num: np.stack([rng.choice([-1.0, 1.0], num), np.zeros(num)], -1) + 0.1 * rng.normal(size=(num, 2))
+    path = tmp_path_factory.mktemp("data") / "points.npz"
+    np.savez(path, **{part: draw(num).astype(np.float32) for part, num in (("train", 1200), ("valid", 100), ("test", 300))})
+    return f"npz:{path}"
+
+
+SMALL = {"hidden_sizes": (32,), "batch_size": 60, "learning_rate": 3e-3, "penalty_weight": 0.1}
+
+
+def test_a_gan_finds_both_clusters(points, tmp_path):
+    """With both in about equal shares, each about its centre."""
+    result = recipes.train("gan-ring", settings("gan-ring", data=points, epochs=60, **SMALL), tmp_path / "run")
+    run = recipes.load_run(tmp_path / "run")
+    drawn = np.asarray(recipes.sample(run, 2000))
+    left = drawn[:, 0] < 0
+    assert 0.35 < left.mean() < 0.65
+    for side, centre in ((left, -1.0), (~left, 1.0)):
+        np.testing.assert_allclose(drawn[side].mean(0), [centre, 0.0], atol=0.15)
+    assert 0 < result["test_wasserstein_2"] < 0.5
+    table = recipes.evaluate(run).table
+    assert set(table) == {"index", "logit"}
+    assert len(table["logit"]) == 300
+
+
+def test_a_resumed_game_is_the_game_that_was_not_stopped(points, tmp_path):
+    """Both players, their optimizers, the moving average and the averages of the batch norm."""
+    changes = {"data": points, "epochs": 3, "ema_decay": 0.9, "architecture": "reference", "num_disc_steps": 2, "packing": 2}
+    small = settings("gan-ring", **SMALL | changes)
+    whole = recipes.train("gan-ring", small, tmp_path / "whole")
+
+    def stop(row):
+        if row["epoch"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert recipes.train("gan-ring", small, tmp_path / "stopped", on_epoch=stop) is None
+    resumed = recipes.train("gan-ring", small, tmp_path / "stopped")
+    a, b = (recipes.load_run(tmp_path / name) for name in ("whole", "stopped"))
+    chex.assert_trees_all_equal(a.params, b.params)
+    assert a.params.generator.statistics  # there are some
+    assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {k: v for k, v in whole.items() if k != "train_seconds"}
+    rows = read_metrics(tmp_path / "stopped" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [10, 20, 30]  # 1,200 points, 60 for each of two discriminator steps
+
+
+def test_the_latest_checkpoint_counts(points, tmp_path):
+    recipes.train("gan-ring", settings("gan-ring", data=points, epochs=3, **SMALL), tmp_path / "run")
+    assert recipes.load_run(tmp_path / "run").epoch == 3
+
+
+def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
+    flags = ["--epochs", "2", "--hidden-sizes", "16", "--epoch-steps", "50", "--out", str(tmp_path / "run")]
+    assert main(["train", "gan-ring", *flags]) == 0
+    printed = capsys.readouterr().out
+    for name in ("num_modes", "high_quality", "reverse_kl", "wasserstein_2"):
+        assert f"test_{name}" in printed
+    assert {"samples.png", "losses.png", "logits.png"} == {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert main(["sample", str(tmp_path / "run"), "--num", "50"]) == 0
+    assert np.load(tmp_path / "run" / "samples-0.npy").shape == (50, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"packing": 7}, "batch_size is 60 and packing 7"),
+        ({"packing": 0}, "packing is 0: give 1 or more"),
+        ({"num_disc_steps": 0}, "num_disc_steps is 0: give 1 or more"),
+        ({"num_disc_steps": 2, "simultaneous": True}, "simultaneous players take a step each"),
+        ({"penalty_weight": -1.0}, "penalty_weight is -1.0"),
+        ({"clip_weights": 0.0}, "clip_weights is 0.0: give a positive number"),
+        ({"adam_b1": 1.0}, "adam_b1 is 1.0"),
+        ({"latent_dim": 0}, "latent_dim is 0"),
+        ({"hidden_sizes": (0,)}, "give sizes of 1 or more"),
+        ({"patience": 2}, "no metric of a GAN says when to stop"),
+        ({"num_disc_steps": 30}, "A batch of 1800 cannot be drawn from 1200 training examples"),
+        ({"data": "mnist-5k"}, "this GAN is of points of the plane"),
+    ],
+)
+def test_bad_settings_are_refused(points, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        recipes.train("gan-ring", settings("gan-ring", **SMALL | {"data": points} | changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(points, tmp_path):
+    small = settings("gan-ring", data=points, epochs=3, **SMALL | {"learning_rate": 1e30, "loss": "least-squares"})
+    with pytest.raises(NonFiniteError, match=r"Step \d+ has .*(loss|grad_norm)"):
+        recipes.train("gan-ring", small, tmp_path / "run")
+
+
+def test_importance_samples_are_refused(points, tmp_path):
+    recipes.train("gan-ring", settings("gan-ring", data=points, epochs=1, **SMALL), tmp_path / "run")
+    with pytest.raises(InputError, match="a GAN has no likelihood"):
+        recipes.evaluate(recipes.load_run(tmp_path / "run"), num_importance_samples=10)
+
+
+def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
+    small = settings("gan-ring", epochs=3, epoch_steps=30, hidden_sizes=(16,), batch_size=20, seed=3)
+    rows = recipes.sweep("gan-ring", small, num_seeds=2, penalty_weights=(0.003, 0.3))
+    for row in rows:
+        of_weight = dataclasses.replace(small, penalty_weight=row["penalty_weight"])
+        runs = [
+            recipes.train("gan-ring", dataclasses.replace(of_weight, seed=seed), tmp_path / f"{row['penalty_weight']}-{seed}")
+            for seed in (3, 4)
+        ]
+        for name in ("reverse_kl", "high_quality"):
+            found = np.array([run[f"test_{name}"] for run in runs])
+            np.testing.assert_allclose(row[name], found.mean(), atol=0.02)
+            np.testing.assert_allclose(row[f"{name}_se"], found.std(ddof=1) / np.sqrt(2), atol=0.02)
+        assert row["share_covering"] == np.mean([run["test_num_modes"] == 8 for run in runs])
+    assert rows[0]["reverse_kl"] != rows[1]["reverse_kl"]
+
+
+def test_a_sweep_from_the_command_line_and_one_that_cannot_be(capsys):
+    flags = ["--epochs", "1", "--epoch-steps", "5", "--hidden-sizes", "8", "--num-seeds", "3"]
+    assert main(["sweep", "gan-ring", *flags]) == 0
+    assert "share_covering" in capsys.readouterr().out
+    assert main(["sweep", "gan-ring", *flags, "--data", "toy:two-moons"]) == 2
+    assert main(["sweep", "vae", "--num-seeds", "3"]) == 2
+    assert "give a GAN of points" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory) -> str:
+    """Grey images of 8 x 8, bright on the left (label 0) or on the right (label 1)."""
+    rng = np.random.default_rng(0)
+    parts = {}
+    for part, num in (("train", 400), ("valid", 50), ("test", 100)):
+        labels = rng.integers(0, 2, num)
+        bright = (np.arange(8)[None, :] < 4) == (labels[:, None] == 0)
+        images = rng.uniform(0.0, 0.3, (num, 8, 8, 1)) + 0.7 * bright[:, None, :, None]
+        parts |= {part: (255 * images).astype(np.uint8), f"{part}_labels": labels.astype(np.int32)}
+    path = tmp_path_factory.mktemp("data") / "halves.npz"
+    np.savez(path, **parts)
+    return f"npz:{path}"
+
+
+def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
+    data = load_dataset(halves)
+    classifier = train_classifier(data.train, data.test)
+    assert classifier.accuracy == 1.0
+    real, other = (jnp.asarray(split.images, jnp.float32) / 255 for split in (data.test, data.train))
+    noise = jnp.asarray(np.random.default_rng(1).uniform(size=real.shape), jnp.float32)
+    itself, floor, ceiling = (sample_quality(classifier, real, drawn) for drawn in (real, other[:100], noise))
+    assert itself["frechet_distance"] == pytest.approx(0, abs=1e-3)
+    assert (itself["precision"], itself["recall"], itself["sliced_wasserstein"]) == (1, 1, 0)
+    for name in ("frechet_distance", "kernel_distance", "sliced_wasserstein"):
+        assert floor[name] < 0.2 * ceiling[name], name
+    assert floor["coverage"] > 0.8 > 0.2 > ceiling["coverage"]
+    assert 1 <= ceiling["classifier_score"] < floor["classifier_score"] <= 2  # of two classes
+
+
+@pytest.mark.parametrize("architecture", ["perceptron", "dcgan", pytest.param("residual", marks=pytest.mark.slow)])
+def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, architecture):
+    sizes = {"hidden_sizes": (32,), "channels": (8,), "width": 4, "latent_dim": 4, "batch_size": 20}
+    small = settings("dcgan-mnist", data=halves, architecture=architecture, epochs=20, learning_rate=2e-3, **sizes)
+    result = recipes.train("dcgan-mnist", small, tmp_path / "run")
+    drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 200))
+    assert drawn.shape == (200, 8, 8, 1)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    # one half is bright and the other dark: the two means differ by 0.7 in the data
+    assert np.abs(drawn[:, :, :4].mean((1, 2, 3)) - drawn[:, :, 4:].mean((1, 2, 3))).mean() > 0.4
+    assert result["test_classifier_accuracy"] == 1.0
+    assert {"test_frechet_distance", "test_precision", "test_coverage", "test_sliced_wasserstein"} <= set(result)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"penalty": "r1"}, "a batch norm makes the discriminator a function of the batch"),
+        ({"channels": (4, 4, 4, 4)}, "8"),
+        ({"architecture": "residual", "width": 0}, "give sizes of 1 or more"),
+    ],
+)
+def test_bad_networks_of_images_are_refused(halves, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        recipes.train("dcgan-mnist", settings("dcgan-mnist", **{"data": halves} | changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
