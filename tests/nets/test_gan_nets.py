@@ -149,6 +149,7 @@ def test_a_kernel_of_zeros_stays_zero(key):
     assert np.all(np.isfinite(statistics["spectral"]["u"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "num_layers"), SPECTRAL_NETS, ids=lambda value: type(value).__name__)
 def test_every_kernel_of_a_net_is_normalised(module, num_layers, key):
     """The net equals itself without normalisation, its kernels divided by their σ; the vectors are one for the batch."""
@@ -174,7 +175,12 @@ def test_every_kernel_of_a_net_is_normalised(module, num_layers, key):
 
 # --- DCGAN.
 
-SIZES = [((28, 28, 1), (3, 2), 7), ((32, 32, 3), (4, 3, 2), 4), ((64, 64, 1), (4, 3, 2, 2), 4), ((64, 64, 3), (2, 2, 2, 2), 4)]
+SIZES = [
+    ((28, 28, 1), (3, 2), 7),
+    pytest.param((32, 32, 3), (4, 3, 2), 4, marks=pytest.mark.slow),
+    pytest.param((64, 64, 1), (4, 3, 2, 2), 4, marks=pytest.mark.slow),
+    pytest.param((64, 64, 3), (2, 2, 2, 2), 4, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("event_shape", "channels", "smallest"), SIZES)
@@ -231,6 +237,7 @@ def test_sizes_that_do_not_go_are_refused(key):
         DCGANGenerator((2, 2), (0, 32, 1)).init(key, z, train=False)
 
 
+@pytest.mark.slow
 def test_the_dcgan_layer_by_layer():
     """Against lax, in evaluation: all its weights, biases and averages drawn anew."""
     z = jnp.asarray(DRAWS.normal(size=(3, 5)), jnp.float32)
@@ -290,7 +297,7 @@ def test_images_lie_on_the_interval_and_reach_its_ends(module, key):
     "module",
     [
         DCGANDiscriminator((2, 3), batch_norm=False),
-        DCGANDiscriminator((2, 3), batch_norm=False, spectral_norm=True),
+        pytest.param(DCGANDiscriminator((2, 3), batch_norm=False, spectral_norm=True), marks=pytest.mark.slow),
     ],
 )
 def test_the_gradient_of_a_gradient_penalty_is_that_of_finite_differences(module, key):
@@ -361,6 +368,7 @@ def test_a_block_of_the_generator():
     assert_close(out, same(upsample(IMAGES), params["BatchConv_2"]) + h)
 
 
+@pytest.mark.slow
 def test_the_residual_nets_for_32_pixels():
     """Shapes, and the weights, biases and batch norms by hand, for a width of 3."""
     images, player = shapes_of(ResidualGenerator(3, (32, 32, 3)), jax.random.key(0), jnp.zeros((2, 5)))
@@ -373,6 +381,7 @@ def test_the_residual_nets_for_32_pixels():
     assert count(player.params) == first + second + 2 * others + 3 + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectral_norm", [False, True])
 def test_the_residual_discriminator_pools_as_its_paper(spectral_norm):
     """With blocks of zeros the features are those of the first bias: their mean, or their sum over 2 x 2 pixels."""

@@ -120,6 +120,7 @@ def test_importance_samples_are_refused(points, tmp_path):
         recipes.evaluate(recipes.load_run(tmp_path / "run"), num_importance_samples=10)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     small = settings("gan-ring", epochs=3, epoch_steps=30, hidden_sizes=(16,), batch_size=20, seed=3)
     rows = recipes.sweep("gan-ring", small, num_seeds=2, penalty_weights=(0.003, 0.3))
@@ -176,7 +177,9 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     assert 1 <= ceiling["classifier_score"] < floor["classifier_score"] <= 2  # of two classes
 
 
-@pytest.mark.parametrize("architecture", ["perceptron", "dcgan", pytest.param("residual", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "architecture", ["perceptron", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dcgan", "residual"))]
+)
 def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, architecture):
     sizes = {"hidden_sizes": (32,), "channels": (8,), "width": 4, "latent_dim": 4, "batch_size": 20}
     small = settings("dcgan-mnist", data=halves, architecture=architecture, epochs=20, learning_rate=2e-3, **sizes)
