@@ -130,7 +130,7 @@ def _of_recipe(command: str, arguments: list[str]) -> int:
     )
     if command == "train":
         return _train(name, parsed.settings, parsed.out, parsed.tensorboard)
-    return _sweep(name, parsed.settings, parsed.num_seeds, parsed.penalty_weights)
+    return _sweep(parsed.settings, parsed.num_seeds, parsed.penalty_weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,12 +187,12 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
     return 0
 
 
-def _sweep(name: str, settings: Any, num_seeds: int, penalty_weights: tuple[float, ...]) -> int:
+def _sweep(settings: Any, num_seeds: int, penalty_weights: tuple[float, ...]) -> int:
     """Play a GAN's game under many seeds at once, and count those that cover all modes."""
     weights = penalty_weights or (getattr(settings, "penalty_weight", 0.0),)
     with _progress() as progress:
         epochs = progress.add_task("sweep", total=settings.epochs, note=f"{num_seeds * len(weights)} games")
-        rows = recipes.sweep(name, settings, num_seeds, weights, lambda done: progress.update(epochs, completed=done))
+        rows = recipes.sweep(settings, num_seeds, weights, lambda done: progress.update(epochs, completed=done))
     for row in rows:
         _print_summary(row)
     return 0

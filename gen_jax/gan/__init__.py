@@ -12,8 +12,8 @@ from gen_jax.gan.losses import (
     discriminator_loss,
     generator_loss,
 )
-from gen_jax.gan.model import generative_adversarial_network, pack
-from gen_jax.gan.objectives import discriminator_objective, draw_latents, generator_objective
+from gen_jax.gan.model import draw_latents, generative_adversarial_network, pack
+from gen_jax.gan.objectives import discriminator_objective, generator_objective
 from gen_jax.gan.penalties import (
     PENALTIES,
     Critic,

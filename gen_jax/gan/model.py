@@ -18,14 +18,14 @@ def generative_adversarial_network(generator: BatchNet, discriminator: BatchNet,
             all real or all generated, as one example with m times as many features (channels of an image).
 
     Raises:
-        InputError: `packing` is less than 1; or, when it is used, the shapes of the two networks do not go together.
+        InputError: `packing` is less than 1; or, at `init`, the generator makes examples of another shape than the data's.
     """
     if packing < 1:
         raise InputError(f"packing is {packing}: give 1 or more.")
 
     def init(key: Key, x: Array) -> Game:
         generator_key, discriminator_key = jax.random.split(key)
-        z = jax.vmap(prior.sample)(jax.random.split(jax.random.key(0), 2))  # of which the shape is used
+        z = draw_latents(prior, jax.random.key(0), 2)  # of which the shape is used
         game = Game(
             generator.init(generator_key, z), discriminator.init(discriminator_key, pack(jnp.stack([x] * packing), packing))
         )
@@ -41,6 +41,11 @@ def generative_adversarial_network(generator: BatchNet, discriminator: BatchNet,
         return discriminator.apply(player, pack(x, packing), train=train)
 
     return GAN(init, prior, generate, discriminate, packing)
+
+
+def draw_latents(prior: Distribution, key: Key, num: int) -> Array:
+    """Return z [num, ...] of the prior."""
+    return jax.vmap(prior.sample)(jax.random.split(key, num))
 
 
 def pack(x: Float[Array, "B *event"], packing: int) -> Float[Array, "P ..."]:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.gan.losses import AdversarialLoss, discriminator_loss, generator_loss
+from gen_jax.gan.model import draw_latents
 from gen_jax.gan.penalties import Penalty
-from gen_jax.types import GAN, Array, Distribution, Game, Key, Params
+from gen_jax.types import GAN, Array, Game, Key, Params
 
 Objective = Callable[[Params, Game, Key, Array], tuple[Float[Array, ""], tuple[Params, dict[str, Any]]]]
 """(params of one player, game, key, x [B, *event]) -> (what it minimises, (its new statistics, metrics))."""
@@ -75,8 +76,3 @@ def generator_objective(gan: GAN, loss: AdversarialLoss) -> Objective:
         return value, (statistics, {"generator_loss": value})
 
     return objective
-
-
-def draw_latents(prior: Distribution, key: Key, num: int) -> Array:
-    """Return z [num, ...] of the prior."""
-    return jax.vmap(prior.sample)(jax.random.split(key, num))

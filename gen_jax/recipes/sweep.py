@@ -11,7 +11,6 @@ import numpy as np
 from gen_jax.data import load_dataset
 from gen_jax.evaluate import mean_and_standard_error, mode_coverage, wilson_interval
 from gen_jax.gan import draw_latents
-from gen_jax.recipes.catalogue import find_recipe
 from gen_jax.recipes.experiment import Settings, Training
 from gen_jax.recipes.gan_experiment import play
 from gen_jax.recipes.gan_points import MODES, NUM_DRAWN, PointsSettings, make_gan
@@ -21,7 +20,6 @@ from gen_jax.types import Array, Game, InputError, Key
 
 
 def sweep(
-    name: str,
     settings: Settings,
     num_seeds: int,
     penalty_weights: Sequence[float],
@@ -33,8 +31,7 @@ def sweep(
     of products that are computed for all games at once. Nothing is written to disk.
 
     Args:
-        name: of a recipe of points.
-        settings: of all the games.
+        settings: of all the games, of a recipe of points.
         num_seeds: for each weight.
         penalty_weights: of the penalty.
         on_epoch: called with the number of epochs done.
@@ -44,11 +41,10 @@ def sweep(
         their standard errors of what `evaluate.mode_coverage` measures.
 
     Raises:
-        InputError: the recipe is not of points, or its data's modes are not known; no seed or weight.
+        InputError: the settings are not of a GAN of points, or its data's modes are not known; no seed or weight.
     """
-    find_recipe(name)  # raises where there is none
     if not isinstance(settings, PointsSettings) or settings.data not in MODES:
-        raise InputError(f"A sweep of {name} on {settings.data}: give a GAN of points, on one of {', '.join(MODES)}.")
+        raise InputError(f"A sweep on {settings.data}: give a GAN of points, on one of {', '.join(MODES)}.")
     if num_seeds < 1 or not penalty_weights:
         raise InputError(f"{num_seeds} seeds and the penalty weights {list(penalty_weights)}: give 1 or more of each.")
     for weight in penalty_weights:

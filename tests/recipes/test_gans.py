@@ -123,7 +123,7 @@ def test_importance_samples_are_refused(points, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     small = settings("gan-ring", epochs=3, epoch_steps=30, hidden_sizes=(16,), batch_size=20, seed=3)
-    rows = recipes.sweep("gan-ring", small, num_seeds=2, penalty_weights=(0.003, 0.3))
+    rows = recipes.sweep(small, num_seeds=2, penalty_weights=(0.003, 0.3))
     for row in rows:
         of_weight = dataclasses.replace(small, penalty_weight=row["penalty_weight"])
         runs = [
