@@ -1,4 +1,4 @@
-"""The command line: gen-jax train RECIPE | sweep RECIPE | evaluate RUN | sample RUN | traverse RUN | recipes."""
+"""The command line: gen-jax train RECIPE | sweep RECIPE | evaluate RUN | sample RUN | quality RUN | traverse RUN | recipes."""
 
 import contextlib
 import dataclasses
@@ -87,6 +87,7 @@ def _dispatch(arguments: list[str]) -> int:
         "sweep": _sweep,
         "evaluate": _evaluate,
         "sample": _sample,
+        "quality": _quality,
         "traverse": _traverse,
         "recipes": _recipes,
     }
@@ -240,6 +241,27 @@ def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None
     """
     path = recipes.save_samples(recipes.load_run(run), num, seed, to)
     out.print(f"{num} samples: {path} (picture), {path.with_suffix('.npy')} (array).", highlight=False)
+    return 0
+
+
+def _quality(run: RunFolder, num: int | None = None, seed: int = 0, debug: bool = False) -> int:
+    """Measure what a trained run draws, beside training examples and noise.
+
+    Args:
+        run: Run folder that `gen-jax train` made.
+        num: How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as there are test images, up to
+            5,000.
+        seed: Seed of the draw.
+        debug: Show the stack trace of an error.
+    """
+    loaded = recipes.load_run(run)
+    rows = recipes.quality(loaded, num, seed)
+    path = recipes.save_quality(loaded, rows)
+    table = Table("", *rows, box=None)
+    for name in rows["model"]:
+        table.add_row(name, *(f"{row[name]:.4f}" if name in row else "" for row in rows.values()))
+    out.print(table)
+    out.print(f"{path} holds the numbers.", highlight=False)
     return 0
 
 

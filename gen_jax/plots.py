@@ -1,5 +1,6 @@
 """Figures: arrays in, a matplotlib `Figure` out. Nothing is shown or saved, and pyplot's global state is not touched."""
 
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -110,6 +111,22 @@ def plane_grid(rows: Sequence[Sequence[tuple[str, Any]]], bound: float) -> Figur
             axes.set(xlim=(-bound, bound), ylim=(-bound, bound), xticks=[], yticks=[], aspect="equal")
             axes.set_title(title, fontsize=10)
     return figure
+
+
+def animation(figures: Sequence[Figure], names: Sequence[str], milliseconds: int) -> bytes:
+    """Return figures of one size as an animated GIF, each under its name; the last stays for five times as long."""
+    from PIL import Image  # late: only this needs it
+
+    frames = []
+    for figure, name in zip(figures, names, strict=True):
+        figure.suptitle(name, fontsize=10)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=80)
+        frames.append(Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
+    durations = [milliseconds] * (len(frames) - 1) + [5 * milliseconds]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return file.getvalue()
 
 
 def _as_image(event: np.ndarray) -> np.ndarray:

@@ -152,19 +152,34 @@ class BatchNet(NamedTuple):
     apply: Callable[..., tuple[Any, Params]]
 
 
+class Verdict(NamedTuple):
+    """What a discriminator says of each decision.
+
+    Attributes:
+        logits: of "of the data", [P].
+        classes: of an auxiliary classifier, logits of the classes [P, C]; else None.
+    """
+
+    logits: Float[Array, "..."]  # of rank 1, which the losses see to
+    classes: Float[Array, "P C"] | None = None
+
+
 class GAN(NamedTuple):
     """A generative adversarial network, on batches: a batch norm needs the batch.
 
+    Labels are given where the model is conditional, and only there.
+
     Attributes:
-        init: (key, x, label=None) -> Game of two Players, for one example x.
+        init: (key, x) -> Game of two Players, for one example x.
         prior: the `Distribution` of z.
-        generate: (generator, z [B, ...], labels=None, train=False) -> (x [B, *event], new statistics).
-        discriminate: (discriminator, x [B, *event], labels=None, train=False) -> (logits [B / packing], new statistics).
+        generate: (generator, z [B, ...], labels [B] or None, train=False) -> (x [B, *event], new statistics).
+        discriminate: (discriminator, x [B, *event], labels [B] or None, train=False) -> (`Verdict` of B / packing decisions,
+            new statistics).
         packing: how many examples a decision of the discriminator is about.
     """
 
     init: Callable[..., Game]
     prior: Distribution
     generate: Callable[..., tuple[Array, Params]]
-    discriminate: Callable[..., tuple[Array, Params]]
+    discriminate: Callable[..., tuple[Verdict, Params]]
     packing: int = 1

@@ -35,7 +35,7 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
     """Every `gen-jax` line is run as written, but for the number of epochs, of samples and of seeds."""
     monkeypatch.chdir(tmp_path)
     lines = [line.split("#")[0].split() for line in blocks("")[1].splitlines() if line.startswith("gen-jax")]
-    assert [line[1] for line in lines] == ["recipes", "train", "train", "evaluate", "sample", "traverse", "sweep"]
+    assert [line[1] for line in lines] == ["recipes", "train", "train", "evaluate", "sample", "quality", "traverse", "sweep"]
     small = {"20": "1", "5000": "2", "16": "2"}
     for line in lines:
         arguments = [small.get(word, word) for word in line[1:]]

@@ -2,7 +2,7 @@
 
 from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
 from gen_jax.data.dataset import Dataset, Split
-from gen_jax.data.sources import absolute_name, load_dataset
+from gen_jax.data.sources import STACKED, absolute_name, load_dataset
 from gen_jax.data.sprites import (
     NUM_SPRITES,
     SPRITE_FACTORS,
@@ -27,6 +27,7 @@ __all__ = [
     "SPRITE_FACTORS",
     "SPRITE_SHAPE",
     "SPRITE_SIZES",
+    "STACKED",
     "TOY_SIZES",
     "Binarisation",
     "Dataset",

@@ -6,6 +6,7 @@ fashion_mnist   the IDX files in $GEN_JAX_DATA_DIR/fashion_mnist, else TensorFlo
 cifar10         the .npz file in $GEN_JAX_DATA_DIR/cifar10, else TensorFlow Datasets
 sprites         the 737,280 images of `data.sprites`, drawn on the device when they are seen
 dna             the file $GEN_JAX_DATA_DIR/uci_binary/dna.npz
+stacked:NAME    three images of another data set as one of three channels, with 1,000 modes for ten classes
 toy:NAME        60,000 points in the plane (`data.toy`): drawn here, the same ones every time
 tfds:NAME       any image data set of TensorFlow Datasets
 npz:PATH        arrays in a NumPy .npz file
@@ -28,6 +29,7 @@ from gen_jax.data.sprites import sprite_looks
 from gen_jax.data.toy import SAMPLERS, TOY_SIZES
 from gen_jax.types import InputError
 
+STACKED, STACKED_SIZES = "stacked:", (128_000, 5000, 10_000)
 SPRITES_HELD_OUT = (3000, 3000)  # different images for validation and test, some of which come up to four times
 DATA_DIR_VARIABLE = "GEN_JAX_DATA_DIR"
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -42,6 +44,8 @@ NPZ_LABELS = {split: (f"{split}_labels", f"y_{split}") for split in NPZ_NAMES}
 def absolute_name(name: str) -> str:
     """Return the name of a data set with its path, where it has one, made absolute: it means the same from any folder."""
     kind, _, argument = name.partition(":")
+    if kind == "stacked" and argument:
+        return STACKED + absolute_name(argument)
     return f"{kind}:{Path(argument).expanduser().absolute()}" if kind in ("npz", "folder") and argument else name
 
 
@@ -64,12 +68,12 @@ def load_dataset(name: str) -> Dataset:
         "sprites": _sprites,
         "dna": _dna,
     }
-    prefixed = {"toy": _toy, "tfds": _tfds, "npz": _npz, "folder": _folder}
+    prefixed = {"stacked": _stacked, "toy": _toy, "tfds": _tfds, "npz": _npz, "folder": _folder}
     if kind in prefixed and argument:
         return prefixed[kind](argument)
     if name in loaders:
         return loaders[name]()
-    known = [*loaders, "toy:NAME", "tfds:NAME", "npz:PATH", "folder:PATH"]
+    known = [*loaders, "stacked:NAME", "toy:NAME", "tfds:NAME", "npz:PATH", "folder:PATH"]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise InputError(f"There is no data set {name!r}. {hint}Known: {', '.join(known)}.")
@@ -84,6 +88,25 @@ def _mnist_5k() -> Dataset:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32)
     return Dataset(*split_rows(images, labels, stratified_parts(labels, (50, 50))))
+
+
+# stacked digits
+
+
+def _stacked(name: str) -> Dataset:
+    """Metz et al. 2017 (arXiv:1611.02163), with as many images as PacGAN has (Lin et al. 2018, arXiv:1712.04086)."""
+    base, draws = load_dataset(name), np.random.default_rng(0)
+
+    def stack(split: Split, num: int) -> Split:
+        images, labels = split.in_memory()
+        if labels is None or images.shape[-1] != 1 or labels.min() < 0 or labels.max() > 9:
+            raise InputError(f"{STACKED}{name} stacks three images of one channel with labels 0 … 9, which {name} has not.")
+        rows = draws.integers(0, len(images), (num, 3))
+        return Split(
+            np.concatenate([images[rows[:, i]] for i in range(3)], axis=-1), labels[rows] @ np.array([100, 10, 1], np.int32)
+        )
+
+    return Dataset(*(stack(split, num) for split, num in zip(base, STACKED_SIZES, strict=True)))
 
 
 # points in the plane

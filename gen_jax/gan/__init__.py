@@ -1,5 +1,6 @@
 """Generative adversarial networks: the losses of both players, penalties on the discriminator, and the theory of the game."""
 
+from gen_jax.gan.latents import analogy, draw_latents, interpolate
 from gen_jax.gan.losses import (
     HINGE,
     LEAST_SQUARES,
@@ -12,7 +13,7 @@ from gen_jax.gan.losses import (
     discriminator_loss,
     generator_loss,
 )
-from gen_jax.gan.model import draw_latents, generative_adversarial_network, pack
+from gen_jax.gan.model import generative_adversarial_network, pack
 from gen_jax.gan.objectives import discriminator_objective, generator_objective
 from gen_jax.gan.penalties import (
     PENALTIES,
@@ -45,6 +46,7 @@ __all__ = [
     "AdversarialLoss",
     "Critic",
     "Penalty",
+    "analogy",
     "class_loss",
     "clip_weights",
     "dirac_gan_eigenvalues",
@@ -59,6 +61,7 @@ __all__ = [
     "generator_objective",
     "gradient_norm_squared",
     "gradient_penalty",
+    "interpolate",
     "jensen_shannon",
     "optimal_discriminator_logit",
     "pack",

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.gan.losses import AdversarialLoss, discriminator_loss, generator_loss
-from gen_jax.gan.model import draw_latents
+from gen_jax.gan.latents import draw_latents
+from gen_jax.gan.losses import AdversarialLoss, class_loss, discriminator_loss, generator_loss
+from gen_jax.gan.model import Labels
 from gen_jax.gan.penalties import Penalty
-from gen_jax.types import GAN, Array, Game, Key, Params
+from gen_jax.types import GAN, Array, Game, InputError, Key, Params, Verdict
 
-Objective = Callable[[Params, Game, Key, Array], tuple[Float[Array, ""], tuple[Params, dict[str, Any]]]]
-"""(params of one player, game, key, x [B, *event]) -> (what it minimises, (its new statistics, metrics))."""
+Objective = Callable[..., tuple[Float[Array, ""], tuple[Params, dict[str, Any]]]]
+"""(params of one player, game, key, x [B, *event], labels [B]=None) -> (what it minimises, (its new statistics, metrics))."""
 
 
 def discriminator_objective(
@@ -25,7 +26,9 @@ def discriminator_objective(
 ) -> Objective:
     """Return what the discriminator minimises: E[real(D(x))] + E[fake(D(G(z)))] + λ E[penalty], over decisions.
 
-    The generator normalises by its batch, as it does in its own step, and its statistics stay as they are.
+    The generator normalises by its batch, as it does in its own step, and its statistics stay as they are. It is given the labels
+    of the batch, where the model is conditional. An auxiliary classifier adds its `class_loss` on real examples and on generated
+    ones.
 
     Args:
         gan: the model.
@@ -35,28 +38,41 @@ def discriminator_objective(
         together: whether real and generated examples are one batch to a batch norm, or a batch each.
     """
 
-    def objective(params: Params, game: Game, key: Key, x: Array) -> tuple[Array, tuple[Params, dict[str, Any]]]:
+    def objective(
+        params: Params, game: Game, key: Key, x: Array, labels: Labels = None
+    ) -> tuple[Array, tuple[Params, dict[str, Any]]]:
         z_key, penalty_key = jax.random.split(key)
         player = game.discriminator._replace(params=params)
-        fake, _ = gan.generate(game.generator, draw_latents(gan.prior, z_key, len(x)), train=True)
+        fake, _ = gan.generate(game.generator, draw_latents(gan.prior, z_key, len(x)), labels, train=True)
         if together:
-            logits, statistics = gan.discriminate(player, jnp.concatenate([x, fake]), train=True)
-            real_logits, fake_logits = jnp.split(logits, 2)
+            of_both = None if labels is None else jnp.concatenate([labels, labels])
+            verdict, statistics = gan.discriminate(player, jnp.concatenate([x, fake]), of_both, train=True)
+            half = len(verdict.logits) // 2
+            of_real, of_fake = (jax.tree.map(lambda a, part=part: a[part], verdict) for part in (slice(half), slice(half, None)))
         else:
-            real_logits, statistics = gan.discriminate(player, x, train=True)
-            fake_logits, statistics = gan.discriminate(player._replace(statistics=statistics), fake, train=True)
-        value = discriminator_loss(loss, real_logits, fake_logits)
-        metrics = {"discriminator_loss": value, "real_logit": jnp.mean(real_logits), "fake_logit": jnp.mean(fake_logits)}
+            of_real, statistics = gan.discriminate(player, x, labels, train=True)
+            of_fake, statistics = gan.discriminate(player._replace(statistics=statistics), fake, labels, train=True)
+        metrics = {
+            "discriminator_loss": discriminator_loss(loss, of_real.logits, of_fake.logits),
+            "real_logit": jnp.mean(of_real.logits),
+            "fake_logit": jnp.mean(of_fake.logits),
+        }
+        value = metrics["discriminator_loss"]
+        if of_real.classes is not None:
+            metrics["class_loss"] = _class_loss(of_real, labels) + _class_loss(of_fake, labels)
+            value += metrics["class_loss"]
         if penalty is None:
             return value, (statistics, metrics)
 
-        def critic(pack: Array) -> Float[Array, ""]:
-            return gan.discriminate(player, pack)[0][0]
+        def penalty_of(key: Key, real: Array, fake: Array, label: Array | None) -> Float[Array, ""]:
+            def critic(pack: Array) -> Float[Array, ""]:
+                return gan.discriminate(player, pack, None if label is None else label[None])[0].logits[0]
+
+            return penalty(critic, key, real, fake)
 
         packs = [a.reshape(-1, gan.packing, *a.shape[1:]) for a in (x, fake)]
         keys = jax.random.split(penalty_key, len(packs[0]))
-        penalties = jax.vmap(lambda k, real, fake: penalty(critic, k, real, fake))(keys, *packs)
-        metrics["penalty"] = jnp.mean(penalties)
+        metrics["penalty"] = jnp.mean(jax.vmap(penalty_of)(keys, *packs, labels))
         return value + penalty_weight * metrics["penalty"], (statistics, metrics)
 
     return objective
@@ -65,14 +81,28 @@ def discriminator_objective(
 def generator_objective(gan: GAN, loss: AdversarialLoss) -> Objective:
     """Return what the generator minimises: E[generator(D(G(z)))], over decisions.
 
-    The discriminator normalises by the batch of generated examples, and its statistics stay as they are.
+    The discriminator normalises by the batch of generated examples, and its statistics stay as they are. A conditional generator
+    is given the labels of the batch; an auxiliary classifier adds its `class_loss` on what was made for them.
     """
 
-    def objective(params: Params, game: Game, key: Key, x: Array) -> tuple[Array, tuple[Params, dict[str, Any]]]:
+    def objective(
+        params: Params, game: Game, key: Key, x: Array, labels: Labels = None
+    ) -> tuple[Array, tuple[Params, dict[str, Any]]]:
         player = game.generator._replace(params=params)
-        fake, statistics = gan.generate(player, draw_latents(gan.prior, key, len(x)), train=True)
-        logits, _ = gan.discriminate(game.discriminator, fake, train=True)
-        value = generator_loss(loss, logits)
-        return value, (statistics, {"generator_loss": value})
+        fake, statistics = gan.generate(player, draw_latents(gan.prior, key, len(x)), labels, train=True)
+        verdict, _ = gan.discriminate(game.discriminator, fake, labels, train=True)
+        value = generator_loss(loss, verdict.logits)
+        metrics = {"generator_loss": value}
+        if verdict.classes is not None:
+            value += _class_loss(verdict, labels)
+        return value, (statistics, metrics)
 
     return objective
+
+
+def _class_loss(verdict: Verdict, labels: Labels) -> Float[Array, ""]:
+    if labels is None or verdict.classes is None:
+        raise InputError(
+            "The discriminator has an auxiliary classifier, and there are no labels: make the model with num_classes."
+        )
+    return class_loss(verdict.classes, labels)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.conv_nets import ConvTranspose, halved_size
-from gen_jax.nets.gan_nets import BATCH_NORM_MOMENTUM
-from gen_jax.nets.spectral import BatchConv, Dense
-from gen_jax.types import Array, InputError
+from gen_jax.nets.gan_nets import BATCH_NORM_MOMENTUM, Verdicts
+from gen_jax.nets.spectral import BatchConv
+from gen_jax.types import Array, InputError, Verdict
 
 BatchConvTranspose = nn.vmap(ConvTranspose, variable_axes={"params": None}, split_rngs={"params": False})
 """`ConvTranspose` of each image of a batch, with one kernel and bias."""
@@ -85,29 +85,29 @@ class DCGANDiscriminator(nn.Module):
         channels: the channels after each convolution.
         batch_norm: whether there is one. A gradient penalty wants none, and spectral normalisation needs none.
         spectral_norm: divides every kernel, the dense one too, by its largest singular value; see `SpectralNorm`.
+        classes: of an auxiliary classifier; see `Verdicts`.
     """
 
     channels: tuple[int, ...]
     batch_norm: bool = True
     spectral_norm: bool = False
+    classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B"]:
-        """Return a logit for each image [height, width, channels].
+    def __call__(self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+        """Return a verdict on each image [height, width, channels].
 
         Raises:
             InputError: the image cannot be halved once for each of `channels`, or is none.
         """
         _smallest_size(x.shape[1:], len(self.channels))
-        conv, dense = (
-            functools.partial(layer, spectral_norm=self.spectral_norm, kernel_init=dcgan_init) for layer in (BatchConv, Dense)
-        )
+        conv = functools.partial(BatchConv, spectral_norm=self.spectral_norm, kernel_init=dcgan_init)
         h = x
         for i, features in enumerate(self.channels):
             norm = self.batch_norm and i > 0
             h = conv(features, 4, 2, 1, use_bias=not norm)(h, train)
             h = nn.leaky_relu(_batch_norm(h, train, norm), 0.2)
-        return dense(1)(h.reshape(len(h), -1), train)[:, 0]
+        return Verdicts(self.classes, self.spectral_norm, dcgan_init)(h.reshape(len(h), -1), context, train)
 
 
 class ResidualGenerator(nn.Module):
@@ -148,14 +148,16 @@ class ResidualDiscriminator(nn.Module):
     Attributes:
         width: the channels of every block.
         spectral_norm: divides every kernel, the dense one too, by its largest singular value; see `SpectralNorm`.
+        classes: of an auxiliary classifier; see `Verdicts`.
     """
 
     width: int
     spectral_norm: bool = False
+    classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B"]:
-        """Return a logit for each image [height, width, channels].
+    def __call__(self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+        """Return a verdict on each image [height, width, channels].
 
         Raises:
             InputError: the image cannot be halved twice, or is none.
@@ -166,7 +168,7 @@ class ResidualDiscriminator(nn.Module):
         for _ in range(2):
             h = DownBlock(self.width, spectral_norm=self.spectral_norm)(h, train)
         pool = jnp.sum if self.spectral_norm else jnp.mean
-        return Dense(1, spectral_norm=self.spectral_norm)(pool(nn.relu(h), axis=(1, 2)), train)[:, 0]
+        return Verdicts(self.classes, self.spectral_norm)(pool(nn.relu(h), axis=(1, 2)), context, train)
 
 
 class UpBlock(nn.Module):

@@ -1,5 +1,6 @@
 """The networks of generative adversarial networks, on batches, that are made of dense layers."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -7,8 +8,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.nets.mlp import Initializer
 from gen_jax.nets.spectral import Dense
-from gen_jax.types import Array
+from gen_jax.types import Array, Verdict
 
 # the share of the old value in the averages of a batch norm, at each step
 BATCH_NORM_MOMENTUM = 0.9
@@ -52,19 +54,50 @@ class MLPDiscriminator(nn.Module):
         hidden_sizes: the width of each hidden layer.
         activation: applied after each; a leaky ReLU of slope 0.2 below 0 by default.
         spectral_norm: divides each kernel by its largest singular value; see `SpectralNorm`.
+        classes: of an auxiliary classifier; see `Verdicts`.
     """
 
     hidden_sizes: tuple[int, ...]
     activation: Callable[[Array], Array] = lambda x: nn.leaky_relu(x, 0.2)
     spectral_norm: bool = False
+    classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B *event"], train: bool) -> Float[Array, "B"]:
-        """Return a logit for each example."""
+    def __call__(self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+        """Return a verdict on each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
             h = self.activation(Dense(size, spectral_norm=self.spectral_norm)(h, train))
-        return Dense(1, spectral_norm=self.spectral_norm)(h, train)[:, 0]
+        return Verdicts(self.classes, self.spectral_norm)(h, context, train)
+
+
+class Verdicts(nn.Module):
+    """The last layer of a discriminator: from features φ to a logit, and what labels y, one-hot, have to do with it.
+
+        without labels            wᵀφ + b
+        a projection              wᵀφ + b + yᵀ E φ               Miyato and Koyama 2018 (arXiv:1802.05637), eq. 3
+        an auxiliary classifier   wᵀφ + b, and beside it V φ + c  Odena et al. 2017 (arXiv:1610.09585)
+
+    Attributes:
+        classes: C of an auxiliary classifier, which is not told the labels; None for a projection, or no labels at all.
+        spectral_norm: divides w, E and V by their largest singular values; see `SpectralNorm`.
+        kernel_init: the initialiser of w, E and V.
+    """
+
+    classes: int | None = None
+    spectral_norm: bool = False
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "B F"], context: Float[Array, "B C"] | None, train: bool) -> Verdict:
+        """Return a verdict on each row of features, given its label, if there are any."""
+        dense = functools.partial(Dense, spectral_norm=self.spectral_norm, kernel_init=self.kernel_init)
+        logits = dense(1)(features, train)[:, 0]
+        if self.classes is not None:
+            return Verdict(logits, dense(self.classes)(features, train))
+        if context is None:
+            return Verdict(logits)
+        return Verdict(logits + jnp.sum(dense(features.shape[1], use_bias=False)(context, train) * features, axis=1))
 
 
 class MaxoutDiscriminator(nn.Module):
@@ -82,9 +115,9 @@ class MaxoutDiscriminator(nn.Module):
     pieces: int = 5
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B *event"], train: bool) -> Float[Array, "B"]:
-        """Return a logit for each example."""
+    def __call__(self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+        """Return a verdict on each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
             h = jnp.max(nn.Dense(self.pieces * size)(h).reshape(len(h), self.pieces, size), axis=1)
-        return nn.Dense(1)(h)[:, 0]
+        return Verdicts()(h, context, train)

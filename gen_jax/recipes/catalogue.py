@@ -55,6 +55,11 @@ RECIPES: dict[str, Recipe] = {
     "gan-grid": gan_points.GRID,
     "gan-mnist": gan_images.MLP,
     "dcgan-mnist": gan_images.DCGAN,
+    "dcgan-cifar10": gan_images.CIFAR,
+    "lsgan": gan_images.LEAST_SQUARES,
+    "wgan": gan_images.WASSERSTEIN,
+    "wgan-gp": gan_images.WASSERSTEIN_PENALTY,
+    "stacked-mnist": gan_images.STACKED,
 }
 
 

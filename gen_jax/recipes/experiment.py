@@ -17,7 +17,7 @@ class Settings:
     """The settings that every recipe has. A recipe's own settings extend them."""
 
     data: str = "mnist-5k"
-    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, toy:NAME, tfds:NAME, npz:PATH or folder:PATH."""
+    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, stacked:, toy:, tfds:NAME, npz: or folder:PATH."""
     binarise: Binarisation = "dynamic"
     """How pixels become what the model sees: drawn anew at each step, drawn once, by threshold, or left as they are."""
     binarise_seed: int = 0
@@ -166,6 +166,7 @@ class Experiment(NamedTuple):
         traverse: (params, key, split, index of an image, number of steps) -> (figure, images [Z, steps, ...]); None for a model
             without a latent vector to move along.
         num_classes: of a model that is conditioned on labels 0 … num_classes − 1; else None.
+        num_frames_drawn: examples of a frame, drawn from the same noise at validations, of the animation of training; 0 for none.
     """
 
     training: Callable[[int], "Training"]
@@ -178,6 +179,7 @@ class Experiment(NamedTuple):
     figures: Callable[..., dict[str, Any]]
     traverse: Callable[..., tuple[Any, Any]] | None = None
     num_classes: int | None = None
+    num_frames_drawn: int = 0
 
 
 class Training(NamedTuple):

@@ -14,42 +14,63 @@ from gen_jax.data import Split
 from gen_jax.gan import LOSSES, PENALTIES, clip_weights, discriminator_objective, draw_latents, generator_objective
 from gen_jax.recipes.experiment import Evaluation, Experiment, Training, check_events, prepare
 from gen_jax.recipes.gan_settings import GanSettings
+from gen_jax.recipes.sample_quality import measure, num_measured
 from gen_jax.train import adam, init_game_state, learning_rate_schedule, make_game_step
 from gen_jax.types import GAN, Array, Game, InputError, Key, Metrics, Params
+
+Decode = Callable[..., Array]
+"""(z [N, Z], labels [N] of a conditional model; by default in turn) -> examples."""
+AT_ONCE = 500  # images
 
 
 class Medium(NamedTuple):
     """What the examples of a GAN are.
 
     Attributes:
-        to_model: an example as the data have it -> as the networks have it.
-        from_model: back.
         check: (examples, what they are) -> None; raises for those that the model cannot take.
         picture: examples -> a matplotlib figure.
-        quality: (examples drawn, split) -> named numbers, at the end of training.
+        num_pictured: examples of a picture.
         progress: examples drawn -> named numbers, at every validation.
-        num_drawn: examples of an evaluation, of a split of so many.
+        to_model: an example as the data have it -> as the networks have it.
+        from_model: back.
+        figures: (decode, key) -> more figures by name.
     """
 
-    to_model: Callable[[Array], Array]
-    from_model: Callable[[Array], Array]
     check: Callable[[np.ndarray, str], None]
     picture: Callable[[Any], Any]
-    quality: Callable[[np.ndarray, Split], dict[str, float]]
-    progress: Callable[[np.ndarray], dict[str, float]]
-    num_drawn: Callable[[int], int]
+    num_pictured: int
+    progress: Callable[[np.ndarray], dict[str, float]] = lambda drawn: {}
+    to_model: Callable[[Array], Array] = lambda x: x
+    from_model: Callable[[Array], Array] = lambda x: x
+    figures: Callable[[Decode, Key], dict[str, Any]] = lambda decode, key: {}
 
 
-def gan_experiment(gan: GAN, settings: GanSettings, event_shape: tuple[int, ...], medium: Medium) -> Experiment:
-    """Return the experiment of a GAN."""
+def gan_experiment(
+    gan: GAN, settings: GanSettings, event_shape: tuple[int, ...], medium: Medium, num_classes: int | None = None
+) -> Experiment:
+    """Return the experiment of a GAN, which is told the labels where their number is given; they are drawn in turn."""
 
-    @functools.partial(jax.jit, static_argnums=2)
+    def labels_in_turn(num: int) -> Array | None:
+        return None if num_classes is None else jnp.arange(num) % num_classes
+
+    @jax.jit
     @jax.default_matmul_precision("highest")
+    def decode(game: Game, z: Array, labels: Array | None = None) -> Array:
+        def of_one(row: tuple[Array, Array | None]) -> Array:
+            z, label = row
+            return medium.from_model(gan.generate(game.generator, z[None], None if label is None else label[None])[0][0])
+
+        return jax.lax.map(of_one, (z, labels_in_turn(len(z)) if labels is None else labels), batch_size=AT_ONCE)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def latents(key: Key, num: int) -> Array:
+        return draw_latents(gan.prior, key, num)
+
     def sample(game: Game, key: Key, num: int) -> Array:
-        return medium.from_model(gan.generate(game.generator, draw_latents(gan.prior, key, num))[0])
+        return decode(game, latents(key, num))
 
     def validate(game: Game, key: Key, split: Split) -> Metrics:
-        drawn = np.asarray(sample(game, key, medium.num_drawn(len(split.images))))
+        drawn = np.asarray(sample(game, key, num_measured(settings.data, split)))
         return {f"valid_{name}": value for name, value in medium.progress(drawn).items() if np.isfinite(value)}
 
     def evaluate(
@@ -57,39 +78,43 @@ def gan_experiment(gan: GAN, settings: GanSettings, event_shape: tuple[int, ...]
     ) -> Evaluation:
         if num_samples is not None:
             raise InputError("num_importance_samples is given, and a GAN has no likelihood: leave it out.")
-        drawn = np.asarray(sample(game, key, medium.num_drawn(len(split.images))))
-        quality = medium.quality(drawn, split)
+        num = num_measured(settings.data, split)
+        drawn = np.asarray(sample(game, key, num))
+        labels = labels_in_turn(num)
+        quality = measure(settings.data, split, drawn, None if labels is None else np.asarray(labels))
         on_progress(len(split.images), len(split.images))
         summary = {f"{name}_{quantity}": value for quantity, value in quality.items()} | {"num_samples": len(drawn)}
         # what the discriminator makes of the examples, one at a time
-        logits = discriminator_logits(game, split.images)
+        logits = discriminator_logits(game, Split(split.images, None if num_classes is None else split.labels))
         table = {"index": np.arange(len(split.images))} | ({} if split.labels is None else {"label": split.labels})
         return Evaluation(summary, table | {"logit": np.asarray(logits)})
 
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def discriminator_logits(game: Game, images: Array) -> Array:
-        def of_one(image: Array) -> Array:
-            x = medium.to_model(prepare("none", jax.random.key(0), image))
+    def discriminator_logits(game: Game, split: Split) -> Array:
+        def of_one(example: Split) -> Array:
+            x = medium.to_model(prepare("none", jax.random.key(0), example.images))
+            label = None if num_classes is None else example.labels[None]
             # a pack of copies, where a decision is about several
-            return gan.discriminate(game.discriminator, jnp.stack([x] * gan.packing))[0][0]
+            return gan.discriminate(game.discriminator, jnp.stack([x] * gan.packing), label)[0].logits[0]
 
-        return jax.lax.map(of_one, jnp.asarray(images), batch_size=500)
+        return jax.lax.map(of_one, split.on_device(), batch_size=AT_ONCE)
 
     def figures(game: Game, key: Key, test: Split, rows: list[dict[str, Any]]) -> dict[str, Any]:
         losses = [f"train_{name}" for name in ("discriminator_loss", "generator_loss")]
+        drawn_key, others_key = jax.random.split(key)
         return {
-            "samples": medium.picture(sample(game, key, 100 if len(event_shape) > 1 else medium.num_drawn(len(test.images)))),
+            "samples": medium.picture(sample(game, drawn_key, medium.num_pictured)),
             "losses": plots.loss_curves(rows, losses, "loss"),
             "logits": plots.loss_curves(rows, ["train_real_logit", "train_fake_logit"], "mean logit"),
-        }
+        } | medium.figures(functools.partial(decode, game), others_key)
 
     def check(images: np.ndarray, where: str) -> None:
         check_events(images, event_shape, settings.binarise, where)
         medium.check(images, where)
 
     return Experiment(
-        training=play(settings, gan, event_shape, settings.penalty_weight, medium.to_model),
+        training=play(settings, gan, event_shape, settings.penalty_weight, medium.to_model, num_classes),
         validate=validate,
         best_metric=None,
         check=check,
@@ -97,6 +122,8 @@ def gan_experiment(gan: GAN, settings: GanSettings, event_shape: tuple[int, ...]
         sample=sample,
         picture=medium.picture,
         figures=figures,
+        num_classes=num_classes,
+        num_frames_drawn=medium.num_pictured,
     )
 
 
@@ -106,6 +133,7 @@ def play(
     event_shape: tuple[int, ...],
     penalty_weight: float | Float[Array, ""],
     to_model: Callable[[Array], Array] = lambda x: x,
+    num_classes: int | None = None,
 ) -> Callable[[int], Training]:
     """Return the training of a GAN by its game.
 
@@ -122,7 +150,7 @@ def play(
             pixel_key, model_key = jax.random.split(key)
             keys = jax.random.split(pixel_key, len(batch.images))
             x = jax.vmap(lambda k, image: to_model(prepare(settings.binarise, k, image)))(keys, batch.images)
-            return objective(params, game, model_key, x)
+            return objective(params, game, model_key, x, None if num_classes is None else batch.labels)
 
         return game_loss
 

@@ -14,9 +14,11 @@ import numpy as np
 
 import gen_jax
 from gen_jax import train as training
-from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset
+from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset, to_unit
+from gen_jax.recipes.animation import frame_epochs, save_frame, write_animation
 from gen_jax.recipes.catalogue import find_recipe
 from gen_jax.recipes.experiment import BINARISATION, RUN, SAMPLES, Evaluation, Experiment, Settings, check_seed, seed_key
+from gen_jax.recipes.sample_quality import measure, noise_like, num_measured
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
 
@@ -116,6 +118,12 @@ def _train(
     keys = run_keys(settings)
     init, step = experiment.training(settings.epochs * _epoch_steps(settings, dataset))
     valid = dataset.valid.on_device()
+    frames = frame_epochs(settings.epochs, settings.validate_every) if experiment.num_frames_drawn else ()
+
+    def snapshot(params: Params, epoch: int) -> None:
+        if epoch in frames:
+            save_frame(directory, epoch, experiment.sample(params, keys.figures, experiment.num_frames_drawn))
+
     _, finished = training.fit(
         init(keys.init, keys.noise),
         _epoch_runner(step, dataset.train, settings, keys.order),
@@ -127,6 +135,7 @@ def _train(
         patience=settings.patience,
         tensorboard=tensorboard,
         report=on_epoch,
+        snapshot=snapshot,
     )
     if not finished:
         return None
@@ -140,6 +149,8 @@ def _train(
     (directory / "figures").mkdir(exist_ok=True)
     for figure_name, figure in figures.items():
         figure.savefig(directory / "figures" / f"{figure_name}.png", dpi=150)
+    if frames:
+        write_animation(directory, experiment.picture, directory / "figures" / "training.gif")
     result = evaluation.summary | {"train_seconds": train_seconds}
     training.write_json(directory / training.RESULT_FILE, result)
     return result
@@ -259,6 +270,45 @@ def save_traversal(run: Run, image: int = 0, num_steps: int = 11, path: Path | N
     return path
 
 
+def quality(run: Run, num: int | None = None, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Return what samples of a run are worth, beside as many training examples (the floor) and noise (the ceiling).
+
+    Each is measured against the test examples of the run's data (`sample_quality.measure`), whatever the kind of model. Images
+    are compared as grey values, whatever the binarisation that the model saw.
+
+    Raises:
+        InputError: the data are neither images nor points of the plane, or `num` is less than 10 or more than there are.
+    """
+    data = run.settings.data
+    train, _, test = load_dataset(data)
+    train, test = train.in_memory(), test.in_memory()
+    num = num_measured(data, test) if num is None else num
+    if not 10 <= num <= len(train.images):
+        raise InputError(f"num is {num}: give 10 or more, and no more than the {len(train.images)} training examples.")
+    classes = run.experiment.num_classes
+    labels = None if classes is None else np.arange(num) % classes
+    drawn = np.asarray(sample(run, num, seed))
+    rows = np.random.default_rng(seed).permutation(len(train.images))[:num]
+    real = np.asarray(jax.vmap(to_unit)(train.images[rows]))
+    return {
+        "model": measure(data, test, drawn if drawn.ndim == 2 else drawn.clip(0, 1), labels),
+        "training examples": measure(data, test, real, None if labels is None or train.labels is None else train.labels[rows]),
+        "noise": measure(data, test, noise_like(test, num, seed), labels),
+    }
+
+
+def save_quality(run: Run, rows: dict[str, dict[str, float]]) -> Path:
+    """Write what `quality` found to `quality.json` in the run folder; return its path."""
+    path = run.directory / "quality.json"
+    training.write_json(path, {name: {key: _number(value) for key, value in row.items()} for name, row in rows.items()})
+    return path
+
+
+def _number(value: Any) -> Any:
+    # JSON has no infinity, such as the standard error of one example, and no NaN
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _png(path: Path) -> Path:
     if path.suffix != ".png":
         raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
@@ -336,8 +386,7 @@ def _evaluate(
     key = run_keys(run.settings).evaluation
     summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
     device = jax.devices()[0]
-    # JSON has no infinity, such as the standard error of one example
-    summary = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in summary.items()}
+    summary = {key: _number(value) for key, value in summary.items()}
     measured = {"data": data, "split": name, "seed": run.settings.seed, "epoch": run.epoch}
     summary = (
         measured

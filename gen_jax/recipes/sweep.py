@@ -13,8 +13,9 @@ from gen_jax.evaluate import mean_and_standard_error, mode_coverage, wilson_inte
 from gen_jax.gan import draw_latents
 from gen_jax.recipes.experiment import Settings, Training
 from gen_jax.recipes.gan_experiment import play
-from gen_jax.recipes.gan_points import MODES, NUM_DRAWN, PointsSettings, make_gan
+from gen_jax.recipes.gan_points import PointsSettings, make_gan
 from gen_jax.recipes.run import run_keys
+from gen_jax.recipes.sample_quality import MODES, NUM_POINTS
 from gen_jax.train import TrainState, evaluation_params, scan_epoch, steps_per_epoch
 from gen_jax.types import Array, Game, InputError, Key
 
@@ -65,7 +66,7 @@ def sweep(
         return scan_epoch(training(weight).step, settings.examples_per_step, settings.epoch_steps)(state, data, key)[0]
 
     def draw(game: Game, key: Key) -> Array:
-        return gan.generate(game.generator, draw_latents(gan.prior, key, NUM_DRAWN))[0]
+        return gan.generate(game.generator, draw_latents(gan.prior, key, NUM_POINTS))[0]
 
     of_seeds = [run_keys(dataclasses.replace(settings, seed=settings.seed + i)) for i in range(num_seeds)]
     keys = jax.tree.map(lambda *leaves: jnp.stack(leaves * len(penalty_weights)), *of_seeds)

@@ -41,6 +41,7 @@ def fit(
     patience: int | None = None,
     tensorboard: bool = False,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
+    snapshot: Callable[[Params, int], None] = lambda params, epoch: None,
 ) -> tuple[TrainState, bool]:
     """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`, and return (state, finished).
 
@@ -60,6 +61,7 @@ def fit(
         patience: stop early after so many validations in a row without a better `best_metric`.
         tensorboard: write TensorBoard's event files too.
         report: called with each epoch's row of metrics; in a run that goes on, with the last one it had first.
+        snapshot: called where `validate` is, with the number of epochs done, once their numbers are known to be finite.
 
     Raises:
         NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric or parameter.
@@ -91,6 +93,8 @@ def fit(
             _check_finite_params(state.params, done)
             scores = _finite_floats(valid, done)
             row |= scores
+            if due:
+                snapshot(evaluation_params(state), done)
             row["seconds"] = time.perf_counter() - start
             log.append(row)
             stopping = stopped()  # read once: what is returned as saved was saved

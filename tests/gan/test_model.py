@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from gen_jax.distributions import Normal
 from gen_jax.gan import (
@@ -16,7 +17,7 @@ from gen_jax.gan import (
     pack,
 )
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
-from gen_jax.types import BatchNet, Game, InputError, Player
+from gen_jax.types import BatchNet, Game, InputError, Player, Verdict
 
 PRIOR = Normal(jnp.zeros(2), jnp.ones(2))
 X = jnp.asarray(np.random.default_rng(0).normal(size=(12, 2)), jnp.float32)
@@ -27,7 +28,7 @@ def linear_critic(packing: int = 1) -> BatchNet:
     """D(x) = w · x, of as many features as there are in a pack."""
 
     def apply(player, x, train=False):
-        return x @ player.params["w"], player.statistics
+        return Verdict(x @ player.params["w"]), player.statistics
 
     return BatchNet(lambda key, x: Player({"w": jnp.tile(WEIGHT, packing)}, {}), apply)
 
@@ -37,7 +38,7 @@ def batch_mean_critic() -> BatchNet:
 
     def apply(player, x, train=False):
         mean = jnp.mean(x[:, 0]) if train else player.statistics["mean"]
-        return player.params["w"] * (x[:, 0] - mean), {"mean": mean, "seen": player.statistics["seen"] + 1}
+        return Verdict(player.params["w"] * (x[:, 0] - mean)), {"mean": mean, "seen": player.statistics["seen"] + 1}
 
     return BatchNet(lambda key, x: Player({"w": jnp.float32(1.0)}, {"mean": jnp.float32(0), "seen": jnp.int32(0)}), apply)
 
@@ -111,8 +112,8 @@ def test_the_averages_of_a_batch_norm_follow_the_batch(key):
 def test_a_maxout_unit_is_the_largest_of_its_linear_functions(key):
     net = batch_net(MaxoutDiscriminator((3,), pieces=2))
     player = net.init(key, X)
-    logits, _ = net.apply(player, X)
-    first, last = player.params["Dense_0"], player.params["Dense_1"]
+    (logits, _), _ = net.apply(player, X)
+    first, last = player.params["Dense_0"], player.params["Verdicts_0"]["Dense_0"]
     pieces = np.asarray(X) @ np.asarray(first["kernel"]) + np.asarray(first["bias"])
     hidden = np.maximum(pieces[:, :3], pieces[:, 3:])
     np.testing.assert_allclose(logits, (hidden @ np.asarray(last["kernel"]) + np.asarray(last["bias"]))[:, 0], rtol=1e-5)
@@ -123,6 +124,10 @@ def test_what_does_not_go_together_is_refused(key):
         gan_of(linear_critic(), 0)
     with pytest.raises(InputError, match=r"makes examples of shape \(2,\), and the data have \(3,\)"):
         gan_of(batch_net(MLPDiscriminator((4,)))).init(key, jnp.zeros(3))
+    with pytest.raises(InputError, match="num_classes is 1: give 2 or more"):
+        conditional_gan(num_classes=1)
+    with pytest.raises(InputError, match="packing is 2, and the decisions of a conditional model are about one label each"):
+        conditional_gan(packing=2)
     gan = gan_of(batch_net(MLPDiscriminator((4,))), packing=5)
     game = gan.init(key, X[0])
     with pytest.raises(InputError, match="A batch of 12 cannot be cut into packs of 5"):
@@ -131,9 +136,90 @@ def test_what_does_not_go_together_is_refused(key):
 
 def test_a_head_of_several_logits_is_refused(key):
     head = batch_net(MLPDiscriminator((4,)))
-    several = head._replace(apply=lambda player, x, train=False: (jnp.zeros((len(x), 10)), {}))
+    several = head._replace(apply=lambda player, x, train=False: (Verdict(jnp.zeros((len(x), 10))), {}))
     gan = gan_of(several)
     game = gan.init(key, X[0])
     with pytest.raises(InputError, match="one logit for each decision"):
         generator_objective(gan, LOSSES["hinge"])(game.generator.params, game, key, X)
     assert isinstance(game, Game)
+
+
+# --- Labels.
+
+LABELS = jnp.asarray(np.random.default_rng(1).integers(0, 3, len(X)), jnp.int32)
+
+
+def conditional_gan(classes=None, packing: int = 1, num_classes: int = 3):
+    """Two linear players on three labels: x = W [z, y] + b; φ is x itself."""
+    generator, discriminator = batch_net(MLPGenerator((), (2,))), batch_net(MLPDiscriminator((), classes=classes))
+    return generative_adversarial_network(generator, discriminator, PRIOR, packing, num_classes)
+
+
+def test_a_generator_is_told_the_label_beside_its_latent(key):
+    gan = conditional_gan()
+    game = gan.init(key, X[0])
+    dense = jax.tree.map(np.asarray, game.generator.params["Dense_0"])
+    made, _ = gan.generate(game.generator, X, LABELS)
+    np.testing.assert_allclose(
+        made, np.asarray(X) @ dense["kernel"][:2] + dense["kernel"][2:][np.asarray(LABELS)] + dense["bias"], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_projection_adds_the_product_of_the_features_and_the_vector_of_the_label(key):
+    gan = conditional_gan()
+    params = gan.init(key, X[0]).discriminator.params["Verdicts_0"]
+    verdict, _ = gan.discriminate(Player({"Verdicts_0": params}, {}), X, LABELS)
+    of_label = np.asarray(params["Dense_1"]["kernel"])[np.asarray(LABELS)]
+    wanted = (np.asarray(X) @ params["Dense_0"]["kernel"])[:, 0] + (np.asarray(X) * of_label).sum(1) + params["Dense_0"]["bias"]
+    np.testing.assert_allclose(verdict.logits, wanted, rtol=1e-5, atol=1e-6)
+    assert verdict.classes is None
+
+
+def test_the_penalty_of_a_projection_is_of_the_label_of_its_example(key):
+    """∇D(x, y) = w + e_y wherever x is."""
+    gan = conditional_gan()
+    game = gan.init(key, X[0])
+    params = game.discriminator.params["Verdicts_0"]
+    objective = discriminator_objective(gan, LOSSES["hinge"], PENALTIES["r1"], 1.0)
+    _, (_, metrics) = objective(game.discriminator.params, game, key, X, LABELS)
+    slopes = np.asarray(params["Dense_0"]["kernel"])[:, 0] + np.asarray(params["Dense_1"]["kernel"])[np.asarray(LABELS)]
+    np.testing.assert_allclose(metrics["penalty"], (slopes**2).sum(1).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_auxiliary_classifier_adds_its_loss_to_both_players(together, key):
+    gan = conditional_gan(classes=3)
+    game = gan.init(key, X[0])
+    params = jax.tree.map(np.asarray, game.discriminator.params["Verdicts_0"])
+
+    def class_nll(x) -> float:
+        logits = np.asarray(x, np.float64) @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
+        return float(-(logits[np.arange(len(x)), np.asarray(LABELS)] - logsumexp(logits, axis=1)).mean())
+
+    fake, _ = gan.generate(game.generator, draw_latents(PRIOR, jax.random.split(key)[0], len(X)), LABELS)
+    objective = discriminator_objective(gan, LOSSES["wasserstein"], together=together)
+    value, (_, metrics) = objective(game.discriminator.params, game, key, X, LABELS)
+    np.testing.assert_allclose(value - metrics["discriminator_loss"], class_nll(X) + class_nll(fake), rtol=1e-5)
+    np.testing.assert_allclose(metrics["class_loss"], class_nll(X) + class_nll(fake), rtol=1e-5)
+
+    fake, _ = gan.generate(game.generator, draw_latents(PRIOR, key, len(X)), LABELS)
+    value, (_, metrics) = generator_objective(gan, LOSSES["wasserstein"])(game.generator.params, game, key, X, LABELS)
+    np.testing.assert_allclose(value - metrics["generator_loss"], class_nll(fake), rtol=1e-5)
+
+
+def test_labels_that_are_missing_or_too_much_are_refused(key):
+    gan = conditional_gan()
+    game = gan.init(key, X[0])
+    with pytest.raises(InputError, match=r"labels are missing, and this model is conditional: give \[B\], from 0 to 2"):
+        gan.generate(game.generator, X)
+    with pytest.raises(InputError, match=r"labels are int32\(5,\), for 12 examples: give 12 integers"):
+        gan.discriminate(game.discriminator, X, LABELS[:5])
+    with pytest.raises(InputError, match=r"labels are float32\(12,\)"):
+        gan.discriminate(game.discriminator, X, jnp.float32(LABELS))
+    plain = gan_of(linear_critic())
+    with pytest.raises(InputError, match="labels are given, and this model has none"):
+        plain.discriminate(plain.init(key, X[0]).discriminator, X, LABELS)
+    unasked = gan_of(batch_net(MLPDiscriminator((), classes=3)))
+    game = unasked.init(key, X[0])
+    with pytest.raises(InputError, match="has an auxiliary classifier, and there are no labels"):
+        discriminator_objective(unasked, LOSSES["hinge"])(game.discriminator.params, game, key, X)

@@ -30,7 +30,7 @@ from gen_jax.nets import (
     mean_pool,
     upsample,
 )
-from gen_jax.types import InputError
+from gen_jax.types import InputError, Verdict
 
 DRAWS = np.random.default_rng(0)
 IMAGES = jnp.asarray(DRAWS.normal(size=(3, 8, 8, 2)), jnp.float32)
@@ -213,7 +213,8 @@ def shapes_of(module, key, inputs):
     """The shape of the output, and the player in shapes."""
     net = batch_net(module)
     player = jax.eval_shape(net.init, key, inputs)
-    return jax.eval_shape(net.apply, player, inputs)[0].shape, player
+    output = jax.eval_shape(net.apply, player, inputs)[0]
+    return (output.logits if isinstance(output, Verdict) else output).shape, player
 
 
 def count(tree):
@@ -313,7 +314,7 @@ def test_the_gradient_of_a_gradient_penalty_is_that_of_finite_differences(module
         @jax.jit
         def penalty(params):
             def critic(image):
-                return net.apply(player._replace(params=params), image[None])[0][0]
+                return net.apply(player._replace(params=params), image[None])[0].logits[0]
 
             squared = jax.vmap(functools.partial(gradient_norm_squared, critic))(x)
             return jnp.mean((jnp.sqrt(squared) - 1) ** 2)

@@ -1,6 +1,7 @@
 """The recipes of GANs, small, from Python and from the command line."""
 
 import dataclasses
+import json
 import os
 import signal
 
@@ -8,11 +9,12 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from gen_jax import recipes
 from gen_jax.cli import main
 from gen_jax.data import load_dataset
-from gen_jax.recipes.image_features import sample_quality, train_classifier
+from gen_jax.recipes.sample_quality import image_quality, train_classifier
 from gen_jax.train import NonFiniteError, read_metrics
 from gen_jax.types import InputError
 
@@ -80,9 +82,19 @@ def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
     printed = capsys.readouterr().out
     for name in ("num_modes", "high_quality", "reverse_kl", "wasserstein_2"):
         assert f"test_{name}" in printed
-    assert {"samples.png", "losses.png", "logits.png"} == {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    figures = {"samples.png", "losses.png", "logits.png", "training.gif"}
+    assert figures == {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    with Image.open(tmp_path / "run" / "figures" / "training.gif") as animation:
+        assert animation.n_frames == 2  # an epoch each
     assert main(["sample", str(tmp_path / "run"), "--num", "50"]) == 0
     assert np.load(tmp_path / "run" / "samples-0.npy").shape == (50, 2)
+    assert main(["quality", str(tmp_path / "run")]) == 0
+    rows = json.loads((tmp_path / "run" / "quality.json").read_text())
+    assert rows["training examples"]["num_modes"] == 8
+    assert rows["training examples"]["high_quality"] == pytest.approx(0.989, abs=0.01)
+    assert rows["training examples"]["wasserstein_2"] < rows["noise"]["wasserstein_2"]
+    assert main(["quality", str(tmp_path / "run"), "--num", "5"]) == 2
+    assert "num is 5: give 10 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -168,7 +180,7 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     assert classifier.accuracy == 1.0
     real, other = (jnp.asarray(split.images, jnp.float32) / 255 for split in (data.test, data.train))
     noise = jnp.asarray(np.random.default_rng(1).uniform(size=real.shape), jnp.float32)
-    itself, floor, ceiling = (sample_quality(classifier, real, drawn) for drawn in (real, other[:100], noise))
+    itself, floor, ceiling = (image_quality(classifier, real, drawn) for drawn in (real, other[:100], noise))
     assert itself["frechet_distance"] == pytest.approx(0, abs=1e-3)
     assert (itself["precision"], itself["recall"], itself["sliced_wasserstein"]) == (1, 1, 0)
     for name in ("frechet_distance", "kernel_distance", "sliced_wasserstein"):
@@ -182,7 +194,9 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
 )
 def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, architecture):
     sizes = {"hidden_sizes": (32,), "channels": (8,), "width": 4, "latent_dim": 4, "batch_size": 20}
-    small = settings("dcgan-mnist", data=halves, architecture=architecture, epochs=20, learning_rate=2e-3, **sizes)
+    norm = "batch" if architecture == "dcgan" else "none"
+    changes = {"architecture": architecture, "discriminator_norm": norm, "epochs": 20, "learning_rate": 2e-3}
+    small = settings("dcgan-mnist", data=halves, **changes, **sizes)
     result = recipes.train("dcgan-mnist", small, tmp_path / "run")
     drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 200))
     assert drawn.shape == (200, 8, 8, 1)
@@ -198,11 +212,52 @@ def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, archi
     ("changes", "message"),
     [
         ({"penalty": "r1"}, "a batch norm makes the discriminator a function of the batch"),
+        ({"architecture": "perceptron"}, "discriminator of architecture perceptron has no batch norm"),
+        (
+            {"architecture": "residual", "discriminator_norm": "none", "generator_norm": "none"},
+            "generator normalises by its batch",
+        ),
+        ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
+        ({"num_classes": 2, "packing": 2}, "about one label each"),
         ({"channels": (4, 4, 4, 4)}, "8"),
-        ({"architecture": "residual", "width": 0}, "give sizes of 1 or more"),
+        ({"architecture": "residual", "discriminator_norm": "none", "width": 0}, "give sizes of 1 or more"),
     ],
 )
 def test_bad_networks_of_images_are_refused(halves, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         recipes.train("dcgan-mnist", settings("dcgan-mnist", **{"data": halves} | changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("condition", ["projection", pytest.param("classifier", marks=pytest.mark.slow)])
+def test_a_conditional_gan_draws_what_its_label_says(halves, tmp_path, condition):
+    changes = {"architecture": "perceptron", "discriminator_norm": "none", "num_classes": 2, "condition": condition}
+    sizes = {"hidden_sizes": (32,), "latent_dim": 4, "batch_size": 20, "epochs": 20, "learning_rate": 2e-3}
+    result = recipes.train("dcgan-mnist", settings("dcgan-mnist", data=halves, **changes, **sizes), tmp_path / "run")
+    assert result["test_label_accuracy"] > 0.95
+    drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 100))  # labels 0, 1, 0, 1, …
+    brighter_on_the_left = drawn[:, :, :4].mean((1, 2, 3)) > drawn[:, :, 4:].mean((1, 2, 3))
+    assert (brighter_on_the_left == (np.arange(100) % 2 == 0)).mean() > 0.95
+    assert (tmp_path / "run" / "figures" / "interpolation.png").exists()
+    table = recipes.evaluate(recipes.load_run(tmp_path / "run")).table
+    assert set(table) == {"index", "label", "logit"}
+
+
+def test_labels_that_are_not_there_are_refused(points, halves, tmp_path):
+    data = load_dataset(halves)
+    np.savez(tmp_path / "plain.npz", **{name: split.images for name, split in data._asdict().items()})
+    small = settings("dcgan-mnist", data=f"npz:{tmp_path / 'plain.npz'}", num_classes=2)
+    with pytest.raises(InputError, match="have no labels, and this model is conditioned on them"):
+        recipes.train("dcgan-mnist", small, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_the_modes_of_stacked_digits_are_counted(tmp_path):
+    """Of the data themselves nearly all; of noise few; a run is measured by both commands alike."""
+    small = settings("stacked-mnist", data="stacked:mnist-5k", channels=(4,), epochs=1, epoch_steps=5, num_classes=None)
+    result = recipes.train("stacked-mnist", small, tmp_path / "run")
+    rows = recipes.quality(recipes.load_run(tmp_path / "run"))
+    assert result["num_samples"] == 26_000
+    assert rows["training examples"]["num_modes"] > 980 > rows["noise"]["num_modes"]
+    assert rows["training examples"]["reverse_kl"] < 0.1 < rows["noise"]["reverse_kl"]
+    assert rows["model"]["num_modes"] == pytest.approx(result["test_num_modes"], abs=50)

@@ -17,7 +17,7 @@ from gen_jax.gan import (
     generator_objective,
 )
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
-from gen_jax.types import BatchNet, Game, InputError, Player
+from gen_jax.types import BatchNet, Game, InputError, Player, Verdict
 
 RATE = 0.3
 
@@ -30,7 +30,7 @@ def dirac_gan():
     )
     discriminator = BatchNet(
         lambda key, x: Player(jnp.float32(0.5), {}),
-        lambda player, x, train=False: (player.params * x[:, 0], {}),
+        lambda player, x, train=False: (Verdict(player.params * x[:, 0]), {}),
     )
     return generative_adversarial_network(generator, discriminator, Normal(jnp.zeros(1), jnp.ones(1)))
 

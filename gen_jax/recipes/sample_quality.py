@@ -1,0 +1,193 @@
+"""What samples of a model are worth, in the measures that go with the kind of its data.
+
+Of images it is a small convolutional classifier, trained here on the data at hand, whose features tell how near samples come to
+them. No network is downloaded, so that no number made of these features is an FID or an Inception score; numbers compare only
+between models that were measured with the same classifier: of the same data, seed and version.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data import GRID, GRID_SCALE, RING, RING_SCALE, STACKED, Split, load_dataset, to_unit
+from gen_jax.evaluate import (
+    classifier_score,
+    density_coverage,
+    frechet_distance,
+    kernel_distance,
+    label_coverage,
+    mode_coverage,
+    precision_recall,
+    sliced_wasserstein,
+    wasserstein_2,
+)
+from gen_jax.nets import MLP, ConvEncoder
+from gen_jax.train import adam, batch_mean, init_state, learning_rate_schedule, make_step, scan_epoch, steps_per_epoch
+from gen_jax.types import Array, InputError, Key, Metrics, Params
+
+# data sets of points whose modes are known: their centres, and the standard deviation of each
+MODES = {"toy:gaussian-ring": (RING, RING_SCALE), "toy:gaussian-grid": (GRID, GRID_SCALE)}
+NUM_POINTS = 2500  # of PacGAN's protocol
+NUM_MATCHED = 2000  # points of an optimal matching
+NUM_STACKED = 26_000  # of PacGAN's protocol
+MOST_IMAGES = 5000
+NUM_FEATURES = 128
+EPOCHS, BATCH_SIZE = 3, 100
+AT_ONCE = 500  # images
+
+
+def num_measured(data: str, real: Split) -> int:
+    """Return how many samples a measurement takes."""
+    if data.startswith(STACKED):
+        return NUM_STACKED
+    return NUM_POINTS if _are_points(real) else min(MOST_IMAGES, len(real.images))
+
+
+def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
+    """Return named numbers that say how near samples come to held-out examples of a data set.
+
+    Points of the plane: the modes covered, where they are known, and the 2-Wasserstein distance. Stacked digits: the modes
+    covered, of 1,000, by a classifier of single digits. Images with labels: `image_quality`, and the classifier's accuracy;
+    without labels: the sliced Wasserstein distance alone.
+
+    Args:
+        data: the name of the data set, whose training part the classifier is trained on.
+        real: held-out examples, as they are stored.
+        drawn: samples [N, ...], images of grey values in [0, 1].
+        labels: [N] those that the samples were made for, if any.
+
+    Raises:
+        InputError: the data are neither images nor points of the plane.
+    """
+    if _are_points(real):
+        num = min(NUM_MATCHED, len(real.images), len(drawn))
+        modes = mode_coverage(drawn, *MODES[data])._asdict() if data in MODES else {}
+        return {name: float(value) for name, value in modes.items()} | {
+            "wasserstein_2": wasserstein_2(real.images[:num], drawn[:num])
+        }
+    if data.startswith(STACKED):
+        classifier = trained_classifier(data.removeprefix(STACKED))
+        digits = [classifier.probabilities(jnp.asarray(drawn[..., i : i + 1])).argmax(axis=1) for i in range(3)]
+        coverage = label_coverage(100 * digits[0] + 10 * digits[1] + digits[2], 1000)
+        return {name: float(value) for name, value in coverage._asdict().items()} | {"classifier_accuracy": classifier.accuracy}
+    if real.images.ndim != 4:
+        raise InputError(
+            f"An example of {data} has shape {real.images.shape[1:]}: what can be measured is images and points of the plane."
+        )
+    images = jax.vmap(to_unit)(jnp.asarray(real.images[: len(drawn)]))
+    if real.labels is None:
+        return {"sliced_wasserstein": _sliced_wasserstein(images, jnp.asarray(drawn))}
+    classifier = trained_classifier(data)
+    found = image_quality(classifier, images, jnp.asarray(drawn)) | {"classifier_accuracy": classifier.accuracy}
+    if labels is not None:
+        found["label_accuracy"] = float(np.mean(classifier.probabilities(jnp.asarray(drawn)).argmax(axis=1) == labels))
+    return found
+
+
+def noise_like(examples: Split, num: int, seed: int = 0) -> np.ndarray:
+    """Return what no model should be as bad as: uniform noise, of images over [0, 1], of points over the square of the data."""
+    shape, draws = (num, *examples.images.shape[1:]), np.random.default_rng(seed)
+    bound = np.abs(examples.images).max() if _are_points(examples) else None
+    low, high = (0.0, 1.0) if bound is None else (-bound, bound)
+    return draws.uniform(low, high, shape).astype(np.float32)
+
+
+def _are_points(split: Split) -> bool:
+    return split.images.shape[1:] == (2,)
+
+
+class ImageClassifier(NamedTuple):
+    """A trained classifier.
+
+    Attributes:
+        features: images [N, H, W, C] of grey values in [0, 1] -> [N, 128], the layer below the logits.
+        probabilities: such images -> [N, classes].
+        accuracy: on the test images.
+    """
+
+    features: Callable[[Array], np.ndarray]
+    probabilities: Callable[[Array], np.ndarray]
+    accuracy: float
+
+
+def has_labels(data: str) -> bool:
+    """Whether a data set has labels for a classifier."""
+    return load_dataset(data).test.labels is not None
+
+
+@functools.lru_cache(maxsize=2)
+def trained_classifier(data: str) -> ImageClassifier:
+    """Return the classifier of a data set by name, which is trained when it is first asked for."""
+    dataset = load_dataset(data)
+    return train_classifier(dataset.train.in_memory(), dataset.test.in_memory())
+
+
+def train_classifier(train: Split, test: Split, seed: int = 0) -> ImageClassifier:
+    """Train two convolutions of 32 and 64 channels and a layer of 128 features on the labels, for three epochs.
+
+    Raises:
+        InputError: there are no labels, or the images cannot be halved twice.
+    """
+    if train.labels is None or test.labels is None:
+        raise InputError("The data have no labels, and features are those of a classifier: give data with labels.")
+    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+    body, head = ConvEncoder((32, 64), (NUM_FEATURES,), None), MLP((), (num_classes,))
+
+    def logits_of(params: Params, image: Array) -> Array:
+        logits: Any = head.apply(params["head"], body.apply(params["body"], image))
+        return logits
+
+    def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
+        logits = logits_of(params, to_unit(example.images))
+        return -jax.nn.log_softmax(logits)[example.labels], {}
+
+    init_key, order_key, noise_key, head_key = jax.random.split(jax.random.key(seed), 4)
+    num_steps = EPOCHS * steps_per_epoch(len(train.images), BATCH_SIZE)
+    optimizer = adam(learning_rate_schedule("cosine", 1e-3, num_steps))
+    image = to_unit(train.images[0])
+    params = {"body": body.init(init_key, image), "head": head.init(head_key, jnp.zeros(NUM_FEATURES))}
+    state = init_state(params, optimizer, noise_key)
+    epoch = jax.jit(scan_epoch(make_step(batch_mean(objective), optimizer), BATCH_SIZE), donate_argnums=0)
+    data = train.on_device()
+    for key in jax.random.split(order_key, EPOCHS):
+        state, _ = epoch(state, data, key)
+
+    @jax.jit
+    def features(images: Array) -> Array:
+        return jax.lax.map(lambda x: body.apply(state.params["body"], x), images, batch_size=AT_ONCE)
+
+    @jax.jit
+    def probabilities(images: Array) -> Array:
+        return jax.lax.map(lambda x: jax.nn.softmax(logits_of(state.params, x)), images, batch_size=AT_ONCE)
+
+    found = np.asarray(probabilities(jax.vmap(to_unit)(jnp.asarray(test.images)))).argmax(axis=1)
+    return ImageClassifier(
+        features=lambda images: np.asarray(features(images)),
+        probabilities=lambda images: np.asarray(probabilities(images)),
+        accuracy=float(np.mean(found == test.labels)),
+    )
+
+
+def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dict[str, float]:
+    """Return how near drawn images come to real ones, [N, H, W, C] of grey values in [0, 1] both.
+
+    By features: Fréchet and kernel distance, precision, recall, density, coverage; by labels: the classifier's score; by patches:
+    the mean of the sliced Wasserstein distances of the levels of a Laplacian pyramid.
+    """
+    real_features, drawn_features = classifier.features(real), classifier.features(drawn)
+    return {
+        "frechet_distance": frechet_distance(real_features, drawn_features),
+        "kernel_distance": kernel_distance(real_features, drawn_features),
+        **precision_recall(real_features, drawn_features)._asdict(),
+        **density_coverage(real_features, drawn_features)._asdict(),
+        "classifier_score": classifier_score(classifier.probabilities(drawn)),
+        "sliced_wasserstein": _sliced_wasserstein(real, drawn),
+    }
+
+
+def _sliced_wasserstein(real: Array, drawn: Array) -> float:
+    return float(np.mean(list(sliced_wasserstein(np.asarray(real), np.asarray(drawn)).values())))
