@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from gen_jax import recipes
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -27,19 +29,19 @@ Rows = dict[str, tuple[str, dict[str, Any]]]
 Results = dict[str, list[dict[str, Any]]]
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, seeds: int = 3) -> argparse.Namespace:
     """Return the options that every table has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="where the run folders go")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 0 … N − 1")
+    parser.add_argument("--seeds", type=int, default=seeds, help="seeds 0 … N − 1")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of every run")
     parser.add_argument("--only", nargs="*", metavar="ROW", help="run these rows alone")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json, of the rows that are run")
     return parser.parse_args()
 
 
-def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
-    """Train (or go on with) every row, a recipe and changes to its settings, under every seed; return what the runs measured."""
+def settings_of(rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of every row that is to be run: its recipe's, with its own changes and those that `--set` makes."""
     if unknown := sorted(set(args.only or ()) - set(rows)):
         sys.exit(f"There is no row {', '.join(unknown)}: the rows are {', '.join(rows)}.")
     common = {name: _value(text) for name, _, text in (item.partition("=") for item in args.set)}
@@ -47,13 +49,20 @@ def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
     for name in common:
         if name in varied or not all(hasattr(recipes.RECIPES[recipe].settings, name) for recipe, _ in rows.values()):
             sys.exit(f"--set {name}: the rows differ in it, or not every row's recipe has it.")
+    return {
+        row: dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common))
+        for row, (recipe, changes) in rows.items()
+        if not args.only or row in args.only
+    }
+
+
+def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
+    """Train (or go on with) every row, a recipe and changes to its settings, under every seed; return what the runs measured."""
+    chosen = settings_of(rows, args)
     results: Results = {}
     for seed in range(args.seeds):  # a seed of every row first, so that a table cut short compares like with like
-        for row, (recipe, changes) in rows.items():
-            if args.only and row not in args.only:
-                continue
-            settings = dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common), seed=seed)
-            result = recipes.train(recipe, settings, run_directory(args, row, seed))
+        for row, settings in chosen.items():
+            result = recipes.train(rows[row][0], dataclasses.replace(settings, seed=seed), run_directory(args, row, seed))
             if result is None:
                 sys.exit(130)
             print(row, f"seed {seed}", {k: round(v, 3) for k, v in result.items() if isinstance(v, float)}, flush=True)
@@ -76,19 +85,24 @@ def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argpars
     for row, cells in table.items():
         shown = [f"{cells[c][0]:15.3f} ± {cells[c][1] or math.nan:6.3f}" if c in cells else f"{'–':>24}" for c in columns]
         print(f"{row:28}" + "".join(shown))
+    devices = sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs})
+    runs_of_rows = {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()}
+    save(rows, {"mean and standard error over seeds": table, "runs": runs_of_rows}, args, devices)
+
+
+def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices: list[str] | None = None) -> None:
+    """Write what was measured to `benchmarks/results/PROGRAM.json`, with how, where that is asked for."""
     if not args.save:
         return
     options = [*(["--set", *args.set] if args.set else []), *(["--only", *args.only] if args.only else [])]
     saved = {
         # where the runs and the data lie is this machine's own business
         "command": shlex.join(["python", f"benchmarks/tables/{program()}.py", "--seeds", str(args.seeds), "--save", *options]),
-        "devices": sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs}),
+        "devices": devices or [f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}, {os.cpu_count()} cores"],
         "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "flax", "optax")},
         "seeds": args.seeds,
         "rows, as changes to the settings of a recipe": rows,
-        "mean and standard error over seeds": table,
-        "runs": {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()},
-    }
+    } | measured
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{program()}.json").write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 

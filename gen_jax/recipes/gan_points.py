@@ -11,6 +11,7 @@ with 61.9 % (seed 0; of true data, 98.9 %).
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -36,6 +37,8 @@ class PointsSettings(GanSettings):
     """Perceptrons of --hidden-sizes; or those of the mode-collapse literature: 4 x 400 with batch norm, 3 x 200 of maxout-5."""
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of both networks, of the small architecture."""
+    disc_activation: Literal["leaky-relu", "relu"] = "leaky-relu"
+    """Of the small architecture's discriminator; the generator's is ReLU."""
 
     def check(self) -> None:
         """Raise an InputError for a value that no such GAN can have."""
@@ -60,7 +63,8 @@ def _nets(settings: PointsSettings, event_shape: tuple[int, ...]) -> tuple[Batch
     if settings.architecture == "reference":
         return batch_net(MLPGenerator((400,) * 4, event_shape, batch_norm=True)), batch_net(MaxoutDiscriminator((200,) * 3))
     sizes = settings.hidden_sizes
-    return batch_net(MLPGenerator(sizes, event_shape)), batch_net(MLPDiscriminator(sizes))
+    discriminator = MLPDiscriminator(sizes) if settings.disc_activation == "leaky-relu" else MLPDiscriminator(sizes, jax.nn.relu)
+    return batch_net(MLPGenerator(sizes, event_shape)), batch_net(discriminator)
 
 
 def _points(data: str) -> Medium:
@@ -91,6 +95,14 @@ RING = Recipe(
 )
 GRID = Recipe(
     "a GAN with R1 on a grid of twenty-five Gaussians",
-    PointsSettings(data="toy:gaussian-grid", learning_rate=1e-3, penalty="r1", penalty_weight=0.1, epochs=40, schedule="cosine"),
+    PointsSettings(
+        data="toy:gaussian-grid",
+        hidden_sizes=(256, 256, 256),
+        learning_rate=1e-3,
+        penalty="r1",
+        penalty_weight=0.1,
+        epochs=30,
+        schedule="cosine",
+    ),
     build,
 )

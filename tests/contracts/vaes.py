@@ -103,7 +103,7 @@ CASES = {
     ),
 }
 # a row of each kind for the fast suite; `pytest -m slow` runs the others
-FAST = {"bernoulli", "von-mises-fisher", "mixture-learned", "ladder", "vector-quantised"}
+FAST = {"bernoulli", "mixture-learned", "vector-quantised"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]
 
 

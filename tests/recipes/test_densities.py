@@ -33,12 +33,13 @@ def binary(tmp_path_factory) -> str:
 SMALL_MADE = {"hidden_sizes": (40,), "batch_size": 50, "learning_rate": 1e-2, "patience": None, "validate_every": 5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "masks",
     [
-        pytest.param({"masks": "fixed", "shuffle": "none", "num_masks": 1}, id="fixed", marks=pytest.mark.slow),
+        pytest.param({"masks": "fixed", "shuffle": "none", "num_masks": 1}, id="fixed"),
         pytest.param({"masks": "cycle", "shuffle": "both", "num_masks": 3}, id="cycle"),
-        pytest.param({"masks": "fresh", "shuffle": "orderings", "num_masks": 3}, id="fresh", marks=pytest.mark.slow),
+        pytest.param({"masks": "fresh", "shuffle": "orderings", "num_masks": 3}, id="fresh"),
     ],
 )
 def test_made_finds_the_entropy_of_its_data(binary, tmp_path, masks):

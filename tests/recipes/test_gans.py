@@ -51,6 +51,7 @@ def test_a_gan_finds_both_clusters(points, tmp_path):
     assert len(table["logit"]) == 300
 
 
+@pytest.mark.slow
 def test_a_resumed_game_is_the_game_that_was_not_stopped(points, tmp_path):
     """Both players, their optimizers, the moving average and the averages of the batch norm."""
     changes = {"data": points, "epochs": 3, "ema_decay": 0.9, "architecture": "reference", "num_disc_steps": 2, "packing": 2}
@@ -189,9 +190,8 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     assert 1 <= ceiling["classifier_score"] < floor["classifier_score"] <= 2  # of two classes
 
 
-@pytest.mark.parametrize(
-    "architecture", ["perceptron", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dcgan", "residual"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["perceptron", "dcgan", "residual"])
 def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, architecture):
     sizes = {"hidden_sizes": (32,), "channels": (8,), "width": 4, "latent_dim": 4, "batch_size": 20}
     norm = "batch" if architecture == "dcgan" else "none"

@@ -479,7 +479,8 @@ def test_debug_shows_the_stack_trace(data):
         main(["train", "vae", "--data", data, "--epochs", "0", "--debug"])
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
     command = [
         sys.executable,

@@ -49,7 +49,8 @@ def left_is_brighter(images) -> np.ndarray:
     return images[:, :, :2].mean((1, 2)) > images[:, :, 2:].mean((1, 2))
 
 
-@pytest.mark.parametrize("latent", ["normal", pytest.param("conditional-normal", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("latent", ["normal", "conditional-normal"])
 def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
     trained("cvae", data, tmp_path / "run", num_classes=2, latent=latent, latent_dim=2, **PERCEPTRON | {"epochs": 30})
     drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)  # labels 0, 1, 0, 1, …
@@ -63,6 +64,7 @@ def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
     np.testing.assert_array_equal(left_is_brighter(moved.reshape(-1, 4, 4, 1)), label == 0)
 
 
+@pytest.mark.slow
 def test_capacity_holds_the_rate(data, tmp_path):
     capacity = {"objective": "capacity", "capacity": 3.0, "capacity_steps": 100, "gamma": 100.0, "schedule": "cosine"}
     result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, **PERCEPTRON | capacity)

@@ -1,0 +1,83 @@
+"""Every GAN under test: networks × labels × packing × loss × penalty. Adding a row tests it for all."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax.distributions import Normal
+from gen_jax.gan import LOSSES, PENALTIES, discriminator_objective, generative_adversarial_network, generator_objective
+from gen_jax.nets import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    MaxoutDiscriminator,
+    MLPDiscriminator,
+    MLPGenerator,
+    ResidualDiscriminator,
+    ResidualGenerator,
+    batch_net,
+)
+from gen_jax.types import GAN, Game
+
+LATENT_DIM, BATCH, CLASSES = 3, 4, 3
+IMAGE = (8, 8, 1)
+
+
+class Case(NamedTuple):
+    """A model with its game."""
+
+    generator: Any
+    discriminator: Any
+    loss: str = "non-saturating"
+    penalty: str | None = None
+    packing: int = 1
+    labelled: bool = False
+    together: bool = False
+
+    @property
+    def gan(self) -> GAN:
+        prior = Normal(jnp.zeros(LATENT_DIM), jnp.ones(LATENT_DIM))
+        players = batch_net(self.generator), batch_net(self.discriminator)
+        return generative_adversarial_network(*players, prior, self.packing, CLASSES if self.labelled else None)
+
+    @property
+    def losses(self) -> Game:
+        loss, penalty = LOSSES[self.loss], PENALTIES[self.penalty] if self.penalty else None
+        return Game(generator_objective(self.gan, loss), discriminator_objective(self.gan, loss, penalty, 10.0, self.together))
+
+    @property
+    def batch(self) -> tuple[jax.Array, jax.Array | None]:
+        """Examples, and their labels where the model takes some."""
+        rng = np.random.default_rng(0)
+        x = jnp.asarray(rng.uniform(-1, 1, (BATCH, *self.generator.event_shape)), jnp.float32)
+        return x, jnp.asarray(rng.integers(0, CLASSES, BATCH), jnp.int32) if self.labelled else None
+
+
+POINTS = MLPGenerator((6,), (2,), batch_norm=True)
+PERCEPTRONS = MLPGenerator((6,), IMAGE, output=jnp.tanh)
+DCGAN = DCGANGenerator((4, 3), IMAGE)
+RESIDUAL = ResidualGenerator(3, IMAGE)
+
+CASES = {
+    "points": Case(POINTS, MLPDiscriminator((6,)), penalty="r1"),
+    "points-reference": Case(POINTS, MaxoutDiscriminator((5,), 3), "minimax"),
+    "points-packed": Case(POINTS, MaxoutDiscriminator((5,), 3), packing=2),
+    "points-packed-penalised": Case(POINTS, MLPDiscriminator((6,)), "wasserstein", "gradient-penalty", packing=2),
+    "points-spectral": Case(POINTS, MLPDiscriminator((6,), spectral_norm=True), "hinge"),
+    "images": Case(PERCEPTRONS, MLPDiscriminator((6,)), "least-squares", "r2"),
+    "images-projection": Case(PERCEPTRONS, MLPDiscriminator((6,)), penalty="zero-centred", labelled=True),
+    "images-classifier": Case(PERCEPTRONS, MLPDiscriminator((6,), classes=CLASSES), penalty="r1", labelled=True),
+    "dcgan": Case(DCGAN, DCGANDiscriminator((3, 4))),
+    "dcgan-together": Case(DCGAN, DCGANDiscriminator((3, 4)), "least-squares", together=True),
+    "dcgan-penalised": Case(DCGAN, DCGANDiscriminator((3, 4), batch_norm=False), "wasserstein", "gradient-penalty"),
+    "dcgan-projection": Case(DCGAN, DCGANDiscriminator((3, 4), batch_norm=False, spectral_norm=True), "hinge", labelled=True),
+    "dcgan-classifier": Case(DCGAN, DCGANDiscriminator((3, 4), classes=CLASSES), labelled=True, together=True),
+    "dcgan-packed": Case(DCGAN, DCGANDiscriminator((3, 4)), packing=2),
+    "residual": Case(RESIDUAL, ResidualDiscriminator(3, spectral_norm=True), "hinge"),
+}
+
+# a row of each kind for the fast suite; `pytest -m slow` runs the others
+FAST = {"points-packed-penalised", "images-projection", "images-classifier", "dcgan"}
+ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]
