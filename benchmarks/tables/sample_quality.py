@@ -3,7 +3,7 @@
     GEN_JAX_DATA_DIR=DIR python benchmarks/tables/sample_quality.py [--seeds 1] [--save]
 
 The four GANs have the same networks (but for the critic's batch norm, which a gradient penalty forbids) and see as many images:
-five epochs, in which the two Wasserstein ones take five steps of the critic for each of the generator. The others have the
+ten epochs, in which the two Wasserstein ones take five steps of the critic for each of the generator. The others have the
 schedules of their recipes. Each number is of 5,000 samples against 5,000 test images, in features of a classifier trained here.
 """
 

@@ -74,11 +74,11 @@ def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None
         digits = [classifier.probabilities(jnp.asarray(drawn[..., i : i + 1])).argmax(axis=1) for i in range(3)]
         coverage = label_coverage(100 * digits[0] + 10 * digits[1] + digits[2], 1000)
         return {name: float(value) for name, value in coverage._asdict().items()} | {"classifier_accuracy": classifier.accuracy}
-    if real.images.ndim != 4:
-        raise InputError(
-            f"An example of {data} has shape {real.images.shape[1:]}: what can be measured is images and points of the plane."
-        )
     images = jax.vmap(to_unit)(jnp.asarray(real.images[: len(drawn)]))
+    if images.ndim != 4:
+        raise InputError(
+            f"An example of {data} has shape {images.shape[1:]}: what can be measured is images and points of the plane."
+        )
     if real.labels is None:
         return {"sliced_wasserstein": _sliced_wasserstein(images, jnp.asarray(drawn))}
     classifier = trained_classifier(data)
@@ -90,10 +90,10 @@ def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None
 
 def noise_like(examples: Split, num: int, seed: int = 0) -> np.ndarray:
     """Return what no model should be as bad as: uniform noise, of images over [0, 1], of points over the square of the data."""
-    shape, draws = (num, *examples.images.shape[1:]), np.random.default_rng(seed)
-    bound = np.abs(examples.images).max() if _are_points(examples) else None
-    low, high = (0.0, 1.0) if bound is None else (-bound, bound)
-    return draws.uniform(low, high, shape).astype(np.float32)
+    shape = jax.eval_shape(to_unit, examples.images[0]).shape
+    high = np.abs(examples.images).max() if _are_points(examples) else 1.0
+    low = -high if _are_points(examples) else 0.0
+    return np.random.default_rng(seed).uniform(low, high, (num, *shape)).astype(np.float32)
 
 
 def _are_points(split: Split) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gen_jax.data import load_dataset
+from gen_jax.data import absolute_name, load_dataset
 from gen_jax.data.dataset import random_parts
 from gen_jax.types import InputError
 
@@ -298,3 +298,32 @@ def test_bad_folders_are_refused(tmp_path):
 def test_an_unknown_name_is_answered_with_the_nearest(name, hint):
     with pytest.raises(InputError, match=hint):
         load_dataset(name)
+
+
+@pytest.fixture
+def ten_digits(tmp_path) -> str:
+    """Thirty images, three of each digit, whose pixel is their number."""
+    images, labels = np.arange(30, dtype=np.uint8).reshape(30, 1, 1, 1), np.arange(30) % 10
+    arrays = dict.fromkeys(("train", "valid", "test"), images)
+    np.savez(tmp_path / "digits.npz", **arrays, **{f"{name}_labels": labels for name in arrays})
+    return f"npz:{tmp_path / 'digits.npz'}"
+
+
+def test_stacked_digits_are_three_images_and_a_label_of_three_figures(ten_digits):
+    data = load_dataset(f"stacked:{ten_digits}")
+    assert [split.images.shape for split in data] == [(128_000, 1, 1, 3), (5000, 1, 1, 3), (10_000, 1, 1, 3)]
+    digits = data.train.images[:, 0, 0] % 10
+    np.testing.assert_array_equal(data.train.labels, digits @ np.array([100, 10, 1]))
+    counts = np.bincount(data.train.labels, minlength=1000)
+    assert abs(counts - 128).max() < 6 * np.sqrt(128)  # about Poisson
+    assert len(np.unique(data.train.images[:, 0, 0], axis=0)) == 30**3  # any image in any channel
+
+
+def test_what_cannot_be_stacked_is_refused(ten_digits, tmp_path):
+    with pytest.raises(InputError, match=r"stacked:toy:two-moons stacks three images of one channel with labels"):
+        load_dataset("stacked:toy:two-moons")
+    with pytest.raises(InputError, match=r"which stacked:npz.* has not"):
+        load_dataset(f"stacked:stacked:{ten_digits}")
+    with pytest.raises(InputError, match="There is no data set 'stacked:'"):
+        load_dataset("stacked:")
+    assert absolute_name("stacked:npz:digits.npz") == f"stacked:npz:{Path('digits.npz').absolute()}"
