@@ -101,7 +101,7 @@ GRID = Recipe(
         learning_rate=1e-3,
         penalty="r1",
         penalty_weight=0.1,
-        epochs=30,
+        epochs=20,
         schedule="cosine",
     ),
     build,
