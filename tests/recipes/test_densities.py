@@ -109,6 +109,7 @@ def test_a_flow_finds_the_density_of_its_data(tmp_path):
         num_layers=2,
         hidden_sizes=(16,),
         epochs=15,
+        validate_every=5,
         batch_size=100,
         learning_rate=1e-2,
     )

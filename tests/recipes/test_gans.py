@@ -38,7 +38,7 @@ SMALL = {"hidden_sizes": (32,), "batch_size": 60, "learning_rate": 3e-3, "penalt
 
 def test_a_gan_finds_both_clusters(points, tmp_path):
     """With both in about equal shares, each about its centre."""
-    result = recipes.train("gan-ring", settings("gan-ring", data=points, epochs=60, **SMALL), tmp_path / "run")
+    result = recipes.train("gan-ring", settings("gan-ring", data=points, epochs=60, validate_every=20, **SMALL), tmp_path / "run")
     run = recipes.load_run(tmp_path / "run")
     drawn = np.asarray(recipes.sample(run, 2000))
     left = drawn[:, 0] < 0
@@ -195,7 +195,13 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
 def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, architecture):
     sizes = {"hidden_sizes": (32,), "channels": (8,), "width": 4, "latent_dim": 4, "batch_size": 20}
     norm = "batch" if architecture == "dcgan" else "none"
-    changes = {"architecture": architecture, "discriminator_norm": norm, "epochs": 20, "learning_rate": 2e-3}
+    changes = {
+        "architecture": architecture,
+        "discriminator_norm": norm,
+        "epochs": 20,
+        "validate_every": 10,
+        "learning_rate": 2e-3,
+    }
     small = settings("dcgan-mnist", data=halves, **changes, **sizes)
     result = recipes.train("dcgan-mnist", small, tmp_path / "run")
     drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 200))
@@ -232,7 +238,7 @@ def test_bad_networks_of_images_are_refused(halves, tmp_path, changes, message):
 @pytest.mark.parametrize("condition", ["projection", pytest.param("classifier", marks=pytest.mark.slow)])
 def test_a_conditional_gan_draws_what_its_label_says(halves, tmp_path, condition):
     changes = {"architecture": "perceptron", "discriminator_norm": "none", "num_classes": 2, "condition": condition}
-    sizes = {"hidden_sizes": (32,), "latent_dim": 4, "batch_size": 20, "epochs": 20, "learning_rate": 2e-3}
+    sizes = {"hidden_sizes": (32,), "latent_dim": 4, "batch_size": 20, "epochs": 20, "validate_every": 10, "learning_rate": 2e-3}
     result = recipes.train("dcgan-mnist", settings("dcgan-mnist", data=halves, **changes, **sizes), tmp_path / "run")
     assert result["test_label_accuracy"] > 0.95
     drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 100))  # labels 0, 1, 0, 1, …

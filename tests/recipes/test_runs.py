@@ -72,7 +72,7 @@ def test_a_run_holds_what_it_should(run):
 
 def test_training_learns(data, tmp_path):
     """More epochs give a better test ELBO than the first, by more than its error."""
-    result = recipes.train("vae", settings(data, epochs=60, learning_rate=1e-2), tmp_path / "run")
+    result = recipes.train("vae", settings(data, epochs=60, validate_every=20, learning_rate=1e-2), tmp_path / "run")
     first = train.read_metrics(tmp_path / "run" / "metrics.jsonl")[0]
     assert result["test_elbo"] > first["valid_elbo"] + 1.0
 
@@ -166,7 +166,7 @@ def test_the_command_line_trains(data, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_gaussian_likelihoods_train_on_grey_values(data, tmp_path):
-    changes = {"binarise": "none", "learning_rate": 1e-2, "epochs": 30}
+    changes = {"binarise": "none", "learning_rate": 1e-2, "epochs": 30, "validate_every": 10}
     learned = recipes.train("vae", settings(data, likelihood="gaussian-learned", scale=0.5, **changes), tmp_path / "learned")
     fixed = recipes.train("vae", settings(data, likelihood="gaussian", scale=0.5, **changes), tmp_path / "fixed")
     assert learned["test_elbo"] > fixed["test_elbo"] + 1.0  # σ = ½ is far too wide for these images

@@ -52,7 +52,16 @@ def left_is_brighter(images) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize("latent", ["normal", "conditional-normal"])
 def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
-    trained("cvae", data, tmp_path / "run", num_classes=2, latent=latent, latent_dim=2, **PERCEPTRON | {"epochs": 30})
+    trained(
+        "cvae",
+        data,
+        tmp_path / "run",
+        num_classes=2,
+        latent=latent,
+        latent_dim=2,
+        validate_every=10,
+        **PERCEPTRON | {"epochs": 30},
+    )
     drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)  # labels 0, 1, 0, 1, …
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
     assert figures(tmp_path / "run") == {"reconstructions", "samples", "curves", "latents"}
@@ -67,7 +76,7 @@ def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
 @pytest.mark.slow
 def test_capacity_holds_the_rate(data, tmp_path):
     capacity = {"objective": "capacity", "capacity": 3.0, "capacity_steps": 100, "gamma": 100.0, "schedule": "cosine"}
-    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, **PERCEPTRON | capacity)
+    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, validate_every=20, **PERCEPTRON | capacity)
     rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert abs(json.loads(rows[-1])["train_rate"] - 3.0) < 0.3
     assert {"manifold", "latents", "capacity"} <= figures(tmp_path / "run")
@@ -97,7 +106,7 @@ def test_a_hierarchical_vae_reports_its_layers(data, tmp_path, changes):
 @pytest.mark.parametrize("codebook", ["average", "loss"])
 def test_a_vq_vae_counts_bits_and_codes(data, tmp_path, codebook):
     sizes = {"channels": (8,), "num_residual": 0, "code_dim": 2, "num_codes": 4, "prior_hidden_sizes": (8,)}
-    changes = sizes | {"codebook": codebook, "batch_size": 8, "epochs": 40, "learning_rate": 1e-2}
+    changes = sizes | {"codebook": codebook, "batch_size": 8, "epochs": 40, "validate_every": 10, "learning_rate": 1e-2}
     result = trained("vq-vae", data, tmp_path / "run", **changes)
     assert result["test_bits_per_dim_bound"] == pytest.approx(-result["test_elbo"] / (16 * math.log(2)))
     assert "test_nll" not in result  # the bound of a posterior that is a point is no estimate
@@ -130,6 +139,7 @@ def test_a_convolutional_vae_of_grey_values(data, tmp_path):
         "hidden_sizes": (16,),
         "latent_dim": 2,
         "epochs": 60,
+        "validate_every": 20,
         "batch_size": 8,
         "num_importance_samples": 5,
     }
@@ -254,7 +264,9 @@ def test_a_vq_vae_that_stops_goes_on_and_ends_the_same(data, tmp_path):
 
 @pytest.mark.slow
 def test_labels_stream_with_their_images(data, tmp_path):
-    trained("cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, **PERCEPTRON | {"epochs": 30})
+    trained(
+        "cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, validate_every=10, **PERCEPTRON | {"epochs": 30}
+    )
     drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
 
