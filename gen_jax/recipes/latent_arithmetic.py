@@ -39,7 +39,7 @@ def latent_arithmetic(data: str, decode: Decode, prior: Distribution, key: Key) 
         names.append(f"{a}, {b}")
     if not rows:
         return {}
-    title = "three thick a, three thin a, three thin b; thick a − thin a + thin b"
+    title = "thick a, thin a, thin b; thick a − thin a + thin b"
     return {"arithmetic": plots.image_grid(np.concatenate(rows), 3 * NUM_AVERAGED + 1, title, names)}
 
 
