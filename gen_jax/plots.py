@@ -122,7 +122,7 @@ def animation(figures: Sequence[Figure], names: Sequence[str], milliseconds: int
         figure.suptitle(name, fontsize=10)
         drawn = io.BytesIO()
         figure.savefig(drawn, dpi=80)
-        frames.append(Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
+        frames.append(Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
     durations = [milliseconds] * (len(frames) - 1) + [5 * milliseconds]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)

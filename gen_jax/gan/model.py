@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Float
 
 from gen_jax.gan.latents import draw_latents
@@ -28,8 +30,9 @@ def generative_adversarial_network(
 
     Raises:
         InputError: `packing` is less than 1, `num_classes` less than 2, or both are given (a pack has many labels); at `init`,
-            the generator makes examples of another shape than the data's; where the model is called, labels are missing, are no
-            integers [B], or are given to a model without labels.
+            the generator makes examples of another shape than the data's, or the discriminator names another number of classes;
+            where the model is called, labels are missing, are no integers [B] from 0 to C − 1 (whose values are unknown under
+            jit: a label of C or more is a vector of zeros there), or are given to a model without labels.
     """
     if packing < 1:
         raise InputError(f"packing is {packing}: give 1 or more.")
@@ -49,7 +52,16 @@ def generative_adversarial_network(
         made = jax.eval_shape(lambda player: generate(player, z, labels)[0], game.generator).shape[1:]
         if made != x.shape:
             raise InputError(f"The generator makes examples of shape {made}, and the data have {x.shape}: make the two agree.")
+        verdict = jax.eval_shape(
+            lambda player: discriminate(player, jnp.stack([x] * packing), first(labels))[0], game.discriminator
+        )
+        named = num_classes if verdict.classes is None else verdict.classes.shape[-1]
+        if named != num_classes:
+            raise InputError(f"The discriminator names {named} classes, and num_classes is {num_classes}: make the two agree.")
         return game
+
+    def first(labels: Labels) -> Labels:
+        return None if labels is None else labels[:1]
 
     def generate(player: Player, z: Array, labels: Labels = None, train: bool = False) -> tuple[Array, Params]:
         return generator.apply(player, with_labels(z, labels), train=train)
@@ -69,6 +81,10 @@ def generative_adversarial_network(
             raise InputError(f"labels are missing, and this model is conditional: give [B], from 0 to {num_classes - 1}.")
         if labels.shape != (num,) or labels.dtype.kind not in "iu":
             raise InputError(f"labels are {labels.dtype}{labels.shape}, for {num} examples: give {num} integers.")
+        if not isinstance(labels, Tracer):
+            values = np.asarray(labels)
+            if values.min() < 0 or values.max() >= num_classes:
+                raise InputError(f"labels range from {values.min()} to {values.max()}: give 0 to {num_classes - 1}.")
         return (jax.nn.one_hot(labels, num_classes),)
 
     return GAN(init, prior, generate, discriminate, packing)

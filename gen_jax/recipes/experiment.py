@@ -167,6 +167,7 @@ class Experiment(NamedTuple):
             without a latent vector to move along.
         num_classes: of a model that is conditioned on labels 0 … num_classes − 1; else None.
         num_frames_drawn: examples of a frame, drawn from the same noise at validations, of the animation of training; 0 for none.
+        measures_samples: whether an evaluation is of what is drawn (`sample_quality.measure`), for want of a likelihood.
     """
 
     training: Callable[[int], "Training"]
@@ -180,6 +181,7 @@ class Experiment(NamedTuple):
     traverse: Callable[..., tuple[Any, Any]] | None = None
     num_classes: int | None = None
     num_frames_drawn: int = 0
+    measures_samples: bool = False
 
 
 class Training(NamedTuple):

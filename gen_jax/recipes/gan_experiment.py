@@ -14,7 +14,7 @@ from gen_jax.data import Split
 from gen_jax.gan import LOSSES, PENALTIES, clip_weights, discriminator_objective, draw_latents, generator_objective
 from gen_jax.recipes.experiment import Evaluation, Experiment, Training, check_events, prepare
 from gen_jax.recipes.gan_settings import GanSettings
-from gen_jax.recipes.sample_quality import measure, num_measured
+from gen_jax.recipes.sample_quality import num_measured
 from gen_jax.train import adam, init_game_state, learning_rate_schedule, make_game_step
 from gen_jax.types import GAN, Array, Game, InputError, Key, Metrics, Params
 
@@ -30,19 +30,19 @@ class Medium(NamedTuple):
         check: (examples, what they are) -> None; raises for those that the model cannot take.
         picture: examples -> a matplotlib figure.
         num_pictured: examples of a picture.
-        progress: examples drawn -> named numbers, at every validation.
+        progress: examples drawn -> named numbers, at every validation; None for none, and nothing is drawn.
         to_model: an example as the data have it -> as the networks have it.
         from_model: back.
-        figures: (decode, key) -> more figures by name.
+        figures: (decode, key, test split) -> more figures by name.
     """
 
     check: Callable[[np.ndarray, str], None]
     picture: Callable[[Any], Any]
     num_pictured: int
-    progress: Callable[[np.ndarray], dict[str, float]] = lambda drawn: {}
+    progress: Callable[[np.ndarray], dict[str, float]] | None = None
     to_model: Callable[[Array], Array] = lambda x: x
     from_model: Callable[[Array], Array] = lambda x: x
-    figures: Callable[[Decode, Key], dict[str, Any]] = lambda decode, key: {}
+    figures: Callable[[Decode, Key, Split], dict[str, Any]] = lambda decode, key, test: {}
 
 
 def gan_experiment(
@@ -70,6 +70,8 @@ def gan_experiment(
         return decode(game, latents(key, num))
 
     def validate(game: Game, key: Key, split: Split) -> Metrics:
+        if medium.progress is None:
+            return {}
         drawn = np.asarray(sample(game, key, num_measured(settings.data, split)))
         return {f"valid_{name}": value for name, value in medium.progress(drawn).items() if np.isfinite(value)}
 
@@ -78,16 +80,12 @@ def gan_experiment(
     ) -> Evaluation:
         if num_samples is not None:
             raise InputError("num_importance_samples is given, and a GAN has no likelihood: leave it out.")
-        num = num_measured(settings.data, split)
-        drawn = np.asarray(sample(game, key, num))
-        labels = labels_in_turn(num)
-        quality = measure(settings.data, split, drawn, None if labels is None else np.asarray(labels))
-        on_progress(len(split.images), len(split.images))
-        summary = {f"{name}_{quantity}": value for quantity, value in quality.items()} | {"num_samples": len(drawn)}
-        # what the discriminator makes of the examples, one at a time
-        logits = discriminator_logits(game, Split(split.images, None if num_classes is None else split.labels))
         table = {"index": np.arange(len(split.images))} | ({} if split.labels is None else {"label": split.labels})
-        return Evaluation(summary, table | {"logit": np.asarray(logits)})
+        if gan.packing == 1:  # what the discriminator makes of the examples, one at a time; a pack is of several
+            labels = None if num_classes is None else split.labels
+            table["logit"] = np.asarray(discriminator_logits(game, Split(split.images, labels)))
+        on_progress(len(split.images), len(split.images))
+        return Evaluation({}, table)
 
     @jax.jit
     @jax.default_matmul_precision("highest")
@@ -95,19 +93,17 @@ def gan_experiment(
         def of_one(example: Split) -> Array:
             x = medium.to_model(prepare("none", jax.random.key(0), example.images))
             label = None if num_classes is None else example.labels[None]
-            # a pack of copies, where a decision is about several
-            return gan.discriminate(game.discriminator, jnp.stack([x] * gan.packing), label)[0].logits[0]
+            return gan.discriminate(game.discriminator, x[None], label)[0].logits[0]
 
         return jax.lax.map(of_one, split.on_device(), batch_size=AT_ONCE)
 
     def figures(game: Game, key: Key, test: Split, rows: list[dict[str, Any]]) -> dict[str, Any]:
         losses = [f"train_{name}" for name in ("discriminator_loss", "generator_loss")]
-        drawn_key, others_key = jax.random.split(key)
         return {
-            "samples": medium.picture(sample(game, drawn_key, medium.num_pictured)),
+            "samples": medium.picture(sample(game, key, medium.num_pictured)),  # the last frame of the animation
             "losses": plots.loss_curves(rows, losses, "loss"),
             "logits": plots.loss_curves(rows, ["train_real_logit", "train_fake_logit"], "mean logit"),
-        } | medium.figures(functools.partial(decode, game), others_key)
+        } | medium.figures(functools.partial(decode, game), jax.random.fold_in(key, 1), test)
 
     def check(images: np.ndarray, where: str) -> None:
         check_events(images, event_shape, settings.binarise, where)
@@ -124,6 +120,7 @@ def gan_experiment(
         figures=figures,
         num_classes=num_classes,
         num_frames_drawn=medium.num_pictured,
+        measures_samples=True,
     )
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
+from gen_jax.data import Split
 from gen_jax.distributions import Normal
 from gen_jax.gan import draw_latents, generative_adversarial_network, interpolate
 from gen_jax.nets import (
@@ -34,7 +35,8 @@ from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, in_unit_
 from gen_jax.recipes.gan_experiment import Decode, Medium, gan_experiment
 from gen_jax.recipes.gan_settings import GanSettings
 from gen_jax.recipes.latent_arithmetic import latent_arithmetic
-from gen_jax.types import BatchNet, InputError, Key
+from gen_jax.recipes.sample_quality import classifier_for
+from gen_jax.types import BatchNet, Distribution, InputError, Key
 
 STEPS = 10  # images between the two ends of an interpolation, with them
 
@@ -67,6 +69,8 @@ class ImageSettings(GanSettings):
     def check(self) -> None:
         """Raise an InputError for a value that no such GAN can have."""
         super().check()
+        if self.condition == "classifier" and self.num_classes is None:
+            raise InputError("condition is classifier, and num_classes is not set: give it, for a model that is told the labels.")
         if any(size < 1 for size in (*self.hidden_sizes, *self.channels, self.width)) or not self.channels:
             raise InputError(
                 f"hidden_sizes is {self.hidden_sizes}, channels {self.channels}, width {self.width}: give sizes of 1 or more."
@@ -88,9 +92,7 @@ class ImageSettings(GanSettings):
 def build(settings: ImageSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
     prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
-    image = image_shape(event_shape)
-    halved_size(image[:2], 2)  # of the classifier that measures samples: raises now, and not after training
-    generator, discriminator = _nets(settings, image)
+    generator, discriminator = _nets(settings, image_shape(event_shape))
     gan = generative_adversarial_network(generator, discriminator, prior, settings.packing, settings.num_classes)
     medium = Medium(
         check=_check,
@@ -98,7 +100,7 @@ def build(settings: ImageSettings, event_shape: tuple[int, ...]) -> Experiment:
         num_pictured=10 * (settings.num_classes or 10),
         to_model=lambda x: 2 * x - 1,
         from_model=lambda x: (x + 1) / 2,
-        figures=functools.partial(_figures, settings),
+        figures=functools.partial(_figures, settings, prior),
     )
     return gan_experiment(gan, settings, event_shape, medium, settings.num_classes)
 
@@ -132,19 +134,17 @@ def _picture(num_classes: int | None, drawn: Any) -> Any:
     return plots.image_grid(drawn, columns, "G(z)" if num_classes is None else "G(z, y), a column a label")
 
 
-def _figures(settings: ImageSettings, decode: Decode, key: Key) -> dict[str, Any]:
+def _figures(settings: ImageSettings, prior: Distribution, decode: Decode, key: Key, test: Split) -> dict[str, Any]:
     """Return rows from one latent to another and, for a model without labels on data with them, sums of latents."""
     ends_key, arithmetic_key = jax.random.split(key)
     rows, dim = settings.num_classes or 10, settings.latent_dim
-    prior = Normal(jnp.zeros(dim), jnp.ones(dim))
     ends = draw_latents(prior, ends_key, 2 * rows).reshape(rows, 2, dim)
     z = jax.vmap(lambda pair: interpolate(*pair, STEPS))(ends).reshape(rows * STEPS, dim)
     labels = None if settings.num_classes is None else jnp.repeat(jnp.arange(rows), STEPS)
     title = "each row: from one latent to another" + ("" if labels is None else ", with one label")
     figures = {"interpolation": plots.image_grid(decode(z, labels), STEPS, title)}
-    if settings.num_classes is None:
-        figures |= latent_arithmetic(settings.data, decode, prior, arithmetic_key)
-    return figures
+    classifier = classifier_for(settings.data, test) if settings.num_classes is None else None
+    return figures if classifier is None else figures | latent_arithmetic(classifier, decode, prior, arithmetic_key)
 
 
 MLP = Recipe(
@@ -185,7 +185,7 @@ WASSERSTEIN_PENALTY = Recipe(
     build,
 )
 STACKED = Recipe(
-    "a deep convolutional GAN on three MNIST digits at once, whose 1,000 modes are counted (--packing 2, --penalty r1)",
+    "a deep convolutional GAN on three MNIST digits at once, whose 1,000 modes are counted (--packing 2)",
     ImageSettings(data="stacked:mnist", latent_dim=100, epochs=2),
     build,
 )

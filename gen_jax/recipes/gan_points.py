@@ -8,6 +8,7 @@
 with 61.9 % (seed 0; of true data, 98.9 %).
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,11 +80,15 @@ def _points(data: str) -> Medium:
             return {}
         return {name: float(value) for name, value in mode_coverage(drawn, *MODES[data])._asdict().items()}
 
-    def picture(drawn: Any) -> Any:
+    @functools.cache
+    def real() -> list[tuple[str, np.ndarray]]:
         # a file of data may be elsewhere by the time that a run is sampled from; toys are always there
-        known = [("test data", load_dataset(data).test.images[:NUM_POINTS])] if data.startswith("toy:") else []
-        panels = [*known, ("samples", np.asarray(drawn))]
-        return plots.plane(panels, 1.2 * float(np.abs(panels[0][1]).max()))
+        return [("test data", load_dataset(data).test.images[:NUM_POINTS])] if data.startswith("toy:") else []
+
+    def picture(drawn: Any) -> Any:
+        panels = [*real(), ("samples", np.asarray(drawn))]
+        # a power of two, which the frames of an animation share
+        return plots.plane(panels, float(2 ** np.ceil(np.log2(1.05 * np.abs(panels[0][1]).max()))))
 
     return Medium(check, picture, NUM_POINTS, progress)
 

@@ -10,25 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import STACKED
 from gen_jax.gan import analogy, draw_latents
 from gen_jax.recipes.gan_experiment import Decode
-from gen_jax.recipes.sample_quality import has_labels, trained_classifier
+from gen_jax.recipes.sample_quality import ImageClassifier
 from gen_jax.types import Distribution, Key
 
 NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 
 
-def latent_arithmetic(data: str, decode: Decode, prior: Distribution, key: Key) -> dict[str, Any]:
+def latent_arithmetic(classifier: ImageClassifier, decode: Decode, prior: Distribution, key: Key) -> dict[str, Any]:
     """Return a figure whose rows are thick a, thin a, thin b and their sum, or none where too little of a class is drawn."""
-    if data.startswith(STACKED) or not has_labels(data):
-        return {}
     z = draw_latents(prior, key, NUM_DRAWN)
     images = np.asarray(decode(z))
-    probabilities = trained_classifier(data).probabilities(jnp.asarray(images))
+    probabilities = classifier.probabilities(jnp.asarray(images))
     of_class, ink = probabilities.argmax(axis=1), images.mean(axis=(1, 2, 3))
     rows, names = [], []
-    for a, b in ((i, (i + 1) % probabilities.shape[1]) for i in range(probabilities.shape[1])):
+    for a in range(probabilities.shape[1]):
+        b = (a + 1) % probabilities.shape[1]
         (thin_a, thick_a), (thin_b, _) = (_extremes(of_class == label, ink) for label in (a, b))
         if min(map(len, (thin_a, thick_a, thin_b))) < NUM_AVERAGED:
             continue

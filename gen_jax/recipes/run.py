@@ -18,7 +18,7 @@ from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_ba
 from gen_jax.recipes.animation import frame_epochs, save_frame, write_animation
 from gen_jax.recipes.catalogue import find_recipe
 from gen_jax.recipes.experiment import BINARISATION, RUN, SAMPLES, Evaluation, Experiment, Settings, check_seed, seed_key
-from gen_jax.recipes.sample_quality import measure, noise_like, num_measured
+from gen_jax.recipes.sample_quality import check_measurable, measure, noise_like, num_measured
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
 
@@ -199,13 +199,7 @@ def evaluate(
             are not the same any more.
     """
     data = absolute_name(data or run.settings.data)
-    examples = _checked(getattr(load_dataset(data), split).in_memory(), split, data, run.experiment)
-    known = run.fingerprints[split]
-    if data == run.settings.data and known not in (_fingerprint(examples), str(len(examples.images))):
-        raise InputError(
-            f"The {split} images of {data} are not those that {run.directory} was made with: bring those back, or give "
-            "other data another name."
-        )
+    examples = _examples(run, load_dataset(data), data, split)
     return _evaluate(run, _drawn(examples, split, run.settings), data, split, num_importance_samples, on_evaluation)
 
 
@@ -277,24 +271,47 @@ def quality(run: Run, num: int | None = None, seed: int = 0) -> dict[str, dict[s
     are compared as grey values, whatever the binarisation that the model saw.
 
     Raises:
-        InputError: the data are neither images nor points of the plane, or `num` is less than 10 or more than there are.
+        InputError: the data are neither images nor points of the plane, or are not the run's any more; or `num` is less than 10
+            or more than there are.
     """
     data = run.settings.data
-    train, _, test = load_dataset(data)
-    train, test = train.in_memory(), test.in_memory()
-    num = num_measured(data, test) if num is None else num
+    dataset = load_dataset(data)
+    train, test = (_examples(run, dataset, data, split) for split in ("train", "test"))
+    check_measurable(data, test)
+    num = min(num_measured(data, test), len(train.images)) if num is None else num
     if not 10 <= num <= len(train.images):
         raise InputError(f"num is {num}: give 10 or more, and no more than the {len(train.images)} training examples.")
-    classes = run.experiment.num_classes
-    labels = None if classes is None else np.arange(num) % classes
-    drawn = np.asarray(sample(run, num, seed))
     rows = np.random.default_rng(seed).permutation(len(train.images))[:num]
     real = np.asarray(jax.vmap(to_unit)(train.images[rows]))
+    labels = _labels_drawn(run, num)
     return {
-        "model": measure(data, test, drawn if drawn.ndim == 2 else drawn.clip(0, 1), labels),
-        "training examples": measure(data, test, real, None if labels is None or train.labels is None else train.labels[rows]),
+        "model": measure(data, test, _drawn_values(sample(run, num, seed)), labels),
+        "training examples": measure(data, test, real, None if labels is None else train.labels[rows]),
         "noise": measure(data, test, noise_like(test, num, seed), labels),
     }
+
+
+def _labels_drawn(run: Run, num: int) -> np.ndarray | None:
+    """The labels that `sample` hands to a conditional model."""
+    classes = run.experiment.num_classes
+    return None if classes is None else np.arange(num) % classes
+
+
+def _drawn_values(drawn: Any) -> np.ndarray:
+    # the mean of a Gaussian likelihood can be a little outside of [0, 1]
+    return np.asarray(drawn) if np.ndim(drawn) == 2 else np.asarray(drawn).clip(0, 1)
+
+
+def _examples(run: Run, dataset: Dataset, data: str, split: str) -> Split:
+    """Return a split that the model can take and, where the data set has the name of the run's own, that is still the same."""
+    examples = _checked(getattr(dataset, split).in_memory(), split, data, run.experiment)
+    known = run.fingerprints[split]
+    if data == run.settings.data and known not in (_fingerprint(examples), str(len(examples.images))):
+        raise InputError(
+            f"The {split} images of {data} are not those that {run.directory} was made with: bring those back, or give "
+            "other data another name."
+        )
+    return examples
 
 
 def save_quality(run: Run, rows: dict[str, dict[str, float]]) -> Path:
@@ -385,6 +402,10 @@ def _evaluate(
 ) -> Evaluation:
     key = run_keys(run.settings).evaluation
     summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
+    if run.experiment.measures_samples:
+        num = num_measured(data, split)
+        found = measure(data, split, _drawn_values(run.experiment.sample(run.params, key, num)), _labels_drawn(run, num))
+        summary = summary | {f"{name}_{quantity}": value for quantity, value in found.items()} | {"num_samples": num}
     device = jax.devices()[0]
     summary = {key: _number(value) for key, value in summary.items()}
     measured = {"data": data, "split": name, "seed": run.settings.seed, "epoch": run.epoch}

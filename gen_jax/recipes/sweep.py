@@ -1,6 +1,7 @@
 """Many games at once: seeds × weights of a penalty as one vmapped program, and how many of them cover all modes."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data import load_dataset
-from gen_jax.evaluate import mean_and_standard_error, mode_coverage, wilson_interval
+from gen_jax.evaluate import ModeCoverage, mean_and_standard_error, mode_coverage, wilson_interval
 from gen_jax.gan import draw_latents
 from gen_jax.recipes.experiment import Settings, Training
 from gen_jax.recipes.gan_experiment import play
@@ -38,8 +39,8 @@ def sweep(
         on_epoch: called with the number of epochs done.
 
     Returns:
-        For each weight: the share of games that cover all modes with its 95 % interval (Wilson's), and means over seeds with
-        their standard errors of what `evaluate.mode_coverage` measures.
+        For each weight: how many games diverged, the share that cover all modes with its 95 % interval (Wilson's), and means over
+        seeds with their standard errors of what `evaluate.mode_coverage` measures (None where there is none).
 
     Raises:
         InputError: the settings are not of a GAN of points, or its data's modes are not known; no seed or weight.
@@ -65,6 +66,7 @@ def sweep(
     def epoch(weight: Array, state: TrainState, key: Key) -> TrainState:
         return scan_epoch(training(weight).step, settings.examples_per_step, settings.epoch_steps)(state, data, key)[0]
 
+    @jax.default_matmul_precision("highest")
     def draw(game: Game, key: Key) -> Array:
         return gan.generate(game.generator, draw_latents(gan.prior, key, NUM_POINTS))[0]
 
@@ -84,12 +86,19 @@ def sweep(
 
 
 def _row(of_games: np.ndarray, data: str) -> dict[str, Any]:
-    """What the samples of games [S, N, 2] say of them."""
+    """What the samples of games [S, N, 2] say of them. A game that diverged covers no modes, and is in no other mean."""
     centres, scale = MODES[data]
-    found = [mode_coverage(drawn, centres, scale) for drawn in of_games]
+    played = [drawn for drawn in of_games if np.isfinite(drawn).all()]
+    found = [mode_coverage(drawn, centres, scale) for drawn in played]
     covering = sum(coverage.num_modes == len(centres) for coverage in found)
-    low, high = wilson_interval(covering, len(found))
-    row: dict[str, Any] = {"num_seeds": len(found), "share_covering": covering / len(found), "low": low, "high": high}
-    for name in found[0]._fields:
-        row[name], row[f"{name}_se"] = mean_and_standard_error(np.array([float(getattr(coverage, name)) for coverage in found]))
+    low, high = wilson_interval(covering, len(of_games))
+    row: dict[str, Any] = {"num_seeds": len(of_games), "num_diverged": len(of_games) - len(played)}
+    row |= {"share_covering": covering / len(of_games), "low": low, "high": high}
+    for name in ModeCoverage._fields:
+        values = np.array([float(getattr(coverage, name)) for coverage in found])
+        if name == "num_modes":
+            values = np.append(values, np.zeros(row["num_diverged"]))
+        values = values[np.isfinite(values)]  # of a mode without two samples there is no variance
+        mean, error = mean_and_standard_error(values) if len(values) else (math.nan, math.nan)
+        row[name], row[f"{name}_se"] = (value if math.isfinite(value) else None for value in (mean, error))
     return row

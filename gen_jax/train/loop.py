@@ -85,12 +85,12 @@ def fit(
             state, metrics = run_epoch(state, epoch)
             done = epoch + 1
             due = done % validate_every == 0 or done == num_epochs
-            valid = validate(evaluation_params(state)) if due else {}
             metrics = jax.device_get(metrics)
-            _check_finite(metrics, first_step)
+            _check_finite(metrics, first_step)  # before anything is made of the parameters
+            _check_finite_params(state.params, done)
+            valid = validate(evaluation_params(state)) if due else {}
             row: dict[str, Any] = {"epoch": done, "step": int(state.step)}
             row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
-            _check_finite_params(state.params, done)
             scores = _finite_floats(valid, done)
             row |= scores
             if due:

@@ -30,6 +30,7 @@ def test_contract(name, key):
     assert fake.shape == x.shape
     assert verdict.logits.shape == (BATCH // gan.packing,)
     assert verdict.classes is None or verdict.classes.shape == (BATCH, CLASSES)
+    chex.assert_trees_all_equal((fake, verdict, statistics), play(game, z, labels))  # no hidden state
     # in evaluation nothing moves, and an example, or a pack, is on its own
     chex.assert_trees_all_equal(statistics, Game(*(player.statistics for player in game)))
     for i in range(0, BATCH, gan.packing):
@@ -62,3 +63,6 @@ def test_contract(name, key):
             offset = {"['Verdicts_0']['Dense_0']['bias']"} if case.loss in ("wasserstein", "hinge") else set()
             assert {path for path, has in moved.items() if not has} <= (offset if rate else set(moved)), (rate, moved)
             assert rate or not any(moved.values())
+    _, metrics = step(state, jax.tree.map(lambda leaf: 30 * leaf if leaf.dtype == jnp.float32 else leaf, batch))
+    chex.assert_tree_all_finite(metrics)  # far from where images are, too
+    assert step._cache_size() == 1  # nothing was compiled a second time

@@ -219,7 +219,9 @@ def test_labels_that_are_missing_or_too_much_are_refused(key):
     plain = gan_of(linear_critic())
     with pytest.raises(InputError, match="labels are given, and this model has none"):
         plain.discriminate(plain.init(key, X[0]).discriminator, X, LABELS)
-    unasked = gan_of(batch_net(MLPDiscriminator((), classes=3)))
-    game = unasked.init(key, X[0])
-    with pytest.raises(InputError, match="has an auxiliary classifier, and there are no labels"):
-        discriminator_objective(unasked, LOSSES["hinge"])(game.discriminator.params, game, key, X)
+    with pytest.raises(InputError, match="The discriminator names 3 classes, and num_classes is None"):
+        gan_of(batch_net(MLPDiscriminator((), classes=3))).init(key, X[0])
+    with pytest.raises(InputError, match="The discriminator names 5 classes, and num_classes is 3"):
+        conditional_gan(classes=5).init(key, X[0])
+    with pytest.raises(InputError, match="labels range from 0 to 3: give 0 to 2"):
+        gan.generate(game.generator, X, LABELS.at[0].set(3))

@@ -6,15 +6,18 @@ import os
 import signal
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from gen_jax import recipes
+from gen_jax import plots, recipes
 from gen_jax.cli import main
 from gen_jax.data import load_dataset
-from gen_jax.recipes.sample_quality import image_quality, train_classifier
+from gen_jax.distributions import Normal
+from gen_jax.recipes.latent_arithmetic import latent_arithmetic
+from gen_jax.recipes.sample_quality import ImageClassifier, image_quality, train_classifier
 from gen_jax.train import NonFiniteError, read_metrics
 from gen_jax.types import InputError
 
@@ -89,10 +92,10 @@ def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
         assert animation.n_frames == 2  # an epoch each
     assert main(["sample", str(tmp_path / "run"), "--num", "50"]) == 0
     assert np.load(tmp_path / "run" / "samples-0.npy").shape == (50, 2)
-    assert main(["quality", str(tmp_path / "run")]) == 0
+    assert main(["quality", str(tmp_path / "run"), "--num", "300"]) == 0
     rows = json.loads((tmp_path / "run" / "quality.json").read_text())
     assert rows["training examples"]["num_modes"] == 8
-    assert rows["training examples"]["high_quality"] == pytest.approx(0.989, abs=0.01)
+    assert rows["training examples"]["high_quality"] == pytest.approx(0.989, abs=0.02)
     assert rows["training examples"]["wasserstein_2"] < rows["noise"]["wasserstein_2"]
     assert main(["quality", str(tmp_path / "run"), "--num", "5"]) == 2
     assert "num is 5: give 10 or more" in capsys.readouterr().err
@@ -121,10 +124,33 @@ def test_bad_settings_are_refused(points, tmp_path, changes, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(points, tmp_path):
-    small = settings("gan-ring", data=points, epochs=3, **SMALL | {"learning_rate": 1e30, "loss": "least-squares"})
-    with pytest.raises(NonFiniteError, match=r"Step \d+ has .*(loss|grad_norm)"):
+def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(tmp_path, monkeypatch):
+    """On data whose modes are counted at each validation, which cannot be done with what is not finite."""
+    small = settings("gan-ring", epochs=3, epoch_steps=5, hidden_sizes=(4,), batch_size=20)
+
+    def stop(row):
+        if row["epoch"] == 1:  # the next one is completed, and saved
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert recipes.train("gan-ring", small, tmp_path / "run", on_epoch=stop) is None
+    monkeypatch.setattr("gen_jax.recipes.gan_experiment.learning_rate_schedule", lambda *_: lambda step: 1e30)
+    with pytest.raises(NonFiniteError, match=r"Step 1[0-4] has .*(loss|grad_norm)"):
         recipes.train("gan-ring", small, tmp_path / "run")
+    run = recipes.load_run(tmp_path / "run")
+    assert run.epoch == 2
+    assert np.isfinite(recipes.sample(run, 10)).all()
+
+
+def test_a_sweep_counts_games_that_diverge():
+    """At a rate that no network survives, as at one that does: diverged games cover nothing and are in no other mean."""
+    small = settings("gan-ring", epochs=1, epoch_steps=5, hidden_sizes=(4,), batch_size=20, penalty="none")
+    (row,) = recipes.sweep(dataclasses.replace(small, learning_rate=1e30), 2, [1.0])
+    assert (row["num_diverged"], row["share_covering"], row["num_modes"]) == (2, 0.0, 0.0)
+    assert row["high_quality"] is None
+    assert row["high"] < 1.0
+    (row,) = recipes.sweep(small, 2, [1.0])
+    assert row["num_diverged"] == 0
+    assert 0 <= row["high_quality"] <= 1
 
 
 def test_importance_samples_are_refused(points, tmp_path):
@@ -183,8 +209,8 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     noise = jnp.asarray(np.random.default_rng(1).uniform(size=real.shape), jnp.float32)
     itself, floor, ceiling = (image_quality(classifier, real, drawn) for drawn in (real, other[:100], noise))
     assert itself["frechet_distance"] == pytest.approx(0, abs=1e-3)
-    assert (itself["precision"], itself["recall"], itself["sliced_wasserstein"]) == (1, 1, 0)
-    for name in ("frechet_distance", "kernel_distance", "sliced_wasserstein"):
+    assert (itself["precision"], itself["recall"]) == (1, 1)
+    for name in ("frechet_distance", "kernel_distance"):
         assert floor[name] < 0.2 * ceiling[name], name
     assert floor["coverage"] > 0.8 > 0.2 > ceiling["coverage"]
     assert 1 <= ceiling["classifier_score"] < floor["classifier_score"] <= 2  # of two classes
@@ -224,6 +250,7 @@ def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, archi
             "generator normalises by its batch",
         ),
         ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
+        ({"condition": "classifier"}, "condition is classifier, and num_classes is not set"),
         ({"num_classes": 2, "packing": 2}, "about one label each"),
         ({"channels": (4, 4, 4, 4)}, "8"),
         ({"architecture": "residual", "discriminator_norm": "none", "width": 0}, "give sizes of 1 or more"),
@@ -267,3 +294,71 @@ def test_the_modes_of_stacked_digits_are_counted(tmp_path):
     assert rows["training examples"]["num_modes"] > 980 > rows["noise"]["num_modes"]
     assert rows["training examples"]["reverse_kl"] < 0.1 < rows["noise"]["reverse_kl"]
     assert rows["model"]["num_modes"] == pytest.approx(result["test_num_modes"], abs=50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        ("vae", {"hidden_sizes": (32,), "latent_dim": 2, "epochs": 40, "batch_size": 20, "num_importance_samples": 2}),
+        ("made-mnist", {"hidden_sizes": (64,), "epochs": 20, "batch_size": 20}),
+        ("flow-2d", {"data": "toy:gaussian-ring", "epochs": 2, "num_layers": 4, "hidden_sizes": (32,)}),
+    ],
+)
+def test_any_model_is_measured_between_noise_and_training_examples(halves, tmp_path, recipe, changes):
+    changes = {"data": halves, "validate_every": 10} | changes
+    recipes.train(recipe, settings(recipe, **changes), tmp_path / "run")
+    rows = recipes.quality(recipes.load_run(tmp_path / "run"), 100)
+    assert set(rows) == {"model", "training examples", "noise"}
+    name = "wasserstein_2" if changes["data"].startswith("toy:") else "frechet_distance"
+    assert rows["training examples"][name] < rows["model"][name] < rows["noise"][name]
+    assert set(rows["model"]) == set(rows["noise"])
+
+
+def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(tmp_path):
+    flat = np.random.default_rng(0).integers(0, 2, (60, 6)).astype(np.uint8)
+    np.savez(tmp_path / "flat.npz", images=flat)
+    small = settings("made-dna", data=f"npz:{tmp_path / 'flat.npz'}", hidden_sizes=(4,), epochs=1, batch_size=10)
+    recipes.train("made-dna", small, tmp_path / "run")
+    with pytest.raises(InputError, match=r"has shape \(6,\): what can be measured is images and points of the plane"):
+        recipes.quality(recipes.load_run(tmp_path / "run"), 10)
+
+
+@pytest.mark.parametrize(("size", "wanted"), [(4, set()), (10, {"sliced_wasserstein"})])
+def test_images_that_no_classifier_takes_are_measured_without(tmp_path, size, wanted):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.integers(0, 256, (30, size, size, 1)).astype(np.uint8) for name in ("train", "valid", "test")}
+    labels = {f"{name}_labels": np.zeros(30, int) for name in ("valid", "test")}  # of the training images there are none
+    np.savez(tmp_path / "noise.npz", **arrays, **labels)
+    changes = {"hidden_sizes": (4,), "batch_size": 10, "epochs": 1, "latent_dim": 2}
+    result = recipes.train("gan-mnist", settings("gan-mnist", data=f"npz:{tmp_path / 'noise.npz'}", **changes), tmp_path / "run")
+    found = {name.removeprefix("test_") for name in result} & {"sliced_wasserstein", "frechet_distance", "classifier_accuracy"}
+    assert found == wanted
+
+
+def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
+    """Of a generator whose z₁ is the ink and the sign of whose z₂ the class: thick a − thin a + thin b is a thick b."""
+    shown = {}
+
+    def decode(z, labels=None):
+        ink, side = jax.nn.sigmoid(z[:, 0]), z[:, 1] > 0
+        images = jnp.stack([ink * side, ink * ~side], axis=-1)
+        return jnp.broadcast_to(images[:, None, :, None], (len(z), 2, 2, 1))
+
+    def probabilities(images):
+        left = np.asarray(images)[:, 0, 0, 0] > 0
+        return np.stack([left, ~left], axis=-1).astype(np.float32)
+
+    classifier = ImageClassifier(lambda images: np.zeros((len(images), 1)), probabilities, 1.0)
+    prior = Normal(jnp.zeros(3), jnp.ones(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "image_grid", lambda images, columns, title, names: shown.update(images=images, names=names))
+        latent_arithmetic(classifier, decode, prior, jax.random.key(0))
+    assert shown["names"] == ["0, 1", "1, 0"]
+    rows = shown["images"].reshape(2, 10, 4)
+    ink, left = rows.sum(-1) / 2, rows[..., 0] > 0
+    for row, a in enumerate((0, 1)):
+        np.testing.assert_array_equal(left[row], [(label == 0) for label in [a] * 6 + [1 - a] * 4])
+        thick_a, thin_a, thin_b, total = ink[row, :3], ink[row, 3:6], ink[row, 6:9], ink[row, 9]
+        assert thick_a.min() > 0.7 > 0.3 > max(thin_a.max(), thin_b.max())
+        assert total > 0.6

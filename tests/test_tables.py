@@ -1,0 +1,36 @@
+"""The tables of results: every row is settings that its recipe can have, on the data that it names."""
+
+import importlib
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from gen_jax import recipes
+from gen_jax.data import load_dataset
+from gen_jax.train import steps_per_epoch
+
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "tables"
+PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "table")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_row_can_be_run(name, monkeypatch, shared_data):
+    monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))
+    monkeypatch.syspath_prepend(FOLDER)
+    program = importlib.import_module(name)
+    try:
+        rows = program.rows() if hasattr(program, "rows") else program.ROWS
+        chosen = importlib.import_module("table").settings_of(rows, Namespace(only=None, set=[]))
+        assert set(chosen) == set(rows)
+        for row, settings in chosen.items():
+            settings.check()
+            dataset = load_dataset(settings.data)
+            steps = steps_per_epoch(len(dataset.train.images), settings.examples_per_step, settings.epoch_steps)
+            settings.check_steps(settings.epochs * steps)
+            experiment = recipes.RECIPES[rows[row][0]].build(settings, dataset.event_shape)
+            experiment.training(settings.epochs * steps)
+    finally:
+        for module in (name, "table"):
+            sys.modules.pop(module, None)
