@@ -46,5 +46,7 @@ if __name__ == "__main__":
             drawn = recipes.sample(recipes.load_run(run_directory(args, row, seed)), NUM_SAMPLES)
             run |= measure(np.asarray(drawn).reshape(NUM_SAMPLES, -1))
     device = next(iter(results.values()))[0]["device"]
+    noise = np.random.default_rng(0).uniform(size=(NUM_SAMPLES, TEST.shape[1])).astype(np.float32)
+    results["noise"] = [measure(noise) | {"device": device}]
     results["training images"] = [measure(flat(data.train.images[:NUM_SAMPLES])) | {"device": device}]
     report({row: ROWS[row] for row in results if row in ROWS}, results, ("parzen", "parzen_se", "scale", "train_seconds"), args)

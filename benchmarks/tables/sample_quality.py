@@ -26,7 +26,8 @@ ROWS = {
     "MADE, binary": ("made-mnist", FASHION),
 }
 COLUMNS = (
-    "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classifier_score", "sliced_wasserstein"
+    "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classifier_score", "sliced_wasserstein",
+    "classifier_accuracy",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -90,7 +90,12 @@ def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argpars
     save(rows, {"mean and standard error over seeds": table, "runs": runs_of_rows}, args, devices)
 
 
-def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices: list[str] | None = None) -> None:
+def device() -> str:
+    """The name of the device that programs run on here."""
+    return f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}, {os.cpu_count()} cores"
+
+
+def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices: list[str]) -> None:
     """Write what was measured to `benchmarks/results/PROGRAM.json`, with how, where that is asked for."""
     if not args.save:
         return
@@ -98,7 +103,7 @@ def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices
     saved = {
         # where the runs and the data lie is this machine's own business
         "command": shlex.join(["python", f"benchmarks/tables/{program()}.py", "--seeds", str(args.seeds), "--save", *options]),
-        "devices": devices or [f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}, {os.cpu_count()} cores"],
+        "devices": devices,
         "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "flax", "optax")},
         "seeds": args.seeds,
         "rows, as changes to the settings of a recipe": rows,
