@@ -21,6 +21,7 @@ def test_the_first_block_is_two_commands():
     assert test.endswith("pytest")
 
 
+@pytest.mark.slow
 def test_the_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -31,6 +32,7 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("±") == 2
 
 
+@pytest.mark.slow
 def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
     """Every `gen-jax` line is run as written, but for the number of epochs, of samples and of seeds."""
     monkeypatch.chdir(tmp_path)

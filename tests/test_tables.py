@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks" / "tables"
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "table")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_row_can_be_run(name, monkeypatch, shared_data):
     monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))

@@ -124,6 +124,7 @@ def test_cached_sampling_draws_what_the_plain_loop_draws(name):
     assert len(np.unique(np.asarray(fast), axis=0)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bernoulli", "bernoulli-several-blocks", "categorical-direct"])
 def test_completion_draws_what_the_plain_loop_draws(name):
     """With observed dimensions in between, at the front and at the end of the ordering."""
@@ -169,6 +170,7 @@ def test_samples_of_a_mixture_follow_its_first_conditional():
     )
 
 
+@pytest.mark.slow
 def test_completions_are_draws_from_the_conditional():
     """Where the observed dimensions come first in the ordering of a mask, p(missing | observed) = p(x) / Σ_missing p(x)."""
     case = CASES["bernoulli"]

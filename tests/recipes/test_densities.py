@@ -120,6 +120,7 @@ def test_a_flow_finds_the_density_of_its_data(tmp_path):
     assert np.load(tmp_path / "run" / "samples-0.npy").shape == (50, 2)
 
 
+@pytest.mark.slow
 def test_a_flow_fits_an_energy(tmp_path):
     small = settings(
         "energy-2d", data="toy:sine", num_layers=4, epochs=4, batch_size=100, learning_rate=1e-2, annealing_steps=500

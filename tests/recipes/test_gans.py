@@ -324,6 +324,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(tmp_path):
         recipes.quality(recipes.load_run(tmp_path / "run"), 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "wanted"), [(4, set()), (10, {"sliced_wasserstein"})])
 def test_images_that_no_classifier_takes_are_measured_without(tmp_path, size, wanted):
     rng = np.random.default_rng(0)

@@ -106,6 +106,7 @@ def test_a_run_that_stops_goes_on_and_ends_the_same(data, tmp_path, change):
     assert jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(x, y), a, b))
 
 
+@pytest.mark.slow
 def test_two_seeds_differ_and_one_repeats(data, tmp_path):
     results = [recipes.train("vae", settings(data, seed=s), tmp_path / name) for s, name in ((0, "a"), (0, "b"), (1, "c"))]
     assert results[0]["test_elbo"] == results[1]["test_elbo"] != results[2]["test_elbo"]
@@ -381,6 +382,7 @@ def test_no_memory_is_a_sentence(data, tmp_path, capsys):
     assert "Out of memory" in error_of(capsys, *argv)
 
 
+@pytest.mark.slow
 def test_one_example_has_no_standard_error(tmp_path):
     np.savez(tmp_path / "d.npz", train=np.ones((9, 4), np.uint8), valid=np.ones((1, 4), np.uint8), test=np.ones((1, 4), np.uint8))
     recipes.train("vae", settings(f"npz:{tmp_path}/d.npz", epochs=1, num_importance_samples=1), tmp_path / "run")

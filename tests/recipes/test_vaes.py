@@ -229,6 +229,7 @@ def test_what_is_off_the_256_grey_values_is_refused(tmp_path):
         trained("vae", f"npz:{tmp_path / 'a.npz'}", tmp_path / "run", likelihood="discretised-logistic", binarise="none")
 
 
+@pytest.mark.slow
 def test_a_traversal_of_what_is_not_there_is_refused(data, tmp_path, capsys):
     trained("vae", data, tmp_path / "run", latent_dim=2, epochs=1, **PERCEPTRON)
     for argument, value, message in (

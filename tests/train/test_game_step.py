@@ -109,6 +109,7 @@ def test_weights_are_clipped_after_every_step(key):
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(state.params.generator.params)) > 0.01
 
 
+@pytest.mark.slow
 def test_seeds_are_games_of_their_own_under_vmap(key):
     """A vmapped epoch of two seeds is the two epochs."""
     gan, optimizers = small_gan(), Game(optax.adam(1e-2), optax.adam(1e-2))

@@ -64,6 +64,7 @@ def test_at_the_exact_posterior_the_doubly_reparameterised_gradient_is_zero_with
     assert np.abs(plain["shift"]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_single_sample_is_the_path_derivative():
     """K = 1: ∂ log w/∂z ∂z/∂φ, which is the gradient of log p(x, z) − log q̄(z), q̄ held."""
     params = {"shift": jnp.array([0.3, -0.2]), "widen": jnp.float32(1.3)}

@@ -47,6 +47,7 @@ def test_gradients_go_straight_through():
     np.testing.assert_array_equal(into_codebook, 0)
 
 
+@pytest.mark.slow
 def test_the_prior_is_a_distribution_over_all_codes(params):
     prior, vectors = VAE.prior(params), params["codebook"]["vectors"]
     every = jnp.array(list(itertools.product(range(3), repeat=2)))
@@ -78,6 +79,7 @@ def test_the_loss_is_the_papers(params, key):
         np.testing.assert_allclose(value, expected / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_codebook_that_is_learned_moves_towards_the_features(params, key):
     loss = vector_quantised_loss(VAE, 0.25, learn_codebook=True)
     gradient = jax.grad(lambda p: loss(p, key, jnp.int32(0), BINARY[None])[0])(params)["codebook"]["vectors"]
