@@ -5,8 +5,12 @@
     GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist --num-classes 10                       # told the digit, by projection
     GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist --num-classes 10 --condition classifier
 
+`gan-mnist`: 98 s on one CPU core; in features of a classifier of 91.0 % accuracy, Fréchet distance 12.7, precision 0.89, recall
+0.77 (seed 0). With `--num-classes 10`, 97.4 % of the digits are named as they were to be; with `--condition classifier` 98.0 %.
+
 `lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with another loss and what it takes to hold the discriminator
-down; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted.
+down; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted. Their numbers are those of
+`benchmarks/tables/sample_quality.py` and `stacked.py`; `dcgan-mnist` and `dcgan-cifar10` have not been run whole.
 """
 
 import functools
