@@ -168,11 +168,12 @@ def test_every_kernel_of_a_net_is_normalised(module, num_layers, key):
 
     params = jax.tree.map(divided, variables["params"])
     # dividing once more changes nothing
-    out = jax.jit(functools.partial(module.apply, train=False))
+    out = jax.jit(lambda variables, x: module.apply(variables, x, train=False).logits)
     np.testing.assert_allclose(out(variables, IMAGES), out(variables | {"params": params}, IMAGES), rtol=1e-2, atol=1e-5)
     if not isinstance(module, ResidualDiscriminator):  # which pools differently without
         plain = module.clone(spectral_norm=False)
-        np.testing.assert_allclose(out(variables, IMAGES), plain.apply({"params": params}, IMAGES, False), rtol=1e-2, atol=1e-5)
+        wanted = plain.apply({"params": params}, IMAGES).logits
+        np.testing.assert_allclose(out(variables, IMAGES), wanted, rtol=1e-2, atol=1e-5)
 
 
 # --- DCGAN.
@@ -275,8 +276,8 @@ def test_the_dcgan_layer_by_layer():
 
     h = leaky(down(IMAGES, "BatchConv_0") + np.asarray(params["BatchConv_0"]["bias"]))
     h = leaky(normalised(down(h, "BatchConv_1"), variables)).reshape(3, -1)
-    wanted = (h @ np.asarray(params["Dense_0"]["kernel"]) + np.asarray(params["Dense_0"]["bias"]))[:, 0]
-    assert_close(discriminator.apply(variables, IMAGES, train=False), wanted)
+    last = jax.tree.map(np.asarray, params["Verdicts_0"]["Dense_0"])
+    assert_close(discriminator.apply(variables, IMAGES).logits, (h @ last["kernel"] + last["bias"])[:, 0])
 
 
 @pytest.mark.parametrize("module", [DCGANGenerator((48, 32), (8, 8, 3)), DCGANDiscriminator((32, 48))])
@@ -391,8 +392,8 @@ def test_the_residual_discriminator_pools_as_its_paper(spectral_norm):
     module = ResidualDiscriminator(2, spectral_norm)
     variables = jax.tree.map(jnp.zeros_like, module.init(jax.random.key(0), IMAGES, train=False))
     variables["params"]["DownBlock_3"]["BatchConv_1"]["bias"] = jnp.array([1.0, -1.0])
-    variables["params"]["Dense_0"]["kernel"] = jnp.array([[3.0], [5.0]])
+    variables["params"]["Verdicts_0"]["Dense_0"]["kernel"] = jnp.array([[3.0], [5.0]])
     if spectral_norm:
-        variables["spectral"]["Dense_0"]["SpectralNorm_0"]["u"] = jnp.ones(1)
+        variables["spectral"]["Verdicts_0"]["Dense_0"]["SpectralNorm_0"]["u"] = jnp.ones(1)
     wanted = 4 * 3 / np.sqrt(34) if spectral_norm else 3
-    np.testing.assert_allclose(module.apply(variables, IMAGES, train=False), np.full(3, wanted), rtol=1e-6)
+    np.testing.assert_allclose(module.apply(variables, IMAGES).logits, np.full(3, wanted), rtol=1e-6)
