@@ -10,7 +10,8 @@
 
 `lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with another loss and what it takes to hold the discriminator
 down; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted. Their numbers are those of
-`benchmarks/tables/sample_quality.py` and `stacked.py`; `dcgan-mnist` and `dcgan-cifar10` have not been run whole.
+`benchmarks/tables/sample_quality.py` and `stacked.py`. `dcgan-mnist`: 3 min of training on two cores; Fréchet distance 29.2,
+precision 0.50, recall 0.76 by a classifier of 98.9 %. `dcgan-cifar10` has not been run whole.
 """
 
 import functools
