@@ -52,16 +52,11 @@ def generative_adversarial_network(
         made = jax.eval_shape(lambda player: generate(player, z, labels)[0], game.generator).shape[1:]
         if made != x.shape:
             raise InputError(f"The generator makes examples of shape {made}, and the data have {x.shape}: make the two agree.")
-        verdict = jax.eval_shape(
-            lambda player: discriminate(player, jnp.stack([x] * packing), first(labels))[0], game.discriminator
-        )
+        verdict = jax.eval_shape(lambda player: discriminate(player, jnp.stack([x] * 2 * packing), labels)[0], game.discriminator)
         named = num_classes if verdict.classes is None else verdict.classes.shape[-1]
         if named != num_classes:
             raise InputError(f"The discriminator names {named} classes, and num_classes is {num_classes}: make the two agree.")
         return game
-
-    def first(labels: Labels) -> Labels:
-        return None if labels is None else labels[:1]
 
     def generate(player: Player, z: Array, labels: Labels = None, train: bool = False) -> tuple[Array, Params]:
         return generator.apply(player, with_labels(z, labels), train=train)

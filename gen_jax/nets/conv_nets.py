@@ -11,7 +11,7 @@ import flax.linen as nn
 from jaxtyping import Float
 
 from gen_jax.nets.conv import Padding, conv, conv_transpose
-from gen_jax.nets.mlp import MLP, Initializer
+from gen_jax.nets.mlp import MLP, Initializer, add_bias
 from gen_jax.types import Array, InputError
 
 
@@ -38,7 +38,7 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "H W I"]) -> Float[Array, "P Q O"]:
         """Return the convolution of one image."""
         kernel = self.param("kernel", self.kernel_init, (self.kernel_size, self.kernel_size, x.shape[2], self.features))
-        return _add_bias(self, conv(x, kernel, self.stride, self.padding))
+        return add_bias(self, conv(x, kernel, self.stride, self.padding))
 
 
 class ConvTranspose(nn.Module):
@@ -65,11 +65,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: Float[Array, "H W I"]) -> Float[Array, "P Q O"]:
         """Return the transposed convolution of one image."""
         kernel = self.param("kernel", self.kernel_init, (self.kernel_size, self.kernel_size, self.features, x.shape[2]))
-        return _add_bias(self, conv_transpose(x, kernel, self.stride, self.padding))
-
-
-def _add_bias(layer: Conv | ConvTranspose, y: Float[Array, "P Q O"]) -> Float[Array, "P Q O"]:
-    return y + layer.param("bias", nn.initializers.zeros_init(), (layer.features,))[None, None] if layer.use_bias else y
+        return add_bias(self, conv_transpose(x, kernel, self.stride, self.padding))
 
 
 class ConvEncoder(nn.Module):

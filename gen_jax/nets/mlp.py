@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -44,3 +45,11 @@ class MLP(nn.Module):
         if self.output_shape is None:
             return h
         return nn.Dense(math.prod(self.output_shape), kernel_init=self.output_init)(h).reshape(self.output_shape)
+
+
+def add_bias(layer: Any, y: Float[Array, "*batch O"]) -> Float[Array, "*batch O"]:
+    """Return y plus a bias of a layer of so many `features`, in every place, where the layer is to have one (`use_bias`)."""
+    if not layer.use_bias:
+        return y
+    bias = layer.param("bias", nn.initializers.zeros_init(), (layer.features,))
+    return y + jnp.expand_dims(bias, range(y.ndim - 1))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.conv import Padding, conv
-from gen_jax.nets.mlp import Initializer
+from gen_jax.nets.mlp import Initializer, add_bias
 from gen_jax.types import Array
 
 # the least norm to divide by: a kernel of zeros stays zeros
@@ -66,7 +66,7 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array, "B I"], train: bool) -> Float[Array, "B O"]:
         """Return the output for each row."""
         kernel = _kernel(self, (x.shape[1], self.features), train)
-        return _add_bias(self, x @ kernel)
+        return add_bias(self, x @ kernel)
 
 
 class BatchConv(nn.Module):
@@ -94,16 +94,9 @@ class BatchConv(nn.Module):
     def __call__(self, x: Float[Array, "B H W I"], train: bool) -> Float[Array, "B P Q O"]:
         """Return the convolution of each image."""
         kernel = _kernel(self, (self.kernel_size, self.kernel_size, x.shape[3], self.features), train)
-        return _add_bias(self, jax.vmap(lambda image: conv(image, kernel, self.stride, self.padding))(x))
+        return add_bias(self, jax.vmap(lambda image: conv(image, kernel, self.stride, self.padding))(x))
 
 
 def _kernel(layer: Dense | BatchConv, shape: tuple[int, ...], train: bool) -> Array:
     kernel = layer.param("kernel", layer.kernel_init, shape)
     return SpectralNorm()(kernel, train) if layer.spectral_norm else kernel
-
-
-def _add_bias(layer: Dense | BatchConv, y: Float[Array, "*batch O"]) -> Float[Array, "*batch O"]:
-    if not layer.use_bias:
-        return y
-    bias = layer.param("bias", nn.initializers.zeros_init(), (layer.features,))
-    return y + jnp.expand_dims(bias, range(y.ndim - 1))

@@ -2,14 +2,13 @@
 
 from gen_jax.recipes.catalogue import RECIPES, find_recipe
 from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
+from gen_jax.recipes.quality import quality, save_quality
 from gen_jax.recipes.run import (
     Run,
     evaluate,
     load_run,
-    quality,
     sample,
     save_evaluation,
-    save_quality,
     save_samples,
     save_traversal,
     train,

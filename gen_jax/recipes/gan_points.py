@@ -19,13 +19,12 @@ import numpy as np
 from gen_jax import plots
 from gen_jax.data import load_dataset
 from gen_jax.distributions import Normal
-from gen_jax.evaluate import mode_coverage
 from gen_jax.gan import generative_adversarial_network
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.recipes.experiment import Experiment, Recipe
 from gen_jax.recipes.gan_experiment import Medium, gan_experiment
 from gen_jax.recipes.gan_settings import GanSettings
-from gen_jax.recipes.sample_quality import MODES, NUM_POINTS
+from gen_jax.recipes.sample_quality import NUM_POINTS, modes_covered
 from gen_jax.types import GAN, BatchNet, InputError
 
 
@@ -75,11 +74,6 @@ def _points(data: str) -> Medium:
                 f"{where} are {points.dtype}{points.shape[1:]}, and this GAN is of points of the plane: float32(2,)."
             )
 
-    def progress(drawn: np.ndarray) -> dict[str, float]:
-        if data not in MODES:
-            return {}
-        return {name: float(value) for name, value in mode_coverage(drawn, *MODES[data])._asdict().items()}
-
     @functools.cache
     def real() -> list[tuple[str, np.ndarray]]:
         # a file of data may be elsewhere by the time that a run is sampled from; toys are always there
@@ -90,7 +84,7 @@ def _points(data: str) -> Medium:
         # a power of two, which the frames of an animation share
         return plots.plane(panels, float(2 ** np.ceil(np.log2(1.05 * np.abs(panels[0][1]).max()))))
 
-    return Medium(check, picture, NUM_POINTS, progress)
+    return Medium(check, picture, NUM_POINTS, functools.partial(modes_covered, data))
 
 
 RING = Recipe(

@@ -14,11 +14,11 @@ import numpy as np
 
 import gen_jax
 from gen_jax import train as training
-from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset, to_unit
+from gen_jax.data import Dataset, Split, absolute_name, binarise_split, epoch_batches, load_dataset
 from gen_jax.recipes.animation import frame_epochs, save_frame, write_animation
 from gen_jax.recipes.catalogue import find_recipe
 from gen_jax.recipes.experiment import BINARISATION, RUN, SAMPLES, Evaluation, Experiment, Settings, check_seed, seed_key
-from gen_jax.recipes.sample_quality import check_measurable, measure, noise_like, num_measured
+from gen_jax.recipes.sample_quality import measure_drawn, num_measured
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
 
@@ -199,7 +199,7 @@ def evaluate(
             are not the same any more.
     """
     data = absolute_name(data or run.settings.data)
-    examples = _examples(run, load_dataset(data), data, split)
+    examples = run_examples(run, load_dataset(data), data, split)
     return _evaluate(run, _drawn(examples, split, run.settings), data, split, num_importance_samples, on_evaluation)
 
 
@@ -264,45 +264,7 @@ def save_traversal(run: Run, image: int = 0, num_steps: int = 11, path: Path | N
     return path
 
 
-def quality(run: Run, num: int | None = None, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Return what samples of a run are worth, beside as many training examples (the floor) and noise (the ceiling).
-
-    Each is measured against the test examples of the run's data (`sample_quality.measure`), whatever the kind of model. Images
-    are compared as grey values, whatever the binarisation that the model saw.
-
-    Raises:
-        InputError: the data are neither images nor points of the plane, or are not the run's any more; or `num` is less than 10
-            or more than there are.
-    """
-    data = run.settings.data
-    dataset = load_dataset(data)
-    train, test = (_examples(run, dataset, data, split) for split in ("train", "test"))
-    check_measurable(data, test)
-    num = min(num_measured(data, test), len(train.images)) if num is None else num
-    if not 10 <= num <= len(train.images):
-        raise InputError(f"num is {num}: give 10 or more, and no more than the {len(train.images)} training examples.")
-    rows = np.random.default_rng(seed).permutation(len(train.images))[:num]
-    real = np.asarray(jax.vmap(to_unit)(train.images[rows]))
-    labels = _labels_drawn(run, num)
-    return {
-        "model": measure(data, test, _drawn_values(sample(run, num, seed)), labels),
-        "training examples": measure(data, test, real, None if labels is None else train.labels[rows]),
-        "noise": measure(data, test, noise_like(test, num, seed), labels),
-    }
-
-
-def _labels_drawn(run: Run, num: int) -> np.ndarray | None:
-    """The labels that `sample` hands to a conditional model."""
-    classes = run.experiment.num_classes
-    return None if classes is None else np.arange(num) % classes
-
-
-def _drawn_values(drawn: Any) -> np.ndarray:
-    # the mean of a Gaussian likelihood can be a little outside of [0, 1]
-    return np.asarray(drawn) if np.ndim(drawn) == 2 else np.asarray(drawn).clip(0, 1)
-
-
-def _examples(run: Run, dataset: Dataset, data: str, split: str) -> Split:
+def run_examples(run: Run, dataset: Dataset, data: str, split: str) -> Split:
     """Return a split that the model can take and, where the data set has the name of the run's own, that is still the same."""
     examples = _checked(getattr(dataset, split).in_memory(), split, data, run.experiment)
     known = run.fingerprints[split]
@@ -314,15 +276,8 @@ def _examples(run: Run, dataset: Dataset, data: str, split: str) -> Split:
     return examples
 
 
-def save_quality(run: Run, rows: dict[str, dict[str, float]]) -> Path:
-    """Write what `quality` found to `quality.json` in the run folder; return its path."""
-    path = run.directory / "quality.json"
-    training.write_json(path, {name: {key: _number(value) for key, value in row.items()} for name, row in rows.items()})
-    return path
-
-
-def _number(value: Any) -> Any:
-    # JSON has no infinity, such as the standard error of one example, and no NaN
+def json_number(value: Any) -> Any:
+    """Return a number as JSON can have it: without infinities, such as the standard error of one example, and NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -404,10 +359,10 @@ def _evaluate(
     summary, table = run.experiment.evaluate(run.params, key, split, name, num_samples, on_evaluation)
     if run.experiment.measures_samples:
         num = num_measured(data, split)
-        found = measure(data, split, _drawn_values(run.experiment.sample(run.params, key, num)), _labels_drawn(run, num))
+        found = measure_drawn(run.experiment.sample(run.params, key, num), data, split, run.experiment.num_classes)
         summary = summary | {f"{name}_{quantity}": value for quantity, value in found.items()} | {"num_samples": num}
     device = jax.devices()[0]
-    summary = {key: _number(value) for key, value in summary.items()}
+    summary = {key: json_number(value) for key, value in summary.items()}
     measured = {"data": data, "split": name, "seed": run.settings.seed, "epoch": run.epoch}
     summary = (
         measured

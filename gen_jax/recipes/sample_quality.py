@@ -68,10 +68,7 @@ def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None
     """
     if _are_points(real):
         num = min(NUM_MATCHED, len(real.images), len(drawn))
-        modes = mode_coverage(drawn, *MODES[data])._asdict() if data in MODES else {}
-        return {name: float(value) for name, value in modes.items()} | {
-            "wasserstein_2": wasserstein_2(real.images[:num], drawn[:num])
-        }
+        return modes_covered(data, drawn) | {"wasserstein_2": wasserstein_2(real.images[:num], drawn[:num])}
     if data.startswith(STACKED):
         classifier = trained_classifier(data.removeprefix(STACKED))
         assert classifier is not None  # stacked digits have labels
@@ -95,6 +92,19 @@ def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None
     if labels is not None:
         found["label_accuracy"] = float(np.mean(classifier.probabilities(samples).argmax(axis=1) == labels))
     return found
+
+
+def measure_drawn(drawn: Any, data: str, real: Split, num_classes: int | None) -> dict[str, float]:
+    """Return `measure` of what `recipes.sample` drew: of a conditional model, for the labels 0 … C − 1 in turn."""
+    # the mean of a Gaussian likelihood can be a little outside of [0, 1]
+    values = np.asarray(drawn) if np.ndim(drawn) == 2 else np.asarray(drawn).clip(0, 1)
+    return measure(data, real, values, None if num_classes is None else np.arange(len(values)) % num_classes)
+
+
+def modes_covered(data: str, drawn: np.ndarray) -> dict[str, float]:
+    """Return what `evaluate.mode_coverage` finds of points; nothing for data whose modes are not known."""
+    found = mode_coverage(drawn, *MODES[data])._asdict() if data in MODES else {}
+    return {name: float(value) for name, value in found.items()}
 
 
 def check_measurable(data: str, real: Split) -> None:
