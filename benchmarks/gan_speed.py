@@ -4,7 +4,8 @@
 - ring: 4 x 400 with batch norm against 3 x 200 of maxout-5, batches of 100, the non-saturating game.
 - small: perceptrons of 2 x 128, the ring's batches, R1: sixteen seeds under one `vmap`, and the same runs in turn.
 
-Ours is the library's step in a compiled scan, with its metrics and gradient norms; the peer is the same game in PyTorch eager.
+Ours is the library's step in a compiled scan, with its metrics and gradient norms; the peer is the same game in PyTorch eager. No
+discriminator here normalises by its batch, so that ours sees real and generated examples as one (`together`): the same function.
 
     pip install -e '.[bench]' && python benchmarks/gan_speed.py --save
 """
@@ -53,9 +54,10 @@ def gen_jax_epoch(name: str) -> tuple[Callable, Callable]:
     """Return the epoch of a game, (state, data, key) -> (state, metrics), and its state at a key."""
     gan, loss, penalty = GANS[name]
     critic_steps = CRITIC_STEPS if name == "WGAN-GP" else 1
+    penalty_weight = 10.0 if critic_steps > 1 else 0.003
     losses = Game(
         generator_objective(gan, LOSSES[loss]),
-        discriminator_objective(gan, LOSSES[loss], PENALTIES[penalty] if penalty else None, 10.0 if critic_steps > 1 else 0.003),
+        discriminator_objective(gan, LOSSES[loss], PENALTIES[penalty] if penalty else None, penalty_weight, together=True),
     )
     optimizers = Game(train.adam(1e-4, b1=0.5), train.adam(1e-4, b1=0.5))
     step = train.make_game_step(losses, optimizers, critic_steps)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from gen_jax.gan.latents import draw_latents
 from gen_jax.gan.losses import AdversarialLoss, class_loss, discriminator_loss, generator_loss
-from gen_jax.gan.model import Labels
+from gen_jax.gan.model import Labels, pack
 from gen_jax.gan.penalties import Penalty
 from gen_jax.types import GAN, Array, Game, InputError, Key, Params, Verdict
 
@@ -35,12 +35,17 @@ def discriminator_objective(
         loss: functions of a logit.
         penalty: on the gradient of D at its examples; D normalises by its averages there, so that an example is on its own.
         penalty_weight: λ.
-        together: whether real and generated examples are one batch to a batch norm, or a batch each.
+        together: whether real and generated examples are one batch, or a batch each. To a batch norm the two differ; to a
+            discriminator that judges each decision on its own they are the same, and one batch is faster.
+
+    Raises:
+        InputError: `gan.packing` does not divide the batch.
     """
 
     def objective(
         params: Params, game: Game, key: Key, x: Array, labels: Labels = None
     ) -> tuple[Array, tuple[Params, dict[str, Any]]]:
+        pack(x, gan.packing)  # raises, where of both together a pack could hold real and generated examples
         z_key, penalty_key = jax.random.split(key)
         player = game.discriminator._replace(params=params)
         fake, _ = gan.generate(game.generator, draw_latents(gan.prior, z_key, len(x)), labels, train=True)

@@ -128,10 +128,29 @@ def test_what_does_not_go_together_is_refused(key):
         conditional_gan(num_classes=1)
     with pytest.raises(InputError, match="packing is 2, and the decisions of a conditional model are about one label each"):
         conditional_gan(packing=2)
-    gan = gan_of(batch_net(MLPDiscriminator((4,))), packing=5)
+
+
+@pytest.mark.parametrize(("packing", "together"), [(5, False), (8, True)])
+def test_packs_of_real_and_generated_examples_are_refused(packing, together, key):
+    """Of both together, 24, there are three packs of 8, and the one in the middle would be of both kinds."""
+    gan = gan_of(batch_net(MLPDiscriminator((4,))), packing)
     game = gan.init(key, X[0])
-    with pytest.raises(InputError, match="A batch of 12 cannot be cut into packs of 5"):
-        discriminator_objective(gan, LOSSES["hinge"])(game.discriminator.params, game, key, X)
+    with pytest.raises(InputError, match=f"A batch of 12 cannot be cut into packs of {packing}"):
+        discriminator_objective(gan, LOSSES["hinge"], together=together)(game.discriminator.params, game, key, X)
+
+
+@pytest.mark.parametrize("packing", [1, 3])
+def test_a_discriminator_that_judges_alone_finds_the_same_apart_and_together(packing, key):
+    gan = gan_of(batch_net(MLPDiscriminator((4,))), packing)
+    game = gan.init(key, X[0])
+    apart, together = (
+        jax.value_and_grad(discriminator_objective(gan, LOSSES["hinge"], together=side_by_side), has_aux=True)(
+            game.discriminator.params, game, key, X
+        )
+        for side_by_side in (False, True)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), apart, together)
+    assert jax.tree.reduce(lambda total, leaf: total + float(jnp.sum(jnp.abs(leaf))), together[1], 0.0) > 0
 
 
 def test_a_head_of_several_logits_is_refused(key):
