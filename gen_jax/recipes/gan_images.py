@@ -8,10 +8,14 @@
 `gan-mnist`: 98 s on one CPU core; in features of a classifier of 91.0 % accuracy, Fréchet distance 12.7, precision 0.89, recall
 0.77 (seed 0). With `--num-classes 10`, 97.4 % of the digits are named as they were to be; with `--condition classifier` 98.0 %.
 
+`dcgan-mnist`: 3 min of training on two cores; Fréchet distance 29.2, precision 0.50, recall 0.76 by a classifier of 98.9 %. With
+`--num-classes 10`, 6 min on one core: Fréchet distance 6.8, precision 0.78, recall 0.71, 99.4 % named as they were to be.
+`dcgan-cifar10`, on 18,000 images: 9 min on one core, Fréchet distance 3.6, but by a classifier of no more than 51 %; colours and
+outlines are those of photographs, and few of the things can be named.
+
 `lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with another loss and what it takes to hold the discriminator
 down; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted. Their numbers are those of
-`benchmarks/tables/sample_quality.py` and `stacked.py`. `dcgan-mnist`: 3 min of training on two cores; Fréchet distance 29.2,
-precision 0.50, recall 0.76 by a classifier of 98.9 %. `dcgan-cifar10` has not been run whole.
+`benchmarks/tables/sample_quality.py` and `stacked.py`.
 """
 
 import functools
