@@ -4,8 +4,8 @@
     ... --set epochs=800 learning_rate=1e-4 adam_b1=0.8 schedule=constant architecture=reference     # the paper's, for a GPU
 
 The paper takes 400,000 steps of 100 decisions of the discriminator: with packs of four, of 400 examples. 800 epochs are as many
-here, of 50,000 points; with packs 3,200. By default a schedule for a CPU, that of the recipes, as many steps in each row of a data
-set. 2,500 samples, of high quality within 3σ; true data have 98.89 % of them. The seeds of a row are one program
+here, of 50,000 points; with packs 3,200. By default a schedule for a CPU, that of the recipes, of as many steps for each row of a
+data set. 2,500 samples, of high quality within 3σ; true data have 98.89 % of them. The seeds of a row are one program
 (`gen_jax.recipes.sweep`); a row that is done is kept in --out, and not done again.
 """
 
