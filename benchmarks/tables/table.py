@@ -81,13 +81,16 @@ def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argpars
     A column that a row's runs have not is left out of that row.
     """
     table = {row: {c: mean_and_error([run[c] for run in runs]) for c in columns if c in runs[0]} for row, runs in results.items()}
-    print(f"{'':28}" + "".join(f"{column:>24}" for column in columns))
+    print(f"{'':28}" + "".join(f"{column:>26}" for column in columns))
     for row, cells in table.items():
-        shown = [f"{cells[c][0]:15.3f} ± {cells[c][1] or math.nan:6.3f}" if c in cells else f"{'–':>24}" for c in columns]
-        print(f"{row:28}" + "".join(shown))
+        print(f"{row:28}" + "".join(f"{_shown(*cells[c]) if c in cells else '–':>26}" for c in columns))
     devices = sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs})
     runs_of_rows = {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()}
     save(rows, {"mean and standard error over seeds": table, "runs": runs_of_rows}, args, devices)
+
+
+def _shown(mean: float, error: float | None) -> str:
+    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
 
 
 def device() -> str:
