@@ -5,7 +5,7 @@
 - small: perceptrons of 2 x 128, the ring's batches, R1: sixteen seeds under one `vmap`, and the same runs in turn.
 
 Ours is the library's step in a compiled scan, with its metrics and gradient norms; the peer is the same game in PyTorch eager. No
-discriminator here normalises by its batch, so that ours sees real and generated examples as one (`together`): the same function.
+discriminator here normalises by its batch, so that both see real and generated examples as one: the same function, faster.
 
     pip install -e '.[bench]' && python benchmarks/gan_speed.py --save
 """

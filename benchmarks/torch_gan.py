@@ -46,7 +46,8 @@ def train_wgan(players: tuple[nn.Module, nn.Module], optimizers: tuple, batches:
     for critic_batches in batches:
         for real in critic_batches:
             fake = generator(torch.randn(len(real), 2)).detach()
-            loss = critic(fake).mean() - critic(real).mean() + 10 * gradient_penalty(critic, real, fake)
+            of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)
+            loss = of_fake.mean() - of_real.mean() + 10 * gradient_penalty(critic, real, fake)
             optimizers[1].zero_grad()
             loss.backward()
             optimizers[1].step()
@@ -63,7 +64,8 @@ def train_ring(players: tuple[nn.Module, nn.Module], optimizers: tuple, batches:
     softplus = nn.functional.softplus
     for real in batches[:, 0]:
         fake = generator(torch.randn(len(real), 2)).detach()
-        loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake)).mean()
+        of_real, of_fake = discriminator(torch.cat([real, fake])).chunk(2)
+        loss = softplus(-of_real).mean() + softplus(of_fake).mean()
         optimizers[1].zero_grad()
         loss.backward()
         optimizers[1].step()

@@ -35,3 +35,16 @@ def test_every_row_can_be_run(name, monkeypatch, shared_data):
     finally:
         for module in (name, "table"):
             sys.modules.pop(module, None)
+
+
+def test_packs_take_as_many_steps_of_as_many_decisions(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    table = importlib.import_module("table")
+    try:
+        rows = {name: ("gan-ring", {"packing": packing}) for name, packing in (("alone", 1), ("packed", 4))}
+        chosen = table.settings_of(rows, Namespace(only=None, set=["epochs=6"]))
+        assert {name: (row.batch_size, row.epochs) for name, row in chosen.items()} == {"alone": (100, 6), "packed": (400, 24)}
+        with pytest.raises(SystemExit, match="--set packing: the rows differ in it"):
+            table.settings_of(rows, Namespace(only=None, set=["packing=2"]))
+    finally:
+        sys.modules.pop("table", None)

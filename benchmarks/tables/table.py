@@ -4,6 +4,9 @@
 
 Each cell is a run folder, made by `gen_jax.recipes.train`: a program that was stopped goes on where it was, and what is done is
 not done again. `--set` changes a setting of every run, such as `epochs=200`.
+
+Packs of m, of a GAN, are in batches of m times the examples and have m times the epochs: as many steps, of as many decisions of
+the discriminator, which is how PacGAN (Lin et al. 2018, arXiv:1712.04086) compares them.
 """
 
 import argparse
@@ -50,10 +53,15 @@ def settings_of(rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
         if name in varied or not all(hasattr(recipes.RECIPES[recipe].settings, name) for recipe, _ in rows.values()):
             sys.exit(f"--set {name}: the rows differ in it, or not every row's recipe has it.")
     return {
-        row: dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common))
+        row: _as_many_decisions(dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common)))
         for row, (recipe, changes) in rows.items()
         if not args.only or row in args.only
     }
+
+
+def _as_many_decisions(settings: Any) -> Any:
+    m = getattr(settings, "packing", 1)
+    return dataclasses.replace(settings, batch_size=m * settings.batch_size, epochs=m * settings.epochs)
 
 
 def run_rows(rows: Rows, args: argparse.Namespace) -> Results:

@@ -35,17 +35,18 @@ def discriminator_objective(
         loss: functions of a logit.
         penalty: on the gradient of D at its examples; D normalises by its averages there, so that an example is on its own.
         penalty_weight: λ.
-        together: whether real and generated examples are one batch, or a batch each. To a batch norm the two differ; to a
-            discriminator that judges each decision on its own they are the same, and one batch is faster.
+        together: whether D is applied to real and generated examples as one batch, or to each as a batch of its own. A batch norm
+            then normalises otherwise, and a spectral norm iterates once and not twice; to any other D it is the same function,
+            and one batch is faster.
 
     Raises:
-        InputError: `gan.packing` does not divide the batch.
+        InputError: (where the objective is called) `gan.packing` does not divide the batch.
     """
 
     def objective(
         params: Params, game: Game, key: Key, x: Array, labels: Labels = None
     ) -> tuple[Array, tuple[Params, dict[str, Any]]]:
-        pack(x, gan.packing)  # raises, where of both together a pack could hold real and generated examples
+        pack(x, gan.packing)  # raises; without it a pack of both together could mix real and generated examples
         z_key, penalty_key = jax.random.split(key)
         player = game.discriminator._replace(params=params)
         fake, _ = gan.generate(game.generator, draw_latents(gan.prior, z_key, len(x)), labels, train=True)

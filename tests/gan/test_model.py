@@ -131,20 +131,20 @@ def test_what_does_not_go_together_is_refused(key):
 
 
 @pytest.mark.parametrize(("packing", "together"), [(5, False), (8, True)])
-def test_packs_of_real_and_generated_examples_are_refused(packing, together, key):
-    """Of both together, 24, there are three packs of 8, and the one in the middle would be of both kinds."""
+def test_a_batch_that_packs_do_not_divide_is_refused(packing, together, key):
+    """Of both together, 24 examples, there are three packs of 8, and the one in the middle would mix real and generated ones."""
     gan = gan_of(batch_net(MLPDiscriminator((4,))), packing)
     game = gan.init(key, X[0])
     with pytest.raises(InputError, match=f"A batch of 12 cannot be cut into packs of {packing}"):
         discriminator_objective(gan, LOSSES["hinge"], together=together)(game.discriminator.params, game, key, X)
 
 
-@pytest.mark.parametrize("packing", [1, 3])
-def test_a_discriminator_that_judges_alone_finds_the_same_apart_and_together(packing, key):
+@pytest.mark.parametrize(("packing", "penalty"), [(1, PENALTIES["gradient-penalty"]), (3, None)])
+def test_a_discriminator_that_judges_alone_finds_the_same_apart_and_together(packing, penalty, key):
     gan = gan_of(batch_net(MLPDiscriminator((4,))), packing)
     game = gan.init(key, X[0])
     apart, together = (
-        jax.value_and_grad(discriminator_objective(gan, LOSSES["hinge"], together=side_by_side), has_aux=True)(
+        jax.value_and_grad(discriminator_objective(gan, LOSSES["hinge"], penalty, 10.0, side_by_side), has_aux=True)(
             game.discriminator.params, game, key, X
         )
         for side_by_side in (False, True)
