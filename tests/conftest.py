@@ -8,12 +8,6 @@ import jaxtyping
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# cores of its own for each of pytest-xdist's workers, and for what it starts: JAX's threads wait by spinning
-if hasattr(os, "sched_setaffinity"):
-    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    cores = sorted(os.sched_getaffinity(0))
-    if 1 < workers <= len(cores):
-        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % workers :: workers])
 # most of a test's time is compilation: XLA's own passes run as ever, LLVM's optimisation does not
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 jaxtyping.install_import_hook("gen_jax", "beartype.beartype")
