@@ -22,7 +22,15 @@ ROWS = {
     "GAN of perceptrons": ("gan-mnist", {"data": "mnist", "epochs": 20}),
     "the same with R1, longer": (
         "gan-mnist",
-        {"data": "mnist", "epochs": 60, "schedule": "cosine", "penalty": "r1", "penalty_weight": 1.0, "ema_decay": 0.999},
+        {
+            "data": "mnist",
+            "epochs": 100,
+            "learning_rate": 5e-4,
+            "schedule": "cosine",
+            "penalty": "r1",
+            "penalty_weight": 3.0,
+            "ema_decay": 0.999,
+        },
     ),
     "VAE": ("vae", {"data": "mnist", "epochs": 20, "binarise": "none", "num_importance_samples": 1}),
 }
