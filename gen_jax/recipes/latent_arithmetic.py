@@ -1,7 +1,7 @@
-"""Sums of latents with a meaning: thick digits of one class − thin ones + thin ones of another = thick ones of the other.
+"""Sums of latents with a meaning: bright images of one class − dark ones + dark ones of another = bright ones of the other.
 
 After §6.3.2 of Radford et al. 2016 (arXiv:1511.06434), who chose faces by hand. Here a classifier names the class of what is
-drawn, and the mean grey value says how thick, or bright, it is.
+drawn, and the mean grey value says how bright it is: of a digit, how thick.
 """
 
 from typing import Any
@@ -19,31 +19,31 @@ NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 
 
 def latent_arithmetic(classifier: ImageClassifier, decode: Decode, prior: Distribution, key: Key) -> dict[str, Any]:
-    """Return a figure whose rows are thick a, thin a, thin b and their sum, or none where too little of a class is drawn."""
+    """Return a figure whose rows are bright a, dark a, dark b and their sum, or none where too little of a class is drawn."""
     z = draw_latents(prior, key, NUM_DRAWN)
     images = np.asarray(decode(z))
     probabilities = classifier.probabilities(jnp.asarray(images))
-    of_class, ink = probabilities.argmax(axis=1), images.mean(axis=(1, 2, 3))
+    of_class, brightness = probabilities.argmax(axis=1), images.mean(axis=(1, 2, 3))
     rows, names = [], []
     for a in range(probabilities.shape[1]):
         b = (a + 1) % probabilities.shape[1]
-        (thin_a, thick_a), (thin_b, _) = (_extremes(of_class == label, ink) for label in (a, b))
-        if min(map(len, (thin_a, thick_a, thin_b))) < NUM_AVERAGED:
+        (dark_a, bright_a), (dark_b, _) = (_extremes(of_class == label, brightness) for label in (a, b))
+        if min(map(len, (dark_a, bright_a, dark_b))) < NUM_AVERAGED:
             continue
-        terms = [thick_a, thin_a, thin_b]
+        terms = [bright_a, dark_a, dark_b]
         shown = [images[term] for term in terms]
         total = analogy(*(z[term] for term in terms))
         rows.append(np.concatenate([*shown, np.asarray(decode(total[None]))]))
         names.append(f"{a}, {b}")
     if not rows:
         return {}
-    title = "thick a, thin a, thin b; thick a − thin a + thin b"
+    title = "bright a, dark a, dark b; bright a − dark a + dark b"
     return {"arithmetic": plots.image_grid(np.concatenate(rows), 3 * NUM_AVERAGED + 1, title, names)}
 
 
-def _extremes(of_class: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the examples of a class with the least ink, and with the most, beyond the outermost."""
-    order = np.flatnonzero(of_class)[np.argsort(ink[of_class])]
+def _extremes(of_class: np.ndarray, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which examples of a class are darkest, and which brightest, but for the outermost twentieths."""
+    order = np.flatnonzero(of_class)[np.argsort(brightness[of_class])]
     margin = len(order) // 20
     inner = order[margin : len(order) - margin]
     return inner[:NUM_AVERAGED], inner[len(inner) // 2 :][-NUM_AVERAGED:]

@@ -338,7 +338,7 @@ def test_images_that_no_classifier_takes_are_measured_without(tmp_path, size, wa
 
 
 def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
-    """Of a generator whose z₁ is the ink and the sign of whose z₂ the class: thick a − thin a + thin b is a thick b."""
+    """Of a generator whose z₁ is the ink and the sign of whose z₂ the class: bright a − dark a + dark b is a bright b."""
     shown = {}
 
     def decode(z, labels=None):
@@ -360,6 +360,6 @@ def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
     ink, left = rows.sum(-1) / 2, rows[..., 0] > 0
     for row, a in enumerate((0, 1)):
         np.testing.assert_array_equal(left[row], [(label == 0) for label in [a] * 6 + [1 - a] * 4])
-        thick_a, thin_a, thin_b, total = ink[row, :3], ink[row, 3:6], ink[row, 6:9], ink[row, 9]
-        assert thick_a.min() > 0.7 > 0.3 > max(thin_a.max(), thin_b.max())
+        bright_a, dark_a, dark_b, total = ink[row, :3], ink[row, 3:6], ink[row, 6:9], ink[row, 9]
+        assert bright_a.min() > 0.7 > 0.3 > max(dark_a.max(), dark_b.max())
         assert total > 0.6
