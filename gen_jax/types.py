@@ -49,7 +49,7 @@ class Predictive(Distribution, Protocol):
 
 @runtime_checkable
 class Posterior(Distribution, Protocol):
-    """A distribution that can be an approximate posterior: it draws z and prices the draw in one pass."""
+    """A distribution that can be an approximate posterior: it draws z and returns its density in one pass."""
 
     def sample_and_log_prob(self, key: Key) -> tuple[Any, Float[Array, ""]]:
         """Return (z, log q(z)) for z ~ q, with gradients through z (reparameterised)."""
@@ -71,6 +71,35 @@ class Net(Protocol):
         ...
 
 
+class Variables(NamedTuple):
+    """What the functions of a model take as its parameters, where it carries more than gradients train.
+
+    Attributes:
+        params: what gradients train.
+        state: what they do not: batch statistics, a codebook's averages, masks that were drawn once.
+    """
+
+    params: Params
+    state: Params
+
+
+def join(params: Params, state: Params) -> Params:
+    """Return what a model's functions take: `Variables`, or the parameters alone where the state is ()."""
+    return params if isinstance(state, tuple) and state == () else Variables(params, state)
+
+
+def split(variables: Params) -> Variables:
+    """Return the parameters and the state, which is () where there is none: the inverse of `join`."""
+    return variables if isinstance(variables, Variables) else Variables(variables, ())
+
+
+Loss = Callable[..., tuple[Array, tuple[Params, Metrics]]]
+"""(params, state, key, step, batch) -> (what to minimise, (the state after the step, metrics)), of a batch at a step of training.
+
+What is annealed depends on the step, and has its final value at a step of infinity. A state that is `()` stays so.
+"""
+
+
 class VAE(NamedTuple):
     """A latent-variable model p(x|z) p(z) with an approximate posterior q(z|x), for one example x.
 
@@ -81,12 +110,21 @@ class VAE(NamedTuple):
         encode: (params, x, context=None) -> the `Posterior` q(z|x).
         decode: (params, z, context=None) -> p(x|z), a `Predictive`.
         prior: (params, context=None) -> the `Distribution` p(z).
+        latent: the `vae.Latent`, where z is one vector: for what moves about in the latent space.
+        num_classes: C, where the context is a label from 0 to C − 1.
     """
 
     init: Callable[..., Params]
     encode: Callable[..., Posterior]
     decode: Callable[..., Predictive]
     prior: Callable[..., Distribution]
+    latent: Any = None
+    num_classes: int | None = None
+
+
+def context_of(model: Any, labels: Any) -> Any:
+    """Return what a model is conditioned on: the labels where it has classes, else None."""
+    return None if getattr(model, "num_classes", None) is None else labels
 
 
 class Bijection(NamedTuple):
@@ -109,31 +147,21 @@ class DensityModel(NamedTuple):
     """A model whose density is known exactly: a flow on data, or a MADE.
 
     Attributes:
-        init: key -> params.
+        init: (key, x=None) -> params.
         log_prob: (params, x, context=None) -> log p(x) of one example, in nats.
         sample: (params, key, context=None) -> one example.
+        complete: (params, key, x, observed) -> `made.Completion`, x with what is not observed drawn given the rest; None for a
+            model that cannot.
     """
 
-    init: Callable[[Key], Params]
+    init: Callable[..., Params]
     log_prob: Callable[..., Float[Array, ""]]
     sample: Callable[..., Array]
+    complete: Callable[..., Any] | None = None
 
 
-class Player(NamedTuple):
-    """The variables of one side of an adversarial game.
-
-    Attributes:
-        params: what its loss trains.
-        statistics: what its network carries along: averages of batch normalisation, vectors of spectral
-            normalisation. Often empty.
-    """
-
-    params: Params
-    statistics: Params
-
-
-class Game(NamedTuple):
-    """A thing of each of the two players: their variables, the states of their optimizers."""
+class Adversaries(NamedTuple):
+    """A thing of the generator and of the discriminator: their parameters, their states, their losses, their optimizers."""
 
     generator: Any
     discriminator: Any
@@ -143,43 +171,47 @@ class BatchNet(NamedTuple):
     """A neural network on a batch, which may normalise by it.
 
     Attributes:
-        init: (key, *inputs) -> Player.
-        apply: (player, *inputs, train) -> (output, new statistics). In training, normalisation is by the batch and the averages
-            move; otherwise it is by the averages, and every example of the batch is on its own.
+        init: (key, *inputs) -> `Variables`.
+        apply: (params, state, *inputs, train=False, key=None) -> (output, new state). In training, normalisation is by the batch
+            and the averages move; otherwise it is by the averages, and every example of the batch is on its own. The key is for
+            layers that draw noise.
     """
 
-    init: Callable[..., Player]
+    init: Callable[..., Variables]
     apply: Callable[..., tuple[Any, Params]]
 
 
-class Verdict(NamedTuple):
-    """What a discriminator says of each decision.
+class DiscriminatorOutput(NamedTuple):
+    """What a discriminator returns.
 
     Attributes:
-        logits: of "of the data", [P].
+        logits: of "these are real", [P], one for each pack of examples (an example, where there is no packing).
         classes: of an auxiliary classifier, logits of the classes [P, C]; else None.
     """
 
-    logits: Float[Array, "..."]  # of rank 1, which the losses see to
+    logits: Float[Array, "..."]  # of rank 1, which the losses check
     classes: Float[Array, "P C"] | None = None
 
 
 class GAN(NamedTuple):
     """A generative adversarial network, on batches: a batch norm needs the batch.
 
-    Labels are given where the model is conditional, and only there.
+    `params` and `state` are `Adversaries`. Labels are given where the model is conditional, and only there.
 
     Attributes:
-        init: (key, x) -> Game of two Players, for one example x.
+        init: (key, x) -> `Variables`, for one example x.
         prior: the `Distribution` of z.
-        generate: (generator, z [B, ...], labels [B] or None, train=False) -> (x [B, *event], new statistics).
-        discriminate: (discriminator, x [B, *event], labels [B] or None, train=False) -> (`Verdict` of B / packing decisions,
-            new statistics).
-        packing: how many examples a decision of the discriminator is about.
+        generate: (params, state, key, z [B, ...], labels [B]=None, train=False) -> (x [B, *event], state); the key is for layers
+            that draw noise.
+        discriminate: (params, state, x [B, *event], labels [B]=None, train=False) -> (`DiscriminatorOutput` of B / packing packs,
+            state).
+        packing: how many examples the discriminator sees as one.
+        num_classes: C, where the model takes labels from 0 to C − 1.
     """
 
-    init: Callable[..., Game]
+    init: Callable[..., Variables]
     prior: Distribution
     generate: Callable[..., tuple[Array, Params]]
-    discriminate: Callable[..., tuple[Verdict, Params]]
+    discriminate: Callable[..., tuple[DiscriminatorOutput, Params]]
     packing: int = 1
+    num_classes: int | None = None
