@@ -7,13 +7,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import Array, InputError, Key, Net, Params
+from gen_jax.types import Array, InputError, Key, Loss, Metrics, Net, Params
 
 
 class Autoencoder(NamedTuple):
@@ -23,15 +23,17 @@ class Autoencoder(NamedTuple):
         init: (key, x) -> params.
         encode: (params, x) -> the code z = f(x).
         decode: (params, z) -> the reconstruction g(z), of the shape of x.
+        corrupt: (key, x) -> x̃, what a denoising autoencoder encodes of x; None for x itself.
     """
 
     init: Callable[[Key, Array], Params]
     encode: Callable[[Params, Array], Array]
     decode: Callable[[Params, Array], Array]
+    corrupt: Callable[[Key, Array], Array] | None = None
 
 
-def autoencoder(encoder: Net, decoder: Net) -> Autoencoder:
-    """Return the autoencoder of two nets, x -> z and z -> x."""
+def autoencoder(encoder: Net, decoder: Net, corrupt: Callable[[Key, Array], Array] | None = None) -> Autoencoder:
+    """Return the autoencoder of two nets, x -> z and z -> x; a denoising one, where x is corrupted before it is encoded."""
 
     def init(key: Key, x: Array) -> Params:
         encoder_key, decoder_key = jax.random.split(key)
@@ -42,15 +44,39 @@ def autoencoder(encoder: Net, decoder: Net) -> Autoencoder:
         init=init,
         encode=lambda params, x: encoder.apply(params["encoder"], x),
         decode=lambda params, z: decoder.apply(params["decoder"], z),
+        corrupt=corrupt,
     )
 
 
-def squared_error(model: Autoencoder, params: Params, x: Array, seen: Array | None = None) -> Float[Array, ""]:
-    """Return ‖x − g(f(x̃))‖², summed over pixels, for what the model is shown of x: x̃ = `seen`, or x itself."""
-    reconstruction = model.decode(params, model.encode(params, x if seen is None else seen))
+def corrupted(model: Autoencoder, key: Key, x: Array) -> Array:
+    """Return what the model encodes of x."""
+    return x if model.corrupt is None else model.corrupt(key, x)
+
+
+def squared_error(model: Autoencoder, params: Params, key: Key, x: Array) -> Float[Array, ""]:
+    """Return ‖x − g(f(x̃))‖², summed over pixels, where x̃ is x or, of a denoising autoencoder, x corrupted with `key`."""
+    reconstruction = model.decode(params, model.encode(params, corrupted(model, key, x)))
     if reconstruction.shape != x.shape:
-        raise InputError(f"The decoder puts out {reconstruction.shape} and x is {x.shape}: make a decoder of that shape.")
+        raise InputError(f"The decoder returns {reconstruction.shape} and x is {x.shape}: make a decoder of that shape.")
     return jnp.sum((x - reconstruction) ** 2)
+
+
+def autoencoder_loss(model: Autoencoder, contraction_weight: float = 0.0) -> Loss:
+    """Return the `Loss` of a batch with `x`: the mean of ‖x − g(f(x̃))‖² + λ ‖∂f/∂x‖_F², λ = `contraction_weight`."""
+
+    def objective(params: Params, key: Key, x: Array) -> tuple[Array, Metrics]:
+        error = squared_error(model, params, key, x)
+        if not contraction_weight:
+            return error, {"squared_error": error}
+        norm = contraction(model, params, x)
+        return error + contraction_weight * norm, {"squared_error": error, "contraction": norm}
+
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        keys = jax.random.split(key, len(batch.x))
+        values, metrics = jax.vmap(objective, in_axes=(None, 0, 0))(params, keys, batch.x)
+        return jnp.mean(values), (state, jax.tree.map(jnp.mean, metrics))
+
+    return loss
 
 
 def contraction(model: Autoencoder, params: Params, x: Array) -> Float[Array, ""]:

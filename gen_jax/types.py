@@ -4,7 +4,8 @@ A model is a NamedTuple of pure functions; its parameters are a plain pytree tha
 **one example**: `jax.vmap` makes the batch.
 """
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -22,6 +23,14 @@ Metrics = dict[str, Any]
 
 class InputError(ValueError):
     """Bad input from outside: a setting, a file, an array. The message says what was given, what was wanted, what to do."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is not among the known ones; it suggests the nearest."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return InputError(f"There is no {what} {name!r}. {hint}Known: {', '.join(known)}.")
 
 
 @runtime_checkable

@@ -1,8 +1,7 @@
 """Data: where images come from, and how they become batches."""
 
-from gen_jax.data.batches import Binarisation, binarise, binarise_split, epoch_batches, to_unit
-from gen_jax.data.dataset import Dataset, Split
-from gen_jax.data.sources import STACKED, absolute_name, load_dataset
+from gen_jax.data.dataset import Binarisation, Dataset, DataView, Split, binarise, in_unit_interval, to_unit
+from gen_jax.data.sources import BINARISED, STACKED, absolute_name, data_view, load_dataset
 from gen_jax.data.sprites import (
     NUM_SPRITES,
     SPRITE_FACTORS,
@@ -15,28 +14,27 @@ from gen_jax.data.sprites import (
     sprite_index,
     sprite_looks,
 )
-from gen_jax.data.toy import ENERGIES, GRID, GRID_SCALE, RING, RING_SCALE, TOY_SIZES
+from gen_jax.data.toy import ENERGIES, MODES, TOY_SIZES
 
 __all__ = [
+    "BINARISED",
     "ENERGIES",
-    "GRID",
-    "GRID_SCALE",
+    "MODES",
     "NUM_SPRITES",
-    "RING",
-    "RING_SCALE",
     "SPRITE_FACTORS",
     "SPRITE_SHAPE",
     "SPRITE_SIZES",
     "STACKED",
     "TOY_SIZES",
     "Binarisation",
+    "DataView",
     "Dataset",
     "Split",
     "absolute_name",
     "binarise",
-    "binarise_split",
     "check_factors",
-    "epoch_batches",
+    "data_view",
+    "in_unit_interval",
     "load_dataset",
     "render_sprite",
     "sample_factors",

@@ -1,74 +1,220 @@
-"""A data set: images (or other events) in three splits, as arrays on the host."""
+"""A data set: examples in three splits, as arrays on the host, and how a model sees them."""
 
+import functools
 import hashlib
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from gen_jax.data.sprites import SPRITE_SHAPE
-from gen_jax.types import InputError
+from gen_jax.types import Array, InputError, Key
+
+Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
+BINARISATION = 1  # folded into the key of a seed: what is binarised once shares no stream with the rest of a run
 
 
 class Split(NamedTuple):
-    """Examples along the first axis.
+    """Examples along the first axis; a batch, and one example without that axis, are `Split`s too.
 
     Attributes:
-        images: [N, *event], uint8 (0…255 stands for [0, 1]) or float32; int32, the numbers of sprites, which are drawn when they
-            are seen (`to_unit`); or a sequence that reads such images one by one.
+        x: [N, *event], as they are stored: uint8 (0…255 stands for [0, 1]) or float32, or what `DataView.read` reads; or a
+            sequence that reads such examples one by one.
         labels: [N] int32, or None.
-
-    A batch is one too, on the device, and so is an example, without the first axis.
     """
 
-    images: Any
-    labels: Any
+    x: Any
+    labels: Any = None
 
     def on_device(self) -> "Split":
         """Return the split as JAX arrays."""
-        return Split(jnp.asarray(self.images), None if self.labels is None else jnp.asarray(self.labels))
+        return Split(jnp.asarray(self.x), None if self.labels is None else jnp.asarray(self.labels))
 
     def in_memory(self) -> "Split":
-        """Return the split with every image read into one array."""
-        if isinstance(self.images, np.ndarray):
+        """Return the split with every example read into one array."""
+        if isinstance(self.x, np.ndarray):
             return self
-        images = np.stack([self.images[i] for i in range(len(self.images))])
-        return Split(check_array(images, "The data set"), self.labels)
+        return Split(check_array(np.stack([self.x[i] for i in range(len(self.x))]), "The data set"), self.labels)
+
+    def fingerprint(self) -> str:
+        """Return what tells it from another: its length, and the CRC-32 of its labels and of what it holds in memory."""
+        arrays = [array for array in (self.x, self.labels) if isinstance(array, np.ndarray | jax.Array)]
+        checksum = functools.reduce(lambda crc, array: zlib.crc32(np.ascontiguousarray(array).tobytes(), crc), arrays, 0)
+        return f"{len(self.x)}, crc32 {checksum:08x}" if arrays else str(len(self.x))
+
+
+def to_unit(x: Array | np.ndarray) -> Float[Array, "..."]:
+    """Return stored pixels as float32: uint8 divided by 255, floats as they are."""
+    pixels = jnp.asarray(x)
+    return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels
+
+
+def binarise(mode: Binarisation, key: Key, intensity: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return what a model sees of one image of intensities in [0, 1].
+
+    - dynamic, fixed: x_i ~ Bernoulli(intensity_i), drawn with `key` (Salakhutdinov & Murray 2008). They differ in when:
+      dynamic draws anew at every step, fixed once for the whole run.
+    - threshold: x_i = 1 where the intensity is at least ½.
+    - none: the intensities themselves.
+    """
+    match mode:
+        case "dynamic" | "fixed":
+            return jax.random.bernoulli(key, intensity).astype(jnp.float32)
+        case "threshold":
+            return (intensity >= 0.5).astype(jnp.float32)
+        case "none":
+            return intensity
+
+
+class DataView(NamedTuple):
+    """How a model sees stored examples, and which it refuses.
+
+    Attributes:
+        read: stored example -> float32 of the event's shape.
+        binarise: what training does to the intensities at each step.
+        symmetric: the model has grey values on [−1, 1], as a generator with a tanh does, and not on [0, 1].
+        check: (stored examples, what they are) -> None; raises an InputError for values that the model cannot take.
+    """
+
+    read: Callable[[Any], Array] = to_unit
+    binarise: Binarisation = "none"
+    symmetric: bool = False
+    check: Callable[[np.ndarray, str], None] = lambda x, where: None
+
+    def to_model(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return examples of the data's range in the model's."""
+        return 2 * x - 1 if self.symmetric else x
+
+    def from_model(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return examples of the model's range in the data's: the inverse of `to_model`."""
+        return (x + 1) / 2 if self.symmetric else x
+
+    def example(self, stored: Any) -> Float[Array, "..."]:
+        """Return one stored example as the model sees it in an evaluation."""
+        return self.to_model(self.read(stored))
+
+    def examples(self, stored: Split) -> Split:
+        """Return stored examples as the model sees them in an evaluation."""
+        return Split(jax.vmap(self.example)(stored.x), stored.labels)
+
+    def training_examples(self, key: Key, stored: Split) -> Split:
+        """Return a batch of stored examples as the model sees them at a step of training."""
+        mode: Binarisation = "none" if self.binarise == "fixed" else self.binarise  # those were drawn before training
+
+        def one(key: Key, x: Any) -> Array:
+            return self.to_model(binarise(mode, key, self.read(x)))
+
+        return Split(jax.vmap(one)(jax.random.split(key, len(stored.x)), stored.x), stored.labels)
 
 
 class Dataset(NamedTuple):
-    """Training, validation and test examples."""
+    """Training, validation and test examples.
+
+    Attributes:
+        train: what is trained on.
+        valid: what choices are made by.
+        test: what is reported.
+        view: how a model sees them.
+        name: as `load_dataset` takes it.
+    """
 
     train: Split
     valid: Split
     test: Split
+    view: DataView = DataView()
+    name: str = ""
 
     @property
     def event_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
-        image = np.asarray(self.test.images[0])
-        return SPRITE_SHAPE if image.dtype == np.int32 else image.shape
+        return jax.eval_shape(self.view.read, np.asarray(self.test.x[0])).shape
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return what tells each split from another."""
+        return {name: split.fingerprint() for name, split in self.splits.items()}
+
+    def binarised(self, mode: Binarisation, seed: int = 0) -> "Dataset":
+        """Return the data set with the view of a binarisation: validation and test examples, and under `fixed` the training ones.
+
+        Those are drawn here, once, each example with a key of its own. What is no grey value as it is stored (sprites, which are
+        black and white) stays as it is.
+        """
+        data = self._replace(view=self.view._replace(binarise=mode))
+        if mode == "none" or self.view.read is not to_unit:
+            return data
+        root, drawn = jax.random.fold_in(jax.random.key(seed), BINARISATION), {}
+        for i, (name, split) in enumerate(self.splits.items()):
+            now = name != "train" or mode == "fixed"
+            if isinstance(split.x, np.ndarray):
+                _check_intensities(split.x, f"The {name} examples of {self.name}")
+            elif now:
+                raise InputError("Streamed examples cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
+            if now:
+                x = _binarise_all(mode, jax.random.fold_in(root, i), jnp.asarray(split.x))
+                drawn[name] = Split(np.asarray(x), split.labels)
+        return data._replace(**drawn)
+
+    def batches(self, rows: np.ndarray) -> Iterator[Split]:
+        """Stream the training batches whose examples `rows` [S, B] names from the host, through Grain.
+
+        For data that does not fit on the device. Examples are read by threads, ahead of the step that wants them.
+        """
+        import grain
+
+        source = grain.MapDataset.source(rows.reshape(-1))
+        examples = source.map(lambda row: {"row": row, "x": self.train.x[row]}).batch(rows.shape[1])
+        for batch in examples.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
+            yield Split(batch["x"], None if self.train.labels is None else self.train.labels[batch["row"]])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _binarise_all(mode: Binarisation, key: Key, x: Array) -> Array:
+    def one(row: tuple[Array, Array]) -> Array:
+        index, image = row
+        return (255 * binarise(mode, jax.random.fold_in(key, index), to_unit(image))).astype(jnp.uint8)
+
+    return jax.lax.map(one, (jnp.arange(len(x)), x), batch_size=256)
+
+
+def _check_intensities(x: np.ndarray, where: str) -> None:
+    if not in_unit_interval(x):
+        raise InputError(
+            f"{where} range from {x.min():g} to {x.max():g}, which are no intensities to binarise: "
+            "scale them to [0, 1], or use --binarise none."
+        )
+
+
+def in_unit_interval(x: np.ndarray) -> bool:
+    """Whether stored examples are in [0, 1] once they are read: of integers, all are."""
+    return x.dtype.kind in "ui" or bool(x.min() >= 0 and x.max() <= 1)
 
 
 class Rows:
-    """Some rows of a sequence that is read lazily, itself such a sequence."""
+    """Some rows of a sequence that is read lazily, itself such a sequence; pixels are multiplied by a factor."""
 
-    def __init__(self, source: Any, indices: np.ndarray):
-        self.source, self.indices = source, indices
+    def __init__(self, source: Any, indices: np.ndarray, factor: int = 1):
+        self.source, self.indices, self.factor = source, indices, factor
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return self.source[int(self.indices[i])]
+        return self.source[int(self.indices[i])] * np.uint8(self.factor)
 
 
-def split_rows(images: Any, labels: np.ndarray | None, parts: Sequence[np.ndarray]) -> list[Split]:
+def split_rows(x: Any, labels: np.ndarray | None, parts: Sequence[np.ndarray]) -> list[Split]:
     """Return a split for each array of row numbers."""
 
     def rows(part: np.ndarray) -> Any:
-        return images[part] if isinstance(images, np.ndarray) else Rows(images, part)
+        return x[part] if isinstance(x, np.ndarray) else Rows(x, part)
 
     return [Split(rows(part), None if labels is None else labels[part]) for part in parts]
 
@@ -94,26 +240,39 @@ def stratified_parts(labels: np.ndarray, sizes: Sequence[int]) -> list[np.ndarra
     return [_mixed(np.concatenate(parts)) for parts in zip(*parts_of_class, strict=True)]
 
 
-def check_array(images: np.ndarray, where: str) -> np.ndarray:
-    """Return images in canonical form: uint8 or float32, [N, H, W] as [N, H, W, 1], {0, 1} integers as {0, 255}.
+def check_array(x: np.ndarray, where: str) -> np.ndarray:
+    """Return examples as uint8 or float32, and [N, H, W] as [N, H, W, 1].
 
     Raises:
         InputError: no examples, no event axis, a dtype that is not numeric, integers outside 0…255, or a NaN or infinity.
     """
-    if images.ndim < 2 or images.size == 0:
-        raise InputError(f"{where} has shape {images.shape}: give examples along the first axis, [N, ...], none of the sizes 0.")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype.kind in "bui":
-        low, high = images.min(), images.max()
+    if x.ndim < 2 or x.size == 0:
+        raise InputError(f"{where} has shape {x.shape}: give examples along the first axis, [N, ...], none of the sizes 0.")
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.dtype.kind in "bui":
+        low, high = x.min(), x.max()
         if low < 0 or high > 255:
             raise InputError(f"{where} holds integers from {low} to {high}: give pixels in 0…255 (or 0 and 1).")
-        return (images * np.uint8(255) if high <= 1 else images).astype(np.uint8)
-    if images.dtype.kind != "f":
-        raise InputError(f"{where} has dtype {images.dtype}: give integers in 0…255 or floats.")
+        return x.astype(np.uint8)
+    if x.dtype.kind != "f":
+        raise InputError(f"{where} has dtype {x.dtype}: give integers in 0…255 or floats.")
     with np.errstate(over="ignore"):
-        images = images.astype(np.float32)
-    if not np.isfinite(images).all():
-        bad = int(np.argwhere(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0, 0])
+        x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        bad = int(np.argwhere(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0, 0])
         raise InputError(f"{where} holds a NaN or a number too large for float32, first in example {bad}: remove or mend it.")
-    return images
+    return x
+
+
+def three_parts(train: Split, valid: Split | None, test: Split | None) -> Dataset:
+    """Take the parts that are missing from the training examples: a tenth of them each, at most 5,000."""
+    if valid is not None and test is not None:
+        return Dataset(train, valid, test)
+    num = len(train.x)
+    if num < 3:
+        raise InputError(f"{num} training examples are too few to take validation or test examples from: give 3 or more.")
+    tenth = min(5000, max(1, num // 10))
+    sizes = [tenth for part in (valid, test) if part is None]
+    rest, *taken = split_rows(train.x, train.labels, random_parts(num, sizes))
+    return Dataset(rest, valid or taken[0], test or taken[-1])

@@ -145,3 +145,6 @@ SAMPLERS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
     "gaussian-ring": ring_of_gaussians,
     "gaussian-grid": grid_of_gaussians,
 } | {name: lambda num, rng, energy=energy: sample_energy(energy, num, rng) for name, energy in ENERGIES.items()}
+
+MODES = {"toy:gaussian-ring": (RING, RING_SCALE), "toy:gaussian-grid": (GRID, GRID_SCALE)}
+"""The data sets whose modes are known: their centres, and the standard deviation of each."""

@@ -4,7 +4,7 @@ from gen_jax.flows.autoregressive import inverse_autoregressive, masked_autoregr
 from gen_jax.flows.check import BijectionErrors, check_bijection
 from gen_jax.flows.combinators import amortise, chain, invert, num_params, stack
 from gen_jax.flows.coupling import coupling
-from gen_jax.flows.density import Transformed, flow_density
+from gen_jax.flows.density import Transformed, energy_loss, flow_density
 from gen_jax.flows.elementary import elementwise_affine, logit, permutation, reverse, standardise
 from gen_jax.flows.planar import planar, radial
 from gen_jax.flows.sylvester import householder_sylvester, orthogonal_sylvester
@@ -20,6 +20,7 @@ __all__ = [
     "check_bijection",
     "coupling",
     "elementwise_affine",
+    "energy_loss",
     "flow_density",
     "householder_sylvester",
     "inverse_autoregressive",

@@ -1,12 +1,14 @@
 """Distributions made by a bijection: flow densities on data, and flow posteriors."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import Array, Bijection, DensityModel, InputError, Key, Params, Posterior
+from gen_jax.types import Array, Bijection, DensityModel, InputError, Key, Loss, Metrics, Params, Posterior
 
 
 @jax.tree_util.register_dataclass
@@ -67,4 +69,28 @@ def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
     def sample(params: Params, key: Key, context: Any = None) -> Array:
         return Transformed(base, bijection, params, context).sample(key)
 
-    return DensityModel(bijection.init, log_prob, sample)
+    return DensityModel(lambda key, x=None: bijection.init(key), log_prob, sample)
+
+
+def energy_loss(
+    base: Posterior, bijection: Bijection, energy: Callable[[Array], Array], annealing_steps: int = 1
+) -> Loss:
+    """Return the `Loss` of a fit to e^{−U(z)} without data: E_q[log q(z) + β U(z)], over as many draws of q as the batch has.
+
+    For β = 1 this is KL(q ‖ p) − log ∫ e^{−U}. β rises from 0.01 to 1 over the first steps (Rezende & Mohamed 2015, §6.1).
+
+    Args:
+        base: the distribution that the flow starts from.
+        bijection: of the flow q.
+        energy: U.
+        annealing_steps: over which β rises.
+    """
+
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        draw = Transformed(base, bijection, params).sample_and_log_prob
+        z, log_q = jax.vmap(draw)(jax.random.split(key, len(batch.x)))
+        u = jax.vmap(energy)(z)
+        weight = jnp.minimum(1.0, 0.01 + step / annealing_steps)
+        return jnp.mean(log_q + weight * u), (state, {"elbo": jnp.mean(-log_q - u)})
+
+    return loss

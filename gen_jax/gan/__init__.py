@@ -1,6 +1,7 @@
-"""Generative adversarial networks: the losses of both players, penalties on the discriminator, and the theory of the game."""
+"""Generative adversarial networks: the model, its two losses, penalties of the discriminator, and theory."""
 
-from gen_jax.gan.latents import analogy, draw_latents, interpolate
+from gen_jax.gan.adversarial import adversarial_losses
+from gen_jax.gan.latents import analogy, draw_latents
 from gen_jax.gan.losses import (
     HINGE,
     LEAST_SQUARES,
@@ -14,13 +15,11 @@ from gen_jax.gan.losses import (
     generator_loss,
 )
 from gen_jax.gan.model import generative_adversarial_network, pack
-from gen_jax.gan.objectives import discriminator_objective, generator_objective
 from gen_jax.gan.penalties import (
     PENALTIES,
     Critic,
     Penalty,
-    clip_weights,
-    gradient_norm_squared,
+    gradient_norms_squared,
     gradient_penalty,
     r1_penalty,
     r2_penalty,
@@ -46,22 +45,19 @@ __all__ = [
     "AdversarialLoss",
     "Critic",
     "Penalty",
+    "adversarial_losses",
     "analogy",
     "class_loss",
-    "clip_weights",
     "dirac_gan_eigenvalues",
     "dirac_gan_step",
     "discriminator_loss",
-    "discriminator_objective",
     "draw_latents",
     "game_value",
     "generative_adversarial_network",
     "generator_gradient_norm",
     "generator_loss",
-    "generator_objective",
-    "gradient_norm_squared",
+    "gradient_norms_squared",
     "gradient_penalty",
-    "interpolate",
     "jensen_shannon",
     "optimal_discriminator_logit",
     "pack",

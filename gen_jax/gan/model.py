@@ -7,7 +7,7 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 from gen_jax.gan.latents import draw_latents
-from gen_jax.types import GAN, Array, BatchNet, Distribution, Game, InputError, Key, Params, Player, Verdict
+from gen_jax.types import GAN, Adversaries, Array, BatchNet, DiscriminatorOutput, Distribution, InputError, Key, Variables
 
 Labels = Array | None
 """[B] integers from 0 to C − 1."""
@@ -16,21 +16,21 @@ Labels = Array | None
 def generative_adversarial_network(
     generator: BatchNet, discriminator: BatchNet, prior: Distribution, packing: int = 1, num_classes: int | None = None
 ) -> GAN:
-    """Return a GAN: x = G(z), z ~ p(z), and a discriminator D(x) whose verdict is on "x is of the data".
+    """Return a GAN: x = G(z), z ~ p(z), and a discriminator D(x), the logit of "x is real".
 
     Of a conditional one (`num_classes`), x = G([z, y]) and D(x, y), with labels y ∈ {0 … C − 1} as one-hot vectors.
 
     Args:
         generator: (z [B, Z]) -> x [B, *event]; of a conditional model, ([z, y] [B, Z + C]) -> x.
-        discriminator: (x [B, *event]) -> `Verdict`; of a conditional model, (x, y [B, C]) -> `Verdict`.
+        discriminator: (x [B, *event]) -> `DiscriminatorOutput`; of a conditional model, (x, y [B, C]) -> `DiscriminatorOutput`.
         prior: p(z).
-        packing: m, examples of a decision (PacGAN, Lin et al. 2018, arXiv:1712.04086): the discriminator sees m of them at once,
-            all real or all generated, as one example with m times as many features (channels of an image).
+        packing: m, (PacGAN, Lin et al. 2018, arXiv:1712.04086): the discriminator sees packs of m examples, all real or all generated,
+            each as one example with m times as many features (channels of an image).
         num_classes: C, or None for a model without labels.
 
     Raises:
         InputError: `packing` is less than 1, `num_classes` less than 2, or both are given (a pack has many labels); at `init`,
-            the generator makes examples of another shape than the data's, or the discriminator names another number of classes;
+            the generator makes examples of another shape than the data's, or the discriminator has another number of classes;
             where the model is called, labels are missing, are no integers [B] from 0 to C − 1 (whose values are unknown under
             jit: a label of C or more is a vector of zeros there), or are given to a model without labels.
     """
@@ -39,30 +39,39 @@ def generative_adversarial_network(
     if num_classes is not None and num_classes < 2:
         raise InputError(f"num_classes is {num_classes}: give 2 or more.")
     if num_classes is not None and packing > 1:
-        raise InputError(f"packing is {packing}, and the decisions of a conditional model are about one label each: give 1.")
+        raise InputError(f"packing is {packing}, and a pack of a conditional model would have many labels: give 1.")
 
-    def init(key: Key, x: Array) -> Game:
+    def init(key: Key, x: Array) -> Variables:
         generator_key, discriminator_key = jax.random.split(key)
         z = draw_latents(prior, jax.random.key(0), 2)  # of which the shape is used
         labels = None if num_classes is None else jnp.zeros(2, jnp.int32)
-        game = Game(
+        x_pack = jnp.stack([x] * 2 * packing)
+        parts = (
             generator.init(generator_key, with_labels(z, labels)),
-            discriminator.init(discriminator_key, pack(jnp.stack([x] * 2 * packing), packing), *context(labels, 2)),
+            discriminator.init(discriminator_key, pack(x_pack, packing), *context(labels, 2)),
         )
-        made = jax.eval_shape(lambda player: generate(player, z, labels)[0], game.generator).shape[1:]
+        params, state = (Adversaries(*part) for part in zip(*parts, strict=True))
+        made = jax.eval_shape(lambda p, s: generate(p, s, generator_key, z, labels)[0], params, state).shape[1:]
         if made != x.shape:
             raise InputError(f"The generator makes examples of shape {made}, and the data have {x.shape}: make the two agree.")
-        verdict = jax.eval_shape(lambda player: discriminate(player, jnp.stack([x] * 2 * packing), labels)[0], game.discriminator)
-        named = num_classes if verdict.classes is None else verdict.classes.shape[-1]
-        if named != num_classes:
-            raise InputError(f"The discriminator names {named} classes, and num_classes is {num_classes}: make the two agree.")
-        return game
+        output = jax.eval_shape(lambda p, s: discriminate(p, s, x_pack, labels)[0], params, state)
+        found = num_classes if output.classes is None else output.classes.shape[-1]
+        if found != num_classes:
+            raise InputError(f"The discriminator has {found} classes, and num_classes is {num_classes}: make the two agree.")
+        return Variables(params, state)
 
-    def generate(player: Player, z: Array, labels: Labels = None, train: bool = False) -> tuple[Array, Params]:
-        return generator.apply(player, with_labels(z, labels), train=train)
+    def generate(
+        params: Adversaries, state: Adversaries, key: Key, z: Array, labels: Labels = None, train: bool = False
+    ) -> tuple[Array, Adversaries]:
+        x, new = generator.apply(params.generator, state.generator, with_labels(z, labels), train=train, key=key)
+        return x, state._replace(generator=new)
 
-    def discriminate(player: Player, x: Array, labels: Labels = None, train: bool = False) -> tuple[Verdict, Params]:
-        return discriminator.apply(player, pack(x, packing), *context(labels, len(x)), train=train)
+    def discriminate(
+        params: Adversaries, state: Adversaries, x: Array, labels: Labels = None, train: bool = False
+    ) -> tuple[DiscriminatorOutput, Adversaries]:
+        inputs = (pack(x, packing), *context(labels, len(x)))
+        output, new = discriminator.apply(params.discriminator, state.discriminator, *inputs, train=train)
+        return output, state._replace(discriminator=new)
 
     def with_labels(z: Array, labels: Labels) -> Array:
         return jnp.concatenate([z, *context(labels, len(z))], axis=-1)
@@ -82,7 +91,7 @@ def generative_adversarial_network(
                 raise InputError(f"labels range from {values.min()} to {values.max()}: give 0 to {num_classes - 1}.")
         return (jax.nn.one_hot(labels, num_classes),)
 
-    return GAN(init, prior, generate, discriminate, packing)
+    return GAN(init, prior, generate, discriminate, packing, num_classes)
 
 
 def pack(x: Float[Array, "B *event"], packing: int) -> Float[Array, "P ..."]:

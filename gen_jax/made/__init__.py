@@ -1,6 +1,6 @@
 """MADE: the masked autoencoder for distribution estimation, under one mask or many."""
 
-from gen_jax.made.made import MADE, Completion, Masks, complete, ensemble, made, shuffled_masks, with_ordering
+from gen_jax.made.made import MADE, Completion, Masks, complete, ensemble, made, made_loss, shuffled_masks, with_ordering
 from gen_jax.made.outputs import Output, bernoulli_output, categorical_output, normal_mixture_output
 from gen_jax.made.sampling import draw_by_passes, draw_in_order
 from gen_jax.nets import connectivity
@@ -18,6 +18,7 @@ __all__ = [
     "draw_in_order",
     "ensemble",
     "made",
+    "made_loss",
     "normal_mixture_output",
     "shuffled_masks",
     "with_ordering",

@@ -6,6 +6,7 @@ in one pass of a network whose masks follow from degrees (`nets.masked`). Degree
 and every connectivity, and under `jit` none of them compiles anything anew.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from gen_jax.made.outputs import Output
 from gen_jax.made.sampling import draw_in_order
 from gen_jax.nets import Degrees, MaskedMLP, check_degrees, check_hidden_sizes, draw_degrees, natural_degrees
-from gen_jax.types import Array, DensityModel, InputError, Key, Params
+from gen_jax.types import Array, DensityModel, InputError, Key, Loss, Metrics, Params, Variables
 
 Masks = Callable[[Int[Array, ""] | int], Degrees]
 """Which degrees the mask of an index has: 0, 1, 2, … without end."""
@@ -124,29 +125,61 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
 
     log p(x) = log (1/M) Σ_m p_m(x)
 
-    (A mean of logits over orderings is not a density.) Sampling draws the mask first. Under `vmap` every draw then has sorted
-    weights of its own: draw many samples by `jax.lax.map` in batches of about 20.
+    (A mean of logits over orderings is not a density.) The masks are drawn by `init` and are the state of its `Variables`, so that
+    they are saved with the model. Sampling draws the mask first. Under `vmap` every draw then has sorted weights of its own: draw
+    many samples by `jax.lax.map` in batches of about 20.
 
     Raises:
         InputError: there is less than one mask, or mask 0 is none of this model's.
     """
     _check_masks(model, masks, num_masks)
 
-    def log_prob(params: Params, x: Array, context: Any = None) -> Float[Array, ""]:
+    def init(key: Key, x: Array | None = None) -> Variables:
+        return Variables(model.init(key), jax.vmap(masks)(jnp.arange(num_masks)))
+
+    def log_prob(variables: Variables, x: Array, context: Any = None) -> Float[Array, ""]:
         _no_context(context)
+        params, stacked = variables
         if num_masks == 1:
-            return model.log_prob(params, masks(0), x)
-        log_probs = jax.lax.map(lambda index: model.log_prob(params, masks(index), x), jnp.arange(num_masks))
+            return model.log_prob(params, _mask(stacked, 0), x)
+        log_probs = jax.lax.map(lambda degrees: model.log_prob(params, degrees, x), stacked)
         return jax.nn.logsumexp(log_probs) - jnp.log(num_masks)
 
-    def sample(params: Params, key: Key, context: Any = None) -> Array:
+    def sample(variables: Variables, key: Key, context: Any = None) -> Array:
         _no_context(context)
+        params, stacked = variables
         if num_masks == 1:
-            return model.sample(params, masks(0), key)
+            return model.sample(params, _mask(stacked, 0), key)
         index_key, sample_key = jax.random.split(key)
-        return model.sample(params, masks(jax.random.randint(index_key, (), 0, num_masks)), sample_key)
+        return model.sample(params, _mask(stacked, jax.random.randint(index_key, (), 0, num_masks)), sample_key)
 
-    return DensityModel(model.init, log_prob, sample)
+    def complete_one(variables: Variables, key: Key, x: Array, observed: Any) -> Completion:
+        params, stacked = variables
+        return complete(model, params, functools.partial(_mask, stacked), num_masks, key, x, observed)
+
+    return DensityModel(init, log_prob, sample, complete_one)
+
+
+def _mask(stacked: Degrees, index: Int[Array, ""] | int) -> Degrees:
+    return jax.tree.map(lambda leaf: leaf[index], stacked)
+
+
+def made_loss(model: MADE, masks: Masks | None = None) -> Loss:
+    """Return the `Loss` −E[log p_m(x)] of a batch with `x`, flattened, under one mask m at a step.
+
+    Args:
+        model: the MADE.
+        masks: of which each step takes another one, beyond those of the ensemble; by default, the steps go through the masks of
+            the ensemble in turn.
+    """
+
+    def loss(params: Params, state: Degrees, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        num_masks = len(state.inputs)
+        degrees = _mask(state, step % num_masks) if masks is None else masks(num_masks + step)
+        log_prob = jnp.mean(jax.vmap(lambda x: model.log_prob(params, degrees, jnp.ravel(x)))(batch.x))
+        return -log_prob, (state, {"log_prob": log_prob})
+
+    return loss
 
 
 def _check_masks(model: MADE, masks: Masks, num_masks: int) -> None:

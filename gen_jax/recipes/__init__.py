@@ -1,38 +1,25 @@
-"""Recipes: an experiment each, as a frozen dataclass of settings and a function that builds the experiment from them."""
+"""Recipes: what is trained, each as a frozen dataclass of settings and a function that builds the experiment from them."""
 
-from gen_jax.recipes.catalogue import RECIPES, find_recipe
-from gen_jax.recipes.experiment import Evaluation, Experiment, Recipe, Settings
-from gen_jax.recipes.quality import quality, save_quality
-from gen_jax.recipes.run import (
-    Run,
-    evaluate,
-    load_run,
-    sample,
-    save_evaluation,
-    save_samples,
-    save_traversal,
-    train,
-)
-from gen_jax.recipes.sweep import sweep
-from gen_jax.recipes.vae import VaeSettings
+from gen_jax.recipes import autoencoder, flow, gan_images, gan_points, hierarchical, made, vae, vq_vae
+from gen_jax.recipes.settings import Experiment, Recipe, Settings, change, check_settings
+from gen_jax.types import unknown
 
-__all__ = [
-    "RECIPES",
-    "Evaluation",
-    "Experiment",
-    "Recipe",
-    "Run",
-    "Settings",
-    "VaeSettings",
-    "evaluate",
-    "find_recipe",
-    "load_run",
-    "quality",
-    "sample",
-    "save_evaluation",
-    "save_quality",
-    "save_samples",
-    "save_traversal",
-    "sweep",
-    "train",
-]
+RECIPES: dict[str, Recipe] = {
+    name: recipe
+    for family in (vae, hierarchical, vq_vae, autoencoder, flow, made, gan_points, gan_images)
+    for name, recipe in family.RECIPES.items()
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by name.
+
+    Raises:
+        InputError: there is none of that name; the nearest one is named.
+    """
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+__all__ = ["RECIPES", "Experiment", "Recipe", "Settings", "change", "check_settings", "find_recipe"]

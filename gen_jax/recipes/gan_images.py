@@ -1,4 +1,4 @@
-"""GANs of images: perceptrons, convolutions (DCGAN, Radford et al. 2016, arXiv:1511.06434) or residual nets.
+"""GANs of images: MLPs, convolutions (DCGAN, Radford et al. 2016, arXiv:1511.06434) or residual nets.
 
     gen-jax train gan-mnist
     GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist
@@ -13,89 +13,89 @@
 `dcgan-cifar10`, on 18,000 images: 9 min on one core, Fréchet distance 3.6, but by a classifier of no more than 51 %; colours and
 outlines are those of photographs, and few of the things can be named.
 
-`lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with another loss and what it takes to hold the discriminator
-down; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted. Their numbers are those of
+`lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with another loss and what goes with it; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted. Their numbers are those of
 `benchmarks/tables/sample_quality.py` and `stacked.py`.
 """
 
-import functools
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from pydantic import Field
+from tyro.conf import Suppress
 
-from gen_jax import plots
-from gen_jax.data import Split
+from gen_jax import nets
+from gen_jax.data import in_unit_interval
 from gen_jax.distributions import Normal
-from gen_jax.gan import draw_latents, generative_adversarial_network, interpolate
-from gen_jax.nets import (
-    DCGANDiscriminator,
-    DCGANGenerator,
-    MLPDiscriminator,
-    MLPGenerator,
-    ResidualDiscriminator,
-    ResidualGenerator,
-    batch_net,
-    halved_size,
-)
-from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, in_unit_interval
-from gen_jax.recipes.gan_experiment import Decode, Medium, gan_experiment
-from gen_jax.recipes.gan_settings import GanSettings
-from gen_jax.recipes.latent_arithmetic import latent_arithmetic
-from gen_jax.recipes.sample_quality import classifier_for
-from gen_jax.types import BatchNet, Distribution, InputError, Key
+from gen_jax.gan import generative_adversarial_network
+from gen_jax.recipes.gan_choices import CURVES, Adam, GanSettings, GradientPenalty, NoPenalty, RmsProp, make_losses, optimizers_of, step_of
+from gen_jax.recipes.settings import Choice, Count, Experiment, NumClasses, Positive, Recipe, Sizes, image_shape, view_of
+from gen_jax.types import BatchNet, InputError
 
-STEPS = 10  # images between the two ends of an interpolation, with them
+
+@dataclass(frozen=True, kw_only=True)
+class MlpNets(Choice):
+    """MLPs."""
+
+    kind: Suppress[Literal["mlp"]] = "mlp"
+    hidden_sizes: Sizes = (256, 512)
+    """Widths of the generator's hidden layers; the discriminator mirrors them."""
+    generator_norm: Literal["batch", "none"] = "batch"
+    """Batch norm in the generator's hidden layers."""
+    discriminator_norm: Literal["spectral", "none"] = "none"
+    """Spectral normalisation of the discriminator's kernels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dcgan(Choice):
+    """Transposed convolutions and convolutions (DCGAN)."""
+
+    kind: Suppress[Literal["dcgan"]] = "dcgan"
+    channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
+    """Channels of the discriminator's convolutions, each of which halves the image; the generator mirrors them."""
+    generator_norm: Literal["batch", "none"] = "batch"
+    """Batch norm in the generator's hidden layers."""
+    discriminator_norm: Literal["batch", "spectral", "none"] = "batch"
+    """Batch norm in the discriminator's hidden layers, or spectral normalisation of its kernels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual(Choice):
+    """Residual nets; the generator has batch norm."""
+
+    kind: Suppress[Literal["residual"]] = "residual"
+    width: Count = 64
+    """Channels of every block."""
+    discriminator_norm: Literal["spectral", "none"] = "none"
+    """Spectral normalisation of the discriminator's kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings(GanSettings):
     """A GAN of images."""
 
-    latent_dim: int = 64
-    batch_size: int = 64
-    epochs: int = 20
-    learning_rate: float = 2e-4
-    architecture: Literal["perceptron", "dcgan", "residual"] = "dcgan"
-    """Perceptrons of --hidden-sizes; transposed convolutions and convolutions of --channels; residual nets of --width."""
-    hidden_sizes: tuple[int, ...] = (256, 512)
-    """Widths of the generator's hidden layers; the discriminator mirrors them."""
-    channels: tuple[int, ...] = (32, 64)
-    """Channels of the discriminator's convolutions, each of which halves the image; the generator mirrors them."""
-    width: int = 64
-    """Channels of a residual net."""
-    generator_norm: Literal["batch", "none"] = "batch"
-    """Normalise hidden layers of the generator by their batch (a residual one always does)."""
-    discriminator_norm: Literal["batch", "spectral", "none"] = "batch"
-    """Normalise hidden layers of the discriminator by their batch, or divide its kernels by their largest singular value."""
-    num_classes: int | None = None
-    """Condition both players on labels of so many classes."""
+    latent_dim: Count = 64
+    batch_size: Count = 64
+    epochs: Count = 20
+    learning_rate: Positive = 2e-4
+    architecture: Annotated[MlpNets | Dcgan | Residual, Field(discriminator="kind")] = Dcgan()
+    """mlp, dcgan or residual."""
+    num_classes: NumClasses | None = None
+    """Condition both networks on labels of so many classes."""
     condition: Literal["projection", "classifier"] = "projection"
-    """How the discriminator has to do with labels: it is told them, or names them (an auxiliary classifier)."""
+    """How the discriminator uses labels: as an input, by projection; or it predicts them (an auxiliary classifier)."""
 
     def check(self) -> None:
-        """Raise an InputError for a value that no such GAN can have."""
+        """Raise an InputError for values that do not go together."""
         super().check()
         if self.condition == "classifier" and self.num_classes is None:
             raise InputError("condition is classifier, and num_classes is not set: give it, for a model that is told the labels.")
-        if any(size < 1 for size in (*self.hidden_sizes, *self.channels, self.width)) or not self.channels:
+        if self.architecture.discriminator_norm == "batch" and not isinstance(self.penalty, NoPenalty):
             raise InputError(
-                f"hidden_sizes is {self.hidden_sizes}, channels {self.channels}, width {self.width}: give sizes of 1 or more."
+                f"penalty is {self.penalty.kind}, of the gradient at one example, and a batch norm makes the discriminator a "
+                "function of the batch: use --discriminator-norm none or spectral."
             )
-        if self.discriminator_norm == "batch" and self.architecture != "dcgan":
-            raise InputError(
-                f"discriminator_norm is batch, and the discriminator of architecture {self.architecture} has no batch norm: use "
-                "--discriminator-norm none or spectral."
-            )
-        if self.discriminator_norm == "batch" and self.penalty != "none":
-            raise InputError(
-                f"penalty is {self.penalty}, of the gradient at one example, and a batch norm makes the discriminator a function "
-                "of the batch: use --discriminator-norm none or spectral."
-            )
-        if self.generator_norm == "none" and self.architecture == "residual":
-            raise InputError("generator_norm is none, and the residual generator normalises by its batch: use dcgan, or batch.")
 
 
 def build(settings: ImageSettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -103,98 +103,80 @@ def build(settings: ImageSettings, event_shape: tuple[int, ...]) -> Experiment:
     prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
     generator, discriminator = _nets(settings, image_shape(event_shape))
     gan = generative_adversarial_network(generator, discriminator, prior, settings.packing, settings.num_classes)
-    medium = Medium(
-        check=_check,
-        picture=functools.partial(_picture, settings.num_classes),
-        num_pictured=10 * (settings.num_classes or 10),
-        to_model=lambda x: 2 * x - 1,
-        from_model=lambda x: (x + 1) / 2,
-        figures=functools.partial(_figures, settings, prior),
+    # sums of latents are of classes that a classifier names; a conditional model is told them
+    tasks = ("sample", "interpolate", *(("arithmetic",) if settings.num_classes is None else ()), "animate")
+    return Experiment(
+        model=gan,
+        loss=make_losses(gan, settings),
+        optimizer=optimizers_of(settings),
+        view=view_of(settings, event_shape, _check_grey, symmetric=True),
+        make_step=step_of(settings),
+        best_metric=None,
+        curves=CURVES,
+        tasks=tasks,
     )
-    return gan_experiment(gan, settings, event_shape, medium, settings.num_classes)
 
 
 def _nets(settings: ImageSettings, image: tuple[int, int, int]) -> tuple[BatchNet, BatchNet]:
-    batch_norm, spectral_norm = settings.generator_norm == "batch", settings.discriminator_norm == "spectral"
     classes = settings.num_classes if settings.condition == "classifier" else None
+    spectral_norm = settings.architecture.discriminator_norm == "spectral"
     match settings.architecture:
-        case "perceptron":
-            generator = MLPGenerator(settings.hidden_sizes, image, batch_norm, output=jnp.tanh)
-            discriminator = MLPDiscriminator(settings.hidden_sizes[::-1], spectral_norm=spectral_norm, classes=classes)
-        case "dcgan":
-            halved_size(image[:2], len(settings.channels))  # raises for a size that cannot be
-            generator = DCGANGenerator(settings.channels[::-1], image, batch_norm)
-            normalised = settings.discriminator_norm == "batch"
-            discriminator = DCGANDiscriminator(settings.channels, normalised, spectral_norm, classes)
-        case "residual":
-            generator = ResidualGenerator(settings.width, image)
-            discriminator = ResidualDiscriminator(settings.width, spectral_norm, classes)
-    return batch_net(generator), batch_net(discriminator)
+        case MlpNets(hidden_sizes=sizes, generator_norm=norm):
+            generator = nets.MLPGenerator(sizes, image, norm == "batch", output=jnp.tanh)
+            discriminator = nets.MLPDiscriminator(sizes[::-1], spectral_norm=spectral_norm, classes=classes)
+        case Dcgan(channels=channels, generator_norm=norm, discriminator_norm=discriminator_norm):
+            nets.halved_size(image[:2], len(channels))  # raises for a size that cannot be
+            generator = nets.DCGANGenerator(channels[::-1], image, norm == "batch")
+            discriminator = nets.DCGANDiscriminator(channels, discriminator_norm == "batch", spectral_norm, classes)
+        case Residual(width=width):
+            generator = nets.ResidualGenerator(width, image)
+            discriminator = nets.ResidualDiscriminator(width, spectral_norm, classes)
+    return nets.batch_net(generator), nets.batch_net(discriminator)
 
 
-def _check(images: np.ndarray, where: str) -> None:
-    # grey values: on [0, 1] in the data, on [−1, 1] in the networks
-    if not in_unit_interval(images):
-        raise InputError(f"{where} range from {images.min():g} to {images.max():g}: scale them to [0, 1].")
+def _check_grey(x: np.ndarray, where: str) -> None:
+    if not in_unit_interval(x):
+        raise InputError(f"{where} range from {x.min():g} to {x.max():g}: scale them to [0, 1].")
 
 
-def _picture(num_classes: int | None, drawn: Any) -> Any:
-    columns = min(len(drawn), num_classes or 10)
-    return plots.image_grid(drawn, columns, "G(z)" if num_classes is None else "G(z, y), a column a label")
-
-
-def _figures(settings: ImageSettings, prior: Distribution, decode: Decode, key: Key, test: Split) -> dict[str, Any]:
-    """Return rows from one latent to another and, for a model without labels on data with them, sums of latents."""
-    ends_key, arithmetic_key = jax.random.split(key)
-    rows, dim = settings.num_classes or 10, settings.latent_dim
-    ends = draw_latents(prior, ends_key, 2 * rows).reshape(rows, 2, dim)
-    z = jax.vmap(lambda pair: interpolate(*pair, STEPS))(ends).reshape(rows * STEPS, dim)
-    labels = None if settings.num_classes is None else jnp.repeat(jnp.arange(rows), STEPS)
-    title = "each row: from one latent to another" + ("" if labels is None else ", with one label")
-    figures = {"interpolation": plots.image_grid(decode(z, labels), STEPS, title)}
-    classifier = classifier_for(settings.data, test) if settings.num_classes is None else None
-    return figures if classifier is None else figures | latent_arithmetic(classifier, decode, prior, arithmetic_key)
-
-
-MLP = Recipe(
-    "a GAN of perceptrons on 5,000 embedded MNIST digits",
-    ImageSettings(architecture="perceptron", discriminator_norm="none", epochs=100),
-    build,
-)
-DCGAN = Recipe("a deep convolutional GAN on MNIST", ImageSettings(data="mnist", epochs=10), build)
-CIFAR = Recipe(
-    "a deep convolutional GAN on CIFAR-10",
-    ImageSettings(data="cifar10", channels=(32, 64, 128), latent_dim=100, epochs=20),
-    build,
-)
-LEAST_SQUARES = Recipe(
-    "a deep convolutional GAN with least squares, on Fashion-MNIST",
-    ImageSettings(data="fashion_mnist", loss="least-squares", epochs=10),
-    build,
-)
-# Adam without a mean of gradients is RMSProp, as in the paper, with a correction at first
-WASSERSTEIN = Recipe(
-    "a Wasserstein GAN with weights clipped to ±0.01, on Fashion-MNIST",
-    ImageSettings(
-        data="fashion_mnist", loss="wasserstein", clip_weights=0.01, num_disc_steps=5, learning_rate=5e-5, adam_b1=0.0, epochs=10
+ROWS = {
+    "gan-mnist": ("a GAN of MLPs on 5,000 embedded MNIST digits", ImageSettings(architecture=MlpNets(), epochs=100)),
+    "dcgan-mnist": ("a deep convolutional GAN on MNIST", ImageSettings(data="mnist", epochs=10)),
+    "dcgan-cifar10": (
+        "a deep convolutional GAN on CIFAR-10",
+        ImageSettings(data="cifar10", architecture=Dcgan(channels=(32, 64, 128)), latent_dim=100, epochs=20),
     ),
-    build,
-)
-WASSERSTEIN_PENALTY = Recipe(
-    "a Wasserstein GAN with a gradient penalty, on Fashion-MNIST",
-    ImageSettings(
-        data="fashion_mnist",
-        loss="wasserstein",
-        penalty="gradient-penalty",
-        discriminator_norm="none",
-        num_disc_steps=5,
-        adam_b1=0.0,
-        epochs=10,
+    "lsgan": (
+        "a deep convolutional GAN with least squares, on Fashion-MNIST",
+        ImageSettings(data="fashion_mnist", loss="least-squares", epochs=10),
     ),
-    build,
-)
-STACKED = Recipe(
-    "a deep convolutional GAN on three MNIST digits at once, whose 1,000 modes are counted (--packing 2)",
-    ImageSettings(data="stacked:mnist", latent_dim=100, epochs=2),
-    build,
-)
+    "wgan": (
+        "a Wasserstein GAN with weights clipped to ±0.01, on Fashion-MNIST",
+        ImageSettings(
+            data="fashion_mnist",
+            loss="wasserstein",
+            clip_weights=0.01,
+            num_disc_steps=5,
+            learning_rate=5e-5,
+            optimizer=RmsProp(),
+            epochs=10,
+        ),
+    ),
+    "wgan-gp": (
+        "a Wasserstein GAN with a gradient penalty, on Fashion-MNIST",
+        ImageSettings(
+            data="fashion_mnist",
+            loss="wasserstein",
+            penalty=GradientPenalty(),
+            architecture=Dcgan(discriminator_norm="none"),
+            num_disc_steps=5,
+            optimizer=Adam(adam_b1=0.0),
+            epochs=10,
+        ),
+    ),
+    "stacked-mnist": (
+        "a deep convolutional GAN on three MNIST digits at once, whose 1,000 modes are counted (--packing 2)",
+        ImageSettings(data="stacked:mnist", latent_dim=100, epochs=2),
+    ),
+}
+RECIPES = {name: Recipe(summary, settings, build) for name, (summary, settings) in ROWS.items()}

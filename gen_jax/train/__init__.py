@@ -1,37 +1,48 @@
-"""Training: the pure step, epochs of it, the loop with its checkpoints, and the run directory."""
+"""Training: the pure step, epochs of it, the loop with its checkpoints, `fit`, and the run directory."""
 
 from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoint, saved_epochs
-from gen_jax.train.game_step import GameLoss, init_game_state, make_game_step
-from gen_jax.train.loop import NonFiniteError, fit
+from gen_jax.train.fit import FitKeys, Fitted, fit, fit_keys, validation
+from gen_jax.train.game_step import make_game_step
+from gen_jax.train.loop import CHECKPOINTS, Course, NonFiniteError, run_epochs
 from gen_jax.train.metrics import METRICS_FILE, MetricsLog, read_metrics, summary_writer, write_json, write_whole
-from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
-from gen_jax.train.run_directory import RESULT_FILE, open_run, read_config, read_result
+from gen_jax.train.optimizer import ScheduleName, adam, clip_weights, learning_rate_schedule, rmsprop
+from gen_jax.train.run_directory import CONFIG_FILE, RESULT_FILE, open_run, read_config, read_result
 from gen_jax.train.step import (
-    Loss,
+    Step,
     TrainState,
+    all_finite,
     batch_mean,
+    epoch_rows,
     evaluation_params,
     init_state,
     make_step,
     scan_epoch,
     steps_per_epoch,
     stream_epoch,
+    update_ema,
 )
 
 __all__ = [
+    "CHECKPOINTS",
+    "CONFIG_FILE",
     "METRICS_FILE",
     "RESULT_FILE",
-    "GameLoss",
-    "Loss",
+    "Course",
+    "FitKeys",
+    "Fitted",
     "MetricsLog",
     "NonFiniteError",
     "ScheduleName",
+    "Step",
     "TrainState",
     "adam",
+    "all_finite",
     "batch_mean",
+    "clip_weights",
+    "epoch_rows",
     "evaluation_params",
     "fit",
-    "init_game_state",
+    "fit_keys",
     "init_state",
     "learning_rate_schedule",
     "make_game_step",
@@ -42,12 +53,16 @@ __all__ = [
     "read_result",
     "restore_best",
     "restore_latest",
+    "rmsprop",
+    "run_epochs",
     "save_checkpoint",
     "saved_epochs",
     "scan_epoch",
     "steps_per_epoch",
     "stream_epoch",
     "summary_writer",
+    "update_ema",
+    "validation",
     "write_json",
     "write_whole",
 ]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,40 +19,72 @@ import numpy as np
 
 from gen_jax.train.checkpoint import restore_latest, save_checkpoint
 from gen_jax.train.metrics import MetricsLog
-from gen_jax.train.step import TrainState, evaluation_params
-from gen_jax.types import InputError, Metrics, Params
+from gen_jax.train.step import TrainState, all_finite, evaluation_params
+from gen_jax.types import Array, InputError, Metrics, Params
 
+CHECKPOINTS = "checkpoints"
 STOPPED = "training stopped, and the last checkpoint is from before it. Try a lower learning rate or clip_norm."
+
+_finite = jax.jit(all_finite)
+_copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
 
 class NonFiniteError(FloatingPointError):
     """Training met a NaN or an infinity; the last checkpoint is from before it."""
 
 
-def fit(
+class Course(NamedTuple):
+    """What a run of the loop leaves.
+
+    Attributes:
+        state: after the last epoch.
+        rows: of metrics, one for each epoch, those before a restart among them.
+        finished: False where SIGINT or SIGTERM ended it early.
+        best: (score, epoch, params) of the best validation since the (re)start; None where there was none.
+    """
+
+    state: TrainState
+    rows: list[dict[str, Any]]
+    finished: bool
+    best: tuple[float, int, Params] | None
+
+
+class _Epoch(NamedTuple):
+    """An epoch whose work was handed to the device."""
+
+    done: int
+    start: float
+    due: bool
+    state: TrainState
+    finite: Array
+    metrics: Metrics
+    valid: Metrics
+
+
+def run_epochs(
     state: TrainState,
     run_epoch: Callable[[TrainState, int], tuple[TrainState, Metrics]],
     num_epochs: int,
-    directory: Path,
+    directory: Path | None = None,
     *,
-    validate: Callable[[Params], Metrics],
-    best_metric: str | None,
+    validate: Callable[[Params], Metrics] = lambda params: {},
+    best_metric: str | None = None,
     validate_every: int = 1,
     patience: int | None = None,
     tensorboard: bool = False,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     snapshot: Callable[[Params, int], None] = lambda params, epoch: None,
-) -> tuple[TrainState, bool]:
-    """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`, and return (state, finished).
+) -> Course:
+    """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`.
 
-    Training may end earlier, by `patience`. `finished` is False where SIGINT or SIGTERM came: the epoch in flight is completed
-    and saved first (a second signal acts at once).
+    Training may end earlier, by `patience`; or where SIGINT or SIGTERM comes, after what the device was already given is done
+    and saved (a second signal acts at once). An epoch is logged while the next one runs.
 
     Args:
         state: the state before the first epoch. Its buffers may be donated, so do not use it afterwards.
         run_epoch: (state, epoch) -> (state, metrics of every step), epoch = 0, 1, ….
         num_epochs: how many epochs the whole run has.
-        directory: the run directory; `metrics.jsonl` and `checkpoints/` are written there.
+        directory: where `metrics.jsonl` and `checkpoints/` are written; None for nowhere.
         validate: params -> metrics on validation data; called after every `validate_every` epochs and after the last, when a
             checkpoint is saved too.
         best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest; None where the latest is what
@@ -61,59 +93,96 @@ def fit(
         patience: stop early after so many validations in a row without a better `best_metric`.
         tensorboard: write TensorBoard's event files too.
         report: called with each epoch's row of metrics; in a run that goes on, with the last one it had first.
-        snapshot: called where `validate` is, with the number of epochs done, once their numbers are known to be finite.
+        snapshot: called with the parameters of each validation and the number of epochs done, once they are known to be finite.
 
     Raises:
         NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric or parameter.
+        InputError: a metric is no scalar, no validation reports `best_metric`, or patience is given without it.
     """
-    checkpoints = directory / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
+    if patience is not None and best_metric is None:
+        raise InputError(f"patience is {patience}, and nothing says which checkpoint is the best: leave it out.")
+    if directory is not None:
+        (directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_stop_signal())
-        restored = restore_latest(checkpoints, state)
-        first_epoch = 0
-        if restored is not None:
-            state, first_epoch = restored
+        restored = None if directory is None else restore_latest(directory / CHECKPOINTS, state)
+        state, first_epoch = (state, 0) if restored is None else restored
         log = stack.enter_context(contextlib.closing(MetricsLog(directory, first_epoch, tensorboard)))
         if log.rows:
             report(log.rows[-1])
-        for epoch in range(first_epoch, num_epochs):
-            if _out_of_patience(log.rows, best_metric, patience):
-                break
+        best: tuple[float, int, Params] | None = None
+
+        def begin(state: TrainState, epoch: int) -> tuple[TrainState, _Epoch]:
             start = time.perf_counter()
-            first_step = int(state.step)
             state, metrics = run_epoch(state, epoch)
             done = epoch + 1
             due = done % validate_every == 0 or done == num_epochs
-            metrics = jax.device_get(metrics)
-            _check_finite(metrics, first_step)  # before anything is made of the parameters
-            _check_finite_params(state.params, done)
-            valid = validate(evaluation_params(state)) if due else {}
-            row: dict[str, Any] = {"epoch": done, "step": int(state.step)}
+            # the next epoch takes the state's buffers
+            kept = _copy(state) if due and done < num_epochs else state
+            valid = validate(evaluation_params(kept)) if due else {}
+            return state, _Epoch(done, start, due, kept, _finite(state.params), metrics, valid)
+
+        def end(epoch: _Epoch, save: bool) -> None:
+            nonlocal best
+            metrics, finite, valid = jax.device_get((epoch.metrics, epoch.finite, epoch.valid))
+            num_steps = len(next(iter(metrics.values())))
+            last_step = (log.rows[-1]["step"] if log.rows else 0) + num_steps
+            _check_finite(metrics, last_step - num_steps)
+            if not finite:  # a finite gradient can still be one too many for a float32 parameter
+                raise NonFiniteError(f"A parameter is not finite after epoch {epoch.done}: {STOPPED}")
+            row: dict[str, Any] = {"epoch": epoch.done, "step": last_step}
             row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
-            scores = _finite_floats(valid, done)
+            scores = _finite_floats(valid, epoch.done)
             row |= scores
-            if due:
-                snapshot(evaluation_params(state), done)
-            row["seconds"] = time.perf_counter() - start
+            if epoch.due:
+                best = _better(best, epoch, scores, best_metric)
+                snapshot(evaluation_params(epoch.state), epoch.done)
+            row["seconds"] = time.perf_counter() - max(epoch.start, ended)
             log.append(row)
-            stopping = stopped()  # read once: what is returned as saved was saved
-            if due or stopping:
-                save_checkpoint(checkpoints, done, state, scores, best_metric)
+            if directory is not None and (epoch.due or save):
+                save_checkpoint(directory / CHECKPOINTS, epoch.done, epoch.state, scores, best_metric)
             report(row)
-            if stopping:
-                return state, False
-        return state, not stopped()
+
+        running, ended = None, 0.0
+        for epoch in range(first_epoch, num_epochs):
+            if stopped() or _out_of_patience(log.rows, best_metric, patience):
+                break
+            state, begun = begin(state, epoch)
+            if running is not None:
+                end(running, save=False)
+                ended = time.perf_counter()
+            running = begun
+            if patience is not None:  # what comes next depends on this epoch
+                end(running, save=False)
+                running = None
+        if running is not None:
+            end(running, save=True)
+        return Course(state, log.rows, not stopped(), best)
+
+
+def _better(
+    best: tuple[float, int, Params] | None, epoch: _Epoch, scores: dict[str, float], best_metric: str | None
+) -> tuple[float, int, Params] | None:
+    """Return the best validation so far; the latest, where nothing says what is best."""
+    if best_metric is None:
+        return 0.0, epoch.done, evaluation_params(epoch.state)
+    if best_metric not in scores:
+        known = ", ".join(scores) or "nothing"
+        raise InputError(f"best_metric is {best_metric!r}, and validation reports {known}: give one of these, or None.")
+    if best is not None and best[0] > scores[best_metric]:
+        return best
+    return scores[best_metric], epoch.done, evaluation_params(epoch.state)
 
 
 def _out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patience: int | None) -> bool:
-    if patience is not None and best_metric is None:
-        raise InputError(f"patience is {patience}, and nothing says which checkpoint is the best: leave it out.")
     scores = [row[best_metric] for row in rows if best_metric in row]
     return patience is not None and bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= patience
 
 
-def _check_finite(metrics: Metrics, first_step: int) -> None:
+def _check_finite(metrics: dict[str, np.ndarray], first_step: int) -> None:
+    for name, values in metrics.items():
+        if values.ndim != 1:
+            raise InputError(f"The loss reports {name} as an array of shape {values.shape[1:]}: report scalars, such as its mean.")
     bad = np.stack([~np.isfinite(values) for values in metrics.values()])
     if bad.any():
         at = int(np.argmax(bad.any(axis=0)))
@@ -122,17 +191,12 @@ def _check_finite(metrics: Metrics, first_step: int) -> None:
 
 
 def _finite_floats(metrics: Metrics, epoch: int) -> dict[str, float]:
-    values = {name: float(value) for name, value in metrics.items()}
-    for name, value in values.items():
+    for name, value in metrics.items():
+        if np.ndim(value):
+            raise InputError(f"Validation reports {name} as an array of shape {np.shape(value)}: report scalars.")
         if not np.isfinite(value):
             raise NonFiniteError(f"{name} is {value} after epoch {epoch}: {STOPPED}")
-    return values
-
-
-def _check_finite_params(params: Params, epoch: int) -> None:
-    # a finite gradient can still be one too many for a float32 parameter
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
-        raise NonFiniteError(f"A parameter is not finite after epoch {epoch}: {STOPPED}")
+    return {name: float(value) for name, value in metrics.items()}
 
 
 @contextlib.contextmanager

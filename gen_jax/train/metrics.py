@@ -64,6 +64,8 @@ def summary_writer() -> Any:
 class MetricsLog:
     """Appends rows to `metrics.jsonl`, and to TensorBoard's event files beside it where `tensorboard` is set.
 
+    Without a directory the rows are kept in memory alone.
+
     Opening it keeps the rows of the first `num_epochs` epochs and drops what a killed run wrote after its last checkpoint. A file
     that is damaged otherwise is kept too, as `metrics.jsonl.damaged`.
 
@@ -71,14 +73,17 @@ class MetricsLog:
         InputError: TensorBoard was asked for and tensorboardX is not installed.
     """
 
-    def __init__(self, directory: Path, num_epochs: int = 0, tensorboard: bool = False):
+    def __init__(self, directory: Path | None, num_epochs: int = 0, tensorboard: bool = False):
+        self.rows: list[dict[str, Any]] = []
+        self.path = self._tensorboard = None
+        if directory is None:
+            return
         self.path = directory / METRICS_FILE
         rows, damaged = _read_rows(self.path)
         if damaged:
             shutil.copy(self.path, self.path.with_name(METRICS_FILE + ".damaged"))
         self.rows = [row for row in rows if row["epoch"] <= num_epochs]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._tensorboard = None
         if tensorboard:
             # a view of the rows above, made anew: a kill loses what its writer has not written yet
             if (directory / "tensorboard").exists():
@@ -90,8 +95,9 @@ class MetricsLog:
     def append(self, row: dict[str, Any]) -> None:
         """Write one row. A kill after this call does not lose it; one during it cuts the line, which reading leaves out."""
         self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
         self._add_scalars(row)
 
     def _add_scalars(self, row: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
-"""Adam, gradient clipping, and the learning-rate schedules."""
+"""Optimizers, gradient and weight clipping, and the learning-rate schedules."""
 
-from typing import Literal
+from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from gen_jax.types import InputError
@@ -15,18 +17,47 @@ def adam(
     """Return Adam (Kingma & Ba 2015), after clipping the gradient to a global norm of `clip_norm` where one is given.
 
     With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter. `b1`
-    is the decay of Adam's mean of gradients; adversarial games take less than the usual 0.9.
+    is the decay of Adam's mean of gradients; GANs take less than the usual 0.9.
     """
     if not 0 <= b1 < 1:
         raise InputError(f"adam_b1 is {b1}: give a number from 0 to 1, less than 1.")
     if not weight_decay >= 0:
         raise InputError(f"weight_decay is {weight_decay}: give 0 or a positive number.")
     optimizer = optax.adamw(learning_rate, b1, weight_decay=weight_decay) if weight_decay else optax.adam(learning_rate, b1)
+    return _after_clipping(clip_norm, optimizer)
+
+
+def rmsprop(
+    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, decay: float = 0.99
+) -> optax.GradientTransformation:
+    """Return RMSProp (Tieleman & Hinton 2012), after clipping as for `adam`.
+
+    0.99 is the decay of the WGAN authors' code, PyTorch's default (Arjovsky et al. 2017).
+    """
+    return _after_clipping(clip_norm, optax.rmsprop(learning_rate, decay))
+
+
+def _after_clipping(clip_norm: float | None, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     if clip_norm is None:
         return optimizer
     if not clip_norm > 0:
         raise InputError(f"clip_norm is {clip_norm}: give a positive number, or none at all.")
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+
+
+def clip_weights(optimizer: optax.GradientTransformation, bound: float) -> optax.GradientTransformation:
+    """Return the optimizer, after whose every step each parameter is clipped to [−c, c] (Arjovsky et al. 2017: c = 0.01).
+
+    Raises:
+        InputError: the bound c is not positive.
+    """
+    if not bound > 0:
+        raise InputError(f"clip_weights is {bound}: give a positive number.")
+
+    def clip(updates: optax.Updates, params: Any) -> optax.Updates:
+        return jax.tree.map(lambda u, p: jnp.clip(p + u, -bound, bound) - p, updates, params)
+
+    return optax.chain(optimizer, optax.stateless(clip))
 
 
 def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: int) -> optax.Schedule:

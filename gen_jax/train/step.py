@@ -3,6 +3,7 @@
 The edge (`train.fit`'s caller) compiles, donates, shards or vmaps these.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -10,14 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from gen_jax.types import Array, Game, InputError, Key, Metrics, Params
+from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, join, split
 
-Objective = Callable[[Params, Key, Any], tuple[Array, Metrics]]
-"""(params, key, example) -> (what to minimise, metrics), for one example."""
-Loss = Callable[[Params, Key, Array, Any], tuple[Array, Metrics]]
-"""(params, key, step, batch) -> (what to minimise, metrics), for a batch at a step of training, such as for annealing."""
+Step = Callable[["TrainState", Any], tuple["TrainState", Metrics]]
+"""(state, batch) -> (state, metrics)."""
 
 
 class TrainState(NamedTuple):
@@ -25,77 +24,106 @@ class TrainState(NamedTuple):
 
     Attributes:
         step: how many steps have been taken.
-        params: the parameters.
+        params: what gradients train.
+        state: what the model carries and they do not, or ().
         opt_state: the optimizer's state.
         key: the root key. It never advances: step t draws from `fold_in(key, t)`, so a resumed run repeats an
             uninterrupted one bit for bit.
-        ema: the exponential moving average of the parameters, or None.
+        ema: the exponential moving average of the parameters (of a GAN, of the generator's), or None.
     """
 
     step: Int[Array, ""]
     params: Params
+    state: Params
     opt_state: optax.OptState
     key: Key
     ema: Params
 
 
-def init_state(params: Params, optimizer: optax.GradientTransformation, key: Key, ema_decay: float | None = None) -> TrainState:
-    """Return the state before the first step. The moving average, if any, starts at the initial parameters."""
-    ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.int32(0), params, optimizer.init(params), key, ema)
+def init_state(variables: Params, optimizer: Any, key: Key, ema: bool = False) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+        variables: what the model's `init` returns: parameters, or `Variables`.
+        optimizer: an optax optimizer; of a GAN, `Adversaries` of two.
+        key: the root key of the noise.
+        ema: whether there will be a moving average of the parameters.
+    """
+    params, state = split(variables)
+    if isinstance(optimizer, Adversaries):
+        opt_state: Any = Adversaries(*(one.init(part) for one, part in zip(optimizer, params, strict=True)))
+    else:
+        opt_state = optimizer.init(params)
+    averaged = params.generator if isinstance(params, Adversaries) else params
+    return TrainState(jnp.int32(0), params, state, opt_state, key, jax.tree.map(jnp.copy, averaged) if ema else None)
 
 
 def evaluation_params(state: TrainState) -> Params:
-    """Return the parameters to evaluate with: the moving average where there is one, of a game that of its generator."""
-    if state.ema is None:
-        return state.params
-    return state.params._replace(generator=state.ema) if isinstance(state.params, Game) else state.ema
+    """Return what the model's functions take, with the moving average in place of the parameters where there is one.
+
+    The rest of the state (batch statistics, spectral vectors, a codebook) is that of the last step.
+    """
+    params = state.params
+    if state.ema is not None:
+        params = params._replace(generator=state.ema) if isinstance(params, Adversaries) else state.ema
+    return join(params, state.state)
 
 
-def batch_mean(objective: Objective) -> Loss:
-    """Lift an objective of one example to a batch: vmapped, a key of its own for each example, and the mean taken once."""
+def update_ema(ema: Params, params: Params, decay: float, step: Int[Array, ""]) -> Params:
+    """Return the average Σ_s d^(t−s) p_s / Σ_s d^(t−s) of the parameters p_1 … p_t after step t, given that after step t − 1.
 
-    def loss(params: Params, key: Key, step: Int[Array, ""], batch: Any) -> tuple[Float[Array, ""], Metrics]:
+    It is debiased as Adam's moments are: what the parameters were before the first step has no weight in it.
+    """
+    weight = (1 - decay) / -jnp.expm1((step + 1) * math.log(decay))  # (1 − d) / (1 − d^t), without cancellation
+    return optax.incremental_update(params, ema, weight)
+
+
+def batch_mean(objective: Callable[[Params, Key, Any], tuple[Array, Metrics]]) -> Loss:
+    """Return the batch loss of an objective of one example: a key of its own for each, and the mean, taken once.
+
+    Args:
+        objective: (variables, key, example) -> (what to minimise, metrics).
+    """
+
+    def loss(
+        params: Params, state: Params, key: Key, step: Array, batch: Any
+    ) -> tuple[Float[Array, ""], tuple[Params, Metrics]]:
         keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
-        losses, metrics = jax.vmap(objective, in_axes=(None, 0, 0))(params, keys, batch)
-        return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
+        losses, metrics = jax.vmap(objective, in_axes=(None, 0, 0))(join(params, state), keys, batch)
+        return jnp.mean(losses), (state, jax.tree.map(jnp.mean, metrics))
 
     return loss
 
 
-def make_step(
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    ema_decay: float | None = None,
-    adjust: Callable[[Params, Key, Any], Params] | None = None,
-) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None) -> Step:
     """Return the step that minimises a batch loss; its metrics are the loss's own, `loss` and `grad_norm`.
-
-    The moving average follows ema ← decay · ema + (1 − decay) · params.
 
     Args:
         loss: what is minimised.
         optimizer: turns gradients into updates.
-        ema_decay: of the moving average, or None for none.
-        adjust: (params, key, batch) -> params, what is done to parameters beside the optimizer's update and after it, such as the
-            averages of a codebook. The key is that of the loss, so that it can see the batch as the loss did.
+        ema_decay: of the moving average of the parameters, or None for none.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, state.step, batch)
+        grad = jax.value_and_grad(loss, has_aux=True)
+        (value, (model_state, metrics)), grads = grad(state.params, state.state, key, state.step, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        params = adjust(params, key, batch) if adjust else params
-        ema = None if ema_decay is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
+        params: Any = optax.apply_updates(state.params, updates)
+        ema = None if ema_decay is None else update_ema(state.ema, params, ema_decay, state.step)
         metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
-        return TrainState(state.step + 1, params, opt_state, state.key, ema), metrics
+        return TrainState(state.step + 1, params, model_state, opt_state, state.key, ema), metrics
 
     return step
 
 
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
 def scan_epoch(
-    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]], batch_size: int, num_steps: int | None = None
+    step: Step, batch_size: int, num_steps: int | None = None
 ) -> Callable[[TrainState, Any, Key], tuple[TrainState, Metrics]]:
     """Return (state, data, key) -> (state, metrics of every step): one pass over `data` in an order drawn with `key`.
 
@@ -107,9 +135,7 @@ def scan_epoch(
     """
 
     def epoch(state: TrainState, data: Any, key: Key) -> tuple[TrainState, Metrics]:
-        num_examples = jax.tree.leaves(data)[0].shape[0]
-        steps = steps_per_epoch(num_examples, batch_size, num_steps)
-        order = jax.random.permutation(key, num_examples)[: steps * batch_size].reshape(steps, batch_size)
+        order = epoch_rows(key, jax.tree.leaves(data)[0].shape[0], batch_size, num_steps)
 
         def body(state: TrainState, rows: Int[Array, "B"]) -> tuple[TrainState, Metrics]:
             return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
@@ -119,8 +145,14 @@ def scan_epoch(
     return epoch
 
 
+def epoch_rows(key: Key, num_examples: int, batch_size: int, num_steps: int | None = None) -> Int[Array, "S B"]:
+    """Return which examples are in each batch of an epoch: no example twice, in an order drawn with `key`."""
+    steps = steps_per_epoch(num_examples, batch_size, num_steps)
+    return jax.random.permutation(key, num_examples)[: steps * batch_size].reshape(steps, batch_size)
+
+
 def stream_epoch(
-    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]], state: TrainState, batches: Iterable[Any]
+    step: Step, state: TrainState, batches: Iterable[Any]
 ) -> tuple[TrainState, Metrics]:
     """Run an already compiled step over batches from the host, and return what `scan_epoch` returns.
 

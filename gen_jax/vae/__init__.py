@@ -26,17 +26,19 @@ from gen_jax.vae.objectives import (
     negative_elbo,
 )
 from gen_jax.vae.vector_quantised import (
+    Codebook,
     CodePrior,
     Quantised,
     nearest_codes,
     perplexity,
-    update_codebook,
+    updated_codebook,
     vector_quantised_loss,
     vector_quantised_vae,
 )
 
 __all__ = [
     "CodePrior",
+    "Codebook",
     "ElboTerms",
     "Latent",
     "Likelihood",
@@ -67,7 +69,7 @@ __all__ = [
     "perplexity",
     "power_spherical",
     "standard_normal",
-    "update_codebook",
+    "updated_codebook",
     "variational_autoencoder",
     "vector_quantised_loss",
     "vector_quantised_vae",

@@ -49,4 +49,4 @@ def on_labels(vae: VAE, num_classes: int) -> VAE:
     def prior(params: Any, context: Any = None) -> Any:
         return vae.prior(params, one_hot(context))
 
-    return VAE(init, encode, decode, prior)
+    return VAE(init, encode, decode, prior, vae.latent, num_classes)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from gen_jax.distributions import Beta, Mixture, Normal, PowerSpherical, UniformSphere, VonMisesFisher
 from gen_jax.flows import Transformed
-from gen_jax.types import Array, Bijection, Distribution, InputError, Key, Net, Params, Posterior
+from gen_jax.types import Array, Bijection, Distribution, InputError, Key, Net, Params, Posterior, join, split
 
 # Far outside what training reaches; within, values and gradients stay finite. σ from 1e-13 to 2e4 of a posterior; of a prior, by
 # which differences are divided, from 6e-6.
@@ -22,14 +22,16 @@ class Latent(NamedTuple):
 
     Attributes:
         dim: Z, the size of the vector z.
-        encoder_shape: the shape of what the encoder puts out.
+        encoder_shape: the shape of what the encoder returns.
         init: (key, context) -> the parameters that prior and posterior have themselves (an empty tuple where they have none).
         posterior: (params, encoder output) -> q(z|x).
-        prior: (params, context) -> p(z).
+        prior: (params, context) -> p(z); the params are `Variables` where there are fixed arrays.
         unbounded: z may be any vector of R^Z: what a flow over it, or a variance of its means, takes for granted.
         move: (z, i, value) -> z with latent i set to a value, and inside the support: for traversals.
-        chart: (u, v) -> z, the unit square over the latent space with equal probability everywhere, where z has two degrees of
-            freedom; else None.
+        from_square: (u, v) -> z, a map of the unit square onto the latent space, under which a uniform (u, v) has the prior's
+            distribution, where z has two degrees of freedom; else None.
+        fixed: () -> arrays of the prior that belong to the model and that nothing trains; () where there are none.
+        paths: which lines from one z to another stay in the support: linear, spherical (a great arc), or both.
     """
 
     dim: int
@@ -39,7 +41,9 @@ class Latent(NamedTuple):
     prior: Callable[..., Distribution]
     unbounded: bool
     move: Callable[..., Array]
-    chart: Callable[..., Array] | None
+    from_square: Callable[..., Array] | None
+    fixed: Callable[[], Params] = lambda: ()
+    paths: tuple[str, ...] = ("spherical", "linear")
 
 
 def standard_normal(dim: int) -> Latent:
@@ -53,7 +57,7 @@ def standard_normal(dim: int) -> Latent:
         prior=lambda params, context=None: Normal(jnp.zeros(dim), jnp.ones(dim)),
         unbounded=True,
         move=lambda z, i, value: z.at[i].set(value),
-        chart=(lambda u, v: ndtri(jnp.stack([u, v]))) if dim == 2 else None,
+        from_square=(lambda u, v: ndtri(jnp.stack([u, v]))) if dim == 2 else None,
     )
 
 
@@ -78,7 +82,7 @@ def conditional_normal(dim: int, net: Net) -> Latent:
     def prior(params: Params, context: Any = None) -> Normal:
         return gaussian_prior(*net.apply(params, _required(context)))
 
-    return standard_normal(dim)._replace(init=lambda key, context: net.init(key, _required(context)), prior=prior, chart=None)
+    return standard_normal(dim)._replace(init=lambda key, context: net.init(key, _required(context)), prior=prior, from_square=None)
 
 
 def _required(context: Any) -> Any:
@@ -100,15 +104,17 @@ def normal_mixture(mixture: Mixture, learned: bool) -> Latent:
     start = (mixture.logits, mixture.components.loc, 2 * jnp.log(mixture.components.scale))
 
     def prior(params: Params, context: Any = None) -> Mixture:
+        own, fixed = split(params)
         if not learned:
-            return mixture
-        logits, *moments = params
+            return fixed
+        logits, *moments = own
         return Mixture(logits, gaussian_prior(*moments))
 
     def init(key: Key, context: Any = None) -> Params:
         return jax.tree.map(jnp.copy, start) if learned else ()
 
-    return standard_normal(mixture.components.loc.shape[-1])._replace(init=init, prior=prior, chart=None)
+    normal = standard_normal(mixture.components.loc.shape[-1])
+    return normal._replace(init=init, prior=prior, from_square=None, fixed=lambda: () if learned else mixture)
 
 
 def von_mises_fisher(dim: int) -> Latent:
@@ -145,7 +151,7 @@ def _spherical(dim: int, family: Any) -> Latent:
         others = others / jnp.maximum(jnp.sqrt(jnp.sum(others**2)), 1e-6)
         return (others * jnp.sqrt(jnp.maximum(1 - value**2, 0))).at[i].set(value)
 
-    def chart(u: Array, v: Array) -> Float[Array, "3"]:
+    def from_square(u: Array, v: Array) -> Float[Array, "3"]:
         longitude, height = 2 * jnp.pi * u, 2 * v - 1  # Archimedes: equal heights have equal areas
         radius = jnp.sqrt(1 - height**2)
         return jnp.stack([radius * jnp.cos(longitude), radius * jnp.sin(longitude), height])
@@ -158,7 +164,8 @@ def _spherical(dim: int, family: Any) -> Latent:
         prior=lambda params, context=None: UniformSphere(dim),
         unbounded=False,
         move=move,
-        chart=chart if dim == 3 else None,
+        from_square=from_square if dim == 3 else None,
+        paths=("spherical",),
     )
 
 
@@ -178,7 +185,8 @@ def beta(dim: int) -> Latent:
         prior=lambda params, context=None: Beta(jnp.ones(dim), jnp.ones(dim)),
         unbounded=False,
         move=lambda z, i, value: z.at[i].set(value),
-        chart=(lambda u, v: jnp.stack([u, v])) if dim == 2 else None,
+        from_square=(lambda u, v: jnp.stack([u, v])) if dim == 2 else None,
+        paths=("linear",),
     )
 
 
@@ -187,7 +195,7 @@ def with_flow(latent: Latent, bijection: Bijection, context_dim: int = 0) -> Lat
 
         ELBO = E_{z_0}[log p(x|z) + log p(z) − log q_0(z_0) + log |det ∂f/∂z_0|]
 
-    The encoder puts out what q_0 takes, flat, and C numbers more that the flow depends on: none (the flow's parameters are
+    The encoder returns what q_0 takes, flat, and C numbers more that the flow depends on: none (the flow's parameters are
     global), the context of a network within the flow (`inverse_autoregressive(..., context_dim=C)`), or the parameters themselves
     (`amortise(f)`, C = `num_params(f)`).
 
@@ -214,7 +222,8 @@ def with_flow(latent: Latent, bijection: Bijection, context_dim: int = 0) -> Lat
         return Transformed(base, bijection, params["flow"], output[size:] if context_dim else None)
 
     def prior(params: Params, context: Any = None) -> Distribution:
-        return latent.prior(params["latent"], context)
+        own, fixed = split(params)
+        return latent.prior(join(own["latent"], fixed), context)
 
     return latent._replace(encoder_shape=(size + context_dim,), init=init, posterior=posterior, prior=prior)
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.types import VAE, Array, Distribution, InputError, Key, Net, Params, Posterior, Predictive
+from gen_jax.types import VAE, Array, Distribution, InputError, Key, Net, Params, Posterior, Predictive, join, split
 from gen_jax.vae.latents import Latent, standard_normal
 from gen_jax.vae.likelihoods import Likelihood
 
@@ -18,37 +18,41 @@ def variational_autoencoder(encoder: Net, decoder: Net, latent: Latent, likeliho
     Args:
         encoder: x (and context) -> an array of the latent's `encoder_shape`.
         decoder: z (and context) -> what the likelihood takes.
-        latent: makes q(z|x) of the encoder's output, and p(z).
+        latent: makes q(z|x) of the encoder's output, and p(z); where it has fixed arrays, they are the state of `Variables`.
         likelihood: makes p(x|z) of the decoder's output.
 
     Raises:
-        InputError: (when called) the encoder puts out another shape.
+        InputError: (when called) the encoder returns another shape.
     """
 
     def init(key: Key, x: Array, context: Any = None) -> Params:
         encoder_key, decoder_key, latent_key = jax.random.split(key, 3)
-        return {
+        params = {
             "encoder": encoder.init(encoder_key, x, context),
             "decoder": decoder.init(decoder_key, jnp.zeros(latent.dim), context),
             "latent": latent.init(latent_key, context),
             "likelihood": likelihood.init(),
         }
+        return join(params, latent.fixed())
 
-    def encode(params: Params, x: Array, context: Any = None) -> Posterior:
+    def encode(variables: Params, x: Array, context: Any = None) -> Posterior:
+        params, _ = split(variables)
         output = encoder.apply(params["encoder"], x, context)
         if output.shape != latent.encoder_shape:
             raise InputError(
-                f"encoder puts out {output.shape}, and the posterior takes {latent.encoder_shape}: make an encoder of that shape."
+                f"encoder returns {output.shape}, and the posterior takes {latent.encoder_shape}: make an encoder of that shape."
             )
         return latent.posterior(params["latent"], output)
 
-    def decode(params: Params, z: Array, context: Any = None) -> Predictive:
+    def decode(variables: Params, z: Array, context: Any = None) -> Predictive:
+        params, _ = split(variables)
         return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z, context))
 
-    def prior(params: Params, context: Any = None) -> Distribution:
-        return latent.prior(params["latent"], context)
+    def prior(variables: Params, context: Any = None) -> Distribution:
+        params, fixed = split(variables)
+        return latent.prior(join(params["latent"], fixed), context)
 
-    return VAE(init, encode, decode, prior)
+    return VAE(init, encode, decode, prior, latent)
 
 
 def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likelihood) -> VAE:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import VAE, Array, InputError, Key, Metrics, Params
+from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params, join
 from gen_jax.vae.elbo import ElboTerms, elbo_terms, log_weight
 
 TermsObjective = Callable[[ElboTerms, Array], Array]
@@ -109,8 +109,8 @@ def elbo_loss(
     objective: TermsObjective = lambda terms, step: negative_elbo(terms),
     objective_of: Literal["example", "batch-mean"] = "example",
     num_samples: int = 1,
-) -> Callable[..., tuple[Array, Metrics]]:
-    """Return the batch loss (params, key, step, x, context=None) -> (value, metrics) of an objective over terms.
+) -> Loss:
+    """Return the `Loss` of an objective over terms, for a batch with `x` and, as the context, `labels` (or None).
 
     Args:
         vae: the model.
@@ -123,22 +123,23 @@ def elbo_loss(
     """
     _check_num_samples(num_samples)
 
-    def loss(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
         def terms_of(key: Key, x: Array, context: Any) -> ElboTerms:
-            terms = jax.vmap(lambda k: elbo_terms(vae, params, k, x, context))(jax.random.split(key, num_samples))
+            keys = jax.random.split(key, num_samples)
+            terms = jax.vmap(lambda k: elbo_terms(vae, join(params, state), k, x, context))(keys)
             return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
 
-        terms = jax.vmap(terms_of)(jax.random.split(key, len(x)), x, context)
+        terms = jax.vmap(terms_of)(jax.random.split(key, len(batch.x)), batch.x, batch.labels)
         mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
         if objective_of == "batch-mean":
-            return objective(mean, step), mean.metrics
-        return jnp.mean(jax.vmap(objective, in_axes=(0, None))(terms, step)), mean.metrics
+            return objective(mean, step), (state, mean.metrics)
+        return jnp.mean(jax.vmap(objective, in_axes=(0, None))(terms, step)), (state, mean.metrics)
 
     return loss
 
 
-def iwae_loss(vae: VAE, num_samples: int, doubly_reparameterised: bool = False) -> Callable[..., tuple[Array, Metrics]]:
-    """Return the batch loss (params, key, step, x, context=None) -> (−mean L_K, metrics), with the gradient of IWAE or DReG.
+def iwae_loss(vae: VAE, num_samples: int, doubly_reparameterised: bool = False) -> Loss:
+    """Return the `Loss` −mean L_K, with the gradient of IWAE or DReG, for a batch as `elbo_loss` takes it.
 
     Raises:
         InputError: `num_samples` is less than 1.
@@ -146,10 +147,11 @@ def iwae_loss(vae: VAE, num_samples: int, doubly_reparameterised: bool = False) 
     _check_num_samples(num_samples)
     bound = dreg_bound if doubly_reparameterised else iwae_bound
 
-    def loss(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
-        keys = jax.random.split(key, len(x))
-        bounds = jax.vmap(lambda k, x, c: bound(vae, params, k, x, num_samples, c))(keys, x, context)
-        return -jnp.mean(bounds), {"bound": jnp.mean(bounds)}
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        keys = jax.random.split(key, len(batch.x))
+        of_one = lambda k, x, c: bound(vae, join(params, state), k, x, num_samples, c)
+        bounds = jax.vmap(of_one)(keys, batch.x, batch.labels)
+        return -jnp.mean(bounds), (state, {"bound": jnp.mean(bounds)})
 
     return loss
 

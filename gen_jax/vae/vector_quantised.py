@@ -10,18 +10,47 @@ gradients of log p(x|z) go straight through to h, the vectors e follow the h tha
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from gen_jax.types import VAE, Array, DensityModel, InputError, Key, Metrics, Net, Params, Predictive
+from gen_jax.types import (
+    VAE,
+    Array,
+    DensityModel,
+    InputError,
+    Key,
+    Loss,
+    Metrics,
+    Net,
+    Params,
+    Predictive,
+    Variables,
+    join,
+    split,
+)
 from gen_jax.vae.elbo import elbo_terms
 from gen_jax.vae.likelihoods import Likelihood
 
 DEAD_BELOW = 0.03  # of the share that every code would have, were all used alike
+
+
+class Codebook(NamedTuple):
+    """The state of a VQ-VAE: its codebook with the averages that move it.
+
+    Attributes:
+        vectors: e.
+        shares: n_k, of all h that chose each code.
+        sums: m_k, of these h, in units of all h.
+        prior: the state of the density of the codes, or ().
+    """
+
+    vectors: Float[Array, "K D"]
+    shares: Float[Array, "K"]
+    sums: Float[Array, "K D"]
+    prior: Params = ()
 
 
 class Quantised(NamedTuple):
@@ -94,12 +123,13 @@ def nearest_codes(features: Float[Array, "*grid D"], codebook: Float[Array, "K D
 
 
 def vector_quantised_vae(
-    encoder: Net, decoder: Net, num_codes: int, grid: tuple[int, ...], likelihood: Likelihood, prior: DensityModel
+    encoder: Net, decoder: Net, num_codes: int, grid: tuple[int, ...], likelihood: Likelihood, prior: DensityModel,
+    learned: bool = False,
 ) -> VAE:
     """Return the VQ-VAE as a `VAE`, whose z are the vectors of the codes.
 
-    `params["codebook"]` holds e as `vectors` and, for `update_codebook`, moving averages of how large a share of all h chose each
-    code and of what these sum up to; `params["prior"]` is that of the codes.
+    Its functions take `Variables`. The state is the codebook of K vectors e_k with moving averages: of the share of all h that
+    chose each code, and of the sums of these h. Where the codebook is `learned`, e is `params["codebook"]`, and there is no state.
 
     Args:
         encoder: x -> [*grid, D].
@@ -108,6 +138,7 @@ def vector_quantised_vae(
         grid: the places that a code is chosen for, such as (7, 7).
         likelihood: makes p(x|z) of the decoder's output.
         prior: of the codes, row by row: a vector of integers 0 … K − 1.
+        learned: whether gradients train the codebook (eq. 3 of the paper), or moving averages of h (its appendix A.1).
 
     Raises:
         InputError: K is less than 2; or, when called, the encoder's grid is another one, or a context is given.
@@ -120,94 +151,98 @@ def vector_quantised_vae(
         encoder_params = encoder.init(encoder_key, x)
         features = encoder.apply(encoder_params, x)
         vectors = jax.random.normal(code_key, (num_codes, features.shape[-1]))
-        return {
+        density, density_state = split(prior.init(prior_key))
+        params = {
             "encoder": encoder_params,
             "decoder": decoder.init(decoder_key, features),
-            "codebook": {"vectors": vectors, "shares": jnp.full(num_codes, 1 / num_codes), "sums": vectors / num_codes},
-            "prior": prior.init(prior_key),
+            "prior": density,
             "likelihood": likelihood.init(),
         }
+        if learned:
+            return join(params | {"codebook": vectors}, density_state)
+        return Variables(params, Codebook(vectors, jnp.full(num_codes, 1 / num_codes), vectors / num_codes, density_state))
 
-    def encode(params: Params, x: Array, context: Any = None) -> Quantised:
+    def codebook(variables: Params) -> tuple[Params, Array, Params]:
+        """Return the parameters, the vectors, and the state of the prior of codes."""
+        params, state = split(variables)
+        return (params, params["codebook"], state) if learned else (params, state.vectors, state.prior)
+
+    def encode(variables: Params, x: Array, context: Any = None) -> Quantised:
         if context is not None:
             raise InputError("context is given, and this model has none: leave it out.")
+        params, vectors, _ = codebook(variables)
         features = encoder.apply(params["encoder"], x)
         if features.shape[:-1] != grid:
-            raise InputError(f"encoder puts out {features.shape}, and the grid is {grid}: make the two agree.")
-        return Quantised(features, params["codebook"]["vectors"])
+            raise InputError(f"encoder returns {features.shape}, and the grid is {grid}: make the two agree.")
+        return Quantised(features, vectors)
 
-    def decode(params: Params, z: Array, context: Any = None) -> Predictive:
+    def decode(variables: Params, z: Array, context: Any = None) -> Predictive:
+        params, _ = split(variables)
         return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z))
 
-    def code_prior(params: Params, context: Any = None) -> CodePrior:
-        return CodePrior(prior, params["prior"], params["codebook"]["vectors"], grid)
+    def code_prior(variables: Params, context: Any = None) -> CodePrior:
+        params, vectors, density_state = codebook(variables)
+        return CodePrior(prior, join(params["prior"], density_state), vectors, grid)
 
     return VAE(init, encode, decode, code_prior)
 
 
-def vector_quantised_loss(vae: VAE, commitment: float = 0.25, learn_codebook: bool = False) -> Callable[..., Any]:
-    """Return the batch loss (params, key, step, x, context=None) -> (value, metrics) of a VQ-VAE.
+def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.99) -> Loss:
+    """Return the `Loss` of a VQ-VAE, for a batch with `x`.
 
     It is the mean over examples of
 
         −log p(x|z) − log p(k) + β Σ_i ‖h_i − sg(e_{k_i})‖² [+ Σ_i ‖sg(h_i) − e_{k_i}‖²]
 
-    with sg the stopped gradient (eq. 3 of the paper, and the prior's part).
+    with sg the stopped gradient (eq. 3 of the paper, and the prior's part); the last term where gradients train the codebook.
+    Otherwise the codebook follows the batch by `updated_codebook`.
 
     Args:
         vae: from `vector_quantised_vae`.
         commitment: β.
-        learn_codebook: with the last term, where `update_codebook` does not move the vectors to averages instead.
+        decay: of the moving averages.
     """
 
-    def objective(params: Params, key: Key, x: Array, context: Any) -> tuple[Array, Metrics]:
-        terms = elbo_terms(vae, params, key, x, context)
-        posterior: Any = vae.encode(params, x, context)  # `Quantised`
+    def objective(variables: Params, key: Key, x: Array) -> tuple[Array, Metrics, Array]:
+        terms = elbo_terms(vae, variables, key, x)
+        posterior: Any = vae.encode(variables, x)  # `Quantised`
         nearest = posterior.codebook[posterior.codes]
         held = jnp.sum((posterior.features - jax.lax.stop_gradient(nearest)) ** 2)
         value = terms.distortion + terms.rate + commitment * held
-        if learn_codebook:
+        if not isinstance(split(variables).state, Codebook):
             value += jnp.sum((jax.lax.stop_gradient(posterior.features) - nearest) ** 2)
-        return value, {**terms.metrics, "quantisation_error": held}
+        return value, {**terms.metrics, "quantisation_error": held}, posterior.features
 
-    def loss(params: Params, key: Key, step: Array, x: Array, context: Any = None) -> tuple[Array, Metrics]:
-        values, metrics = jax.vmap(objective, in_axes=(None, 0, 0, 0))(params, jax.random.split(key, len(x)), x, context)
-        return jnp.mean(values), jax.tree.map(jnp.mean, metrics)
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        keys = jax.random.split(key, len(batch.x))
+        values, metrics, features = jax.vmap(objective, in_axes=(None, 0, 0))(join(params, state), keys, batch.x)
+        if isinstance(state, Codebook):
+            own_key = jax.random.fold_in(key, len(batch.x))  # none of the examples' keys
+            state = updated_codebook(state, own_key, jax.lax.stop_gradient(features), decay)
+        return jnp.mean(values), (state, jax.tree.map(jnp.mean, metrics))
 
     return loss
 
 
-def update_codebook(vae: VAE, decay: float = 0.99, learn_codebook: bool = False) -> Callable[[Params, Key, Array], Params]:
-    """Return (params, key, batch) -> params, what is done to a codebook after every step of the optimizer.
+def updated_codebook(codebook: Codebook, key: Key, features: Float[Array, "..."], decay: float = 0.99) -> Codebook:
+    """Return the codebook after the features h of a batch, [..., D].
 
-    Shares n_k and sums m_k follow the batch's by moving averages, and e_k = m_k / n_k (appendix A.1 of the paper); with
-    `learn_codebook`, only n_k, and e_k is left to its gradient. A code that is dead, n_k < 0.03 / K, is put where a random h of
-    the batch is, with the share 1/K.
-
-    It encodes the batch once more, with the parameters after the update.
+    Shares n_k and sums m_k follow the batch's by moving averages, and e_k = m_k / n_k (appendix A.1 of the paper). A code that is
+    dead, n_k < 0.03 / K, restarts at a random h of the batch, with the share 1/K.
     """
-
-    def adjust(params: Params, key: Key, x: Array) -> Params:
-        posterior: Any = jax.vmap(lambda x: vae.encode(params, x))(x)  # `Quantised`
-        codebook = params["codebook"]
-        num_codes, dim = codebook["vectors"].shape
-        features = posterior.features.reshape(-1, dim)
-        chosen = jax.nn.one_hot(nearest_codes(features, codebook["vectors"]), num_codes)
-        share = jnp.mean(chosen, axis=0)
-        mean = jnp.matmul(chosen.T, features, precision="highest") / len(features)
-        shares = decay * codebook["shares"] + (1 - decay) * share
-        sums = decay * codebook["sums"] + (1 - decay) * mean
-        dead = shares < DEAD_BELOW / num_codes
-        vectors = codebook["vectors"] if learn_codebook else sums / jnp.where(dead, 1.0, shares)[:, None]
-        fresh = jax.random.choice(key, features, (num_codes,))
-        new = {
-            "vectors": jnp.where(dead[:, None], fresh, vectors),
-            "shares": jnp.where(dead, 1 / num_codes, shares),
-            "sums": jnp.where(dead[:, None], fresh / num_codes, sums),
-        }
-        return {**params, "codebook": new}
-
-    return adjust
+    num_codes, dim = codebook.vectors.shape
+    features = features.reshape(-1, dim)
+    chosen = jax.nn.one_hot(nearest_codes(features, codebook.vectors), num_codes)
+    mean = jnp.matmul(chosen.T, features, precision="highest") / len(features)
+    shares = decay * codebook.shares + (1 - decay) * jnp.mean(chosen, axis=0)
+    sums = decay * codebook.sums + (1 - decay) * mean
+    dead = shares < DEAD_BELOW / num_codes
+    fresh = jax.random.choice(key, features, (num_codes,))
+    return codebook._replace(
+        vectors=jnp.where(dead[:, None], fresh, sums / jnp.where(dead, 1.0, shares)[:, None]),
+        shares=jnp.where(dead, 1 / num_codes, shares),
+        sums=jnp.where(dead[:, None], fresh / num_codes, sums),
+    )
 
 
 def perplexity(codes: Int[Array, "..."], num_codes: int) -> Float[Array, ""]:

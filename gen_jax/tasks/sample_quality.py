@@ -7,13 +7,14 @@ between models that were measured with the same classifier: of the same data, se
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.data import GRID, GRID_SCALE, RING, RING_SCALE, STACKED, Split, load_dataset, to_unit
+from gen_jax.data import MODES, STACKED, Dataset, DataView, Split, load_dataset
 from gen_jax.evaluate import (
     classifier_score,
     density_coverage,
@@ -26,11 +27,11 @@ from gen_jax.evaluate import (
     wasserstein_2,
 )
 from gen_jax.nets import MLP, ConvEncoder
+from gen_jax.tasks.sampling import sample
+from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, Task
 from gen_jax.train import adam, batch_mean, init_state, learning_rate_schedule, make_step, scan_epoch, steps_per_epoch
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
-# data sets of points whose modes are known: their centres, and the standard deviation of each
-MODES = {"toy:gaussian-ring": (RING, RING_SCALE), "toy:gaussian-grid": (GRID, GRID_SCALE)}
 NUM_POINTS = 2500  # of PacGAN's protocol
 NUM_MATCHED = 2000  # points of an optimal matching
 NUM_STACKED = 26_000  # of PacGAN's protocol
@@ -39,17 +40,59 @@ NEIGHBOURS = 5  # of density and coverage
 SMALLEST_SIDE = 7  # pixels, of a patch of the sliced Wasserstein distance
 NUM_FEATURES = 128
 EPOCHS, BATCH_SIZE = 3, 100
-AT_ONCE = 500  # images
 
 
-def num_measured(data: str, real: Split) -> int:
+def quality(
+    model: Any,
+    params: Params,
+    key: Key,
+    data: Dataset,
+    *,
+    num: int | None = None,
+    against: Literal["valid", "test"] = "test",
+    seed: int = 0,
+    view: DataView = DataView(),
+) -> dict[str, dict[str, float]]:
+    """Return what samples of a model are worth, beside as many training examples (the floor) and noise (the ceiling).
+
+    Each is measured by `measure`, whatever the kind of model. Choices are made on validation data.
+
+    Args:
+        model: anything that can be sampled.
+        params: what its functions take.
+        key: of the samples.
+        data: of grey values (not binarised), or points of the plane.
+        num: how many samples; by default as many as `num_measured` says.
+        against: which held-out examples they are compared with.
+        seed: of which training examples are taken, and of the noise.
+        view: what brings samples back into the data's range.
+
+    Raises:
+        InputError: the data are neither images nor points of the plane, or `num` is less than 10 or more than there are.
+    """
+    train, real = data.train, data.splits[against]
+    check_measurable(data.name, real, data.view)
+    num = min(num_measured(data.name, real), len(train.x)) if num is None else num
+    if not 10 <= num <= len(train.x):
+        raise InputError(f"num is {num}: give 10 or more, and no more than the {len(train.x)} training examples.")
+    rows = np.random.default_rng(seed).permutation(len(train.x))[:num]
+    examples = np.asarray(jax.vmap(data.view.read)(train.x[rows]))
+    num_classes = getattr(model, "num_classes", None)
+    return {
+        "model": measure_drawn(sample(model, params, key, num, view=view), data, against, num_classes),
+        "training examples": measure(data, against, examples, None if num_classes is None else train.labels[rows]),
+        "noise": measure_drawn(noise_like(real, num, data.view, seed), data, against, num_classes),
+    }
+
+
+def num_measured(name: str, real: Split) -> int:
     """Return how many samples a measurement takes."""
-    if data.startswith(STACKED):
+    if name.startswith(STACKED):
         return NUM_STACKED
-    return NUM_POINTS if _are_points(real) else min(MOST_IMAGES, len(real.images))
+    return NUM_POINTS if _are_points(real) else min(MOST_IMAGES, len(real.x))
 
 
-def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
+def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
     """Return named numbers that say how near samples come to held-out examples of a data set.
 
     Points of the plane: the modes covered, where they are known, and the 2-Wasserstein distance. Stacked digits: the modes
@@ -58,34 +101,35 @@ def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None
     examples. What cannot be measured is left out.
 
     Args:
-        data: the name of the data set, whose training part the classifier is trained on.
-        real: held-out examples, as they are stored.
+        data: the data set, on whose training part the classifier is trained.
+        against: the name of the split of held-out examples.
         drawn: samples [N, ...], images of grey values in [0, 1].
         labels: [N] those that the samples were made for, if any.
 
     Raises:
         InputError: the data are neither images nor points of the plane.
     """
+    real = data.splits[against]
     if _are_points(real):
-        num = min(NUM_MATCHED, len(real.images), len(drawn))
-        return modes_covered(data, drawn) | {"wasserstein_2": wasserstein_2(real.images[:num], drawn[:num])}
-    if data.startswith(STACKED):
-        classifier = trained_classifier(data.removeprefix(STACKED))
+        num = min(NUM_MATCHED, len(real.x), len(drawn))
+        return modes_covered(data.name, drawn) | {"wasserstein_2": wasserstein_2(real.x[:num], drawn[:num])}
+    if data.name.startswith(STACKED):
+        classifier = classifier_of(load_dataset(data.name.removeprefix(STACKED), "none"))
         assert classifier is not None  # stacked digits have labels
         digits = [classifier.probabilities(jnp.asarray(drawn[..., i : i + 1])).argmax(axis=1) for i in range(3)]
         coverage = label_coverage(100 * digits[0] + 10 * digits[1] + digits[2], 1000)
         return {name: float(value) for name, value in coverage._asdict().items()} | {"classifier_accuracy": classifier.accuracy}
-    check_measurable(data, real)
+    check_measurable(data.name, real, data.view)
     # in an order of no meaning: the files of some data sets are sorted, or their first half is easier
-    rows = np.random.default_rng(0).permutation(len(real.images))[: len(drawn)]
-    images, samples = jax.vmap(to_unit)(jnp.asarray(real.images[rows])), jnp.asarray(drawn)
+    rows = np.random.default_rng(0).permutation(len(real.x))[: len(drawn)]
+    images, samples = jax.vmap(data.view.read)(jnp.asarray(real.x[rows])), jnp.asarray(drawn)
     height, width = images.shape[1:3]
     found = {}
     if min(height, width) >= SMALLEST_SIDE:
         num = min(len(images), len(drawn))
         levels = sliced_wasserstein(np.asarray(images[:num]), np.asarray(drawn[:num]))
         found["sliced_wasserstein"] = float(np.mean(list(levels.values())))
-    classifier = classifier_for(data, real)
+    classifier = classifier_of(data)
     if classifier is None or len(drawn) <= NEIGHBOURS:
         return found
     found |= image_quality(classifier, images, samples) | {"classifier_accuracy": classifier.accuracy}
@@ -94,36 +138,36 @@ def measure(data: str, real: Split, drawn: np.ndarray, labels: np.ndarray | None
     return found
 
 
-def measure_drawn(drawn: Any, data: str, real: Split, num_classes: int | None) -> dict[str, float]:
-    """Return `measure` of what `recipes.sample` drew: of a conditional model, for the labels 0 … C − 1 in turn."""
+def measure_drawn(drawn: Any, data: Dataset, against: str, num_classes: int | None) -> dict[str, float]:
+    """Return `measure` of what `tasks.sample` drew: of a conditional model, for the labels 0 … C − 1 in turn."""
     # the mean of a Gaussian likelihood can be a little outside of [0, 1]
     values = np.asarray(drawn) if np.ndim(drawn) == 2 else np.asarray(drawn).clip(0, 1)
-    return measure(data, real, values, None if num_classes is None else np.arange(len(values)) % num_classes)
+    return measure(data, against, values, None if num_classes is None else np.arange(len(values)) % num_classes)
 
 
-def modes_covered(data: str, drawn: np.ndarray) -> dict[str, float]:
+def modes_covered(name: str, drawn: np.ndarray) -> dict[str, float]:
     """Return what `evaluate.mode_coverage` finds of points; nothing for data whose modes are not known."""
-    found = mode_coverage(drawn, *MODES[data])._asdict() if data in MODES else {}
-    return {name: float(value) for name, value in found.items()}
+    found = mode_coverage(drawn, *MODES[name])._asdict() if name in MODES else {}
+    return {quantity: float(value) for quantity, value in found.items()}
 
 
-def check_measurable(data: str, real: Split) -> None:
+def check_measurable(name: str, real: Split, view: DataView) -> None:
     """Raise an InputError for data whose samples cannot be measured."""
-    shape = jax.eval_shape(to_unit, real.images[0]).shape
+    shape = jax.eval_shape(view.read, real.x[0]).shape
     if len(shape) != 3 and not _are_points(real):
-        raise InputError(f"An example of {data} has shape {shape}: what can be measured is images and points of the plane.")
+        raise InputError(f"An example of {name} has shape {shape}: what can be measured is images and points of the plane.")
 
 
-def noise_like(examples: Split, num: int, seed: int = 0) -> np.ndarray:
+def noise_like(examples: Split, num: int, view: DataView = DataView(), seed: int = 0) -> np.ndarray:
     """Return what no model should be as bad as: uniform noise, of images over [0, 1], of points over the square of the data."""
-    shape = jax.eval_shape(to_unit, examples.images[0]).shape
-    high = np.abs(examples.images).max() if _are_points(examples) else 1.0
+    shape = jax.eval_shape(view.read, examples.x[0]).shape
+    high = np.abs(examples.x).max() if _are_points(examples) else 1.0
     low = -high if _are_points(examples) else 0.0
     return np.random.default_rng(seed).uniform(low, high, (num, *shape)).astype(np.float32)
 
 
 def _are_points(split: Split) -> bool:
-    return split.images.shape[1:] == (2,)
+    return split.x.shape[1:] == (2,)
 
 
 class ImageClassifier(NamedTuple):
@@ -140,27 +184,33 @@ class ImageClassifier(NamedTuple):
     accuracy: float
 
 
-def classifier_for(data: str, real: Split) -> ImageClassifier | None:
-    """Return the classifier that images of a data set are measured with; None where there can be none, and for stacked digits."""
-    height, width = jax.eval_shape(to_unit, real.images[0]).shape[:2]
-    if data.startswith(STACKED) or real.labels is None or height % 4 or width % 4 or len(real.images) <= NEIGHBOURS:
+_CLASSIFIERS: dict[tuple[str, ...], ImageClassifier] = {}  # by what they were trained on, of this process
+
+
+def classifier_of(data: Dataset) -> ImageClassifier | None:
+    """Return the classifier that images of a data set are measured with; None where there can be none, and for stacked digits.
+
+    It is trained when it is first asked for, once for the same examples.
+    """
+    height, width = data.event_shape[:2]
+    train, test = data.train, data.test
+    unlabelled = train.labels is None or test.labels is None
+    if data.name.startswith(STACKED) or unlabelled or height % 4 or width % 4 or len(test.x) <= NEIGHBOURS:
         return None
-    return trained_classifier(data)
+    by = (train.fingerprint(), test.fingerprint())
+    if by not in _CLASSIFIERS:
+        _CLASSIFIERS.clear()
+        _CLASSIFIERS[by] = train_classifier(data)
+    return _CLASSIFIERS[by]
 
 
-@functools.lru_cache(maxsize=2)
-def trained_classifier(data: str) -> ImageClassifier | None:
-    """Return the classifier of a data set by name, trained when it is first asked for; None without labels to train on."""
-    train, _, test = load_dataset(data)
-    return None if train.labels is None or test.labels is None else train_classifier(train.in_memory(), test.in_memory())
-
-
-def train_classifier(train: Split, test: Split, seed: int = 0) -> ImageClassifier:
+def train_classifier(data: Dataset, seed: int = 0) -> ImageClassifier:
     """Train two convolutions of 32 and 64 channels and a layer of 128 features on the labels, for three epochs.
 
     Raises:
         InputError: there are no labels, or the images cannot be halved twice.
     """
+    (train, _, test), read = data[:3], data.view.read
     if train.labels is None or test.labels is None:
         raise InputError("The data have no labels, and features are those of a classifier: give data with labels.")
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
@@ -171,14 +221,14 @@ def train_classifier(train: Split, test: Split, seed: int = 0) -> ImageClassifie
         return logits
 
     def objective(params: Params, key: Key, example: Split) -> tuple[Array, Metrics]:
-        logits = logits_of(params, to_unit(example.images))
+        logits = logits_of(params, read(example.x))
         return -jax.nn.log_softmax(logits)[example.labels], {}
 
     init_key, order_key, noise_key, head_key = jax.random.split(jax.random.key(seed), 4)
-    batch_size = min(BATCH_SIZE, len(train.images))
-    num_steps = EPOCHS * steps_per_epoch(len(train.images), batch_size)
+    batch_size = min(BATCH_SIZE, len(train.x))
+    num_steps = EPOCHS * steps_per_epoch(len(train.x), batch_size)
     optimizer = adam(learning_rate_schedule("cosine", 1e-3, num_steps))
-    image = to_unit(train.images[0])
+    image = read(train.x[0])
     params = {"body": body.init(init_key, image), "head": head.init(head_key, jnp.zeros(NUM_FEATURES))}
     state = init_state(params, optimizer, noise_key)
     epoch = jax.jit(scan_epoch(make_step(batch_mean(objective), optimizer), batch_size), donate_argnums=0)
@@ -196,7 +246,7 @@ def train_classifier(train: Split, test: Split, seed: int = 0) -> ImageClassifie
     def probabilities(images: Array) -> Array:
         return jax.lax.map(lambda x: jax.nn.softmax(logits_of(state.params, x)), images, batch_size=AT_ONCE)
 
-    found = np.asarray(probabilities(jax.vmap(to_unit)(jnp.asarray(test.images)))).argmax(axis=1)
+    found = np.asarray(probabilities(jax.vmap(read)(jnp.asarray(test.x)))).argmax(axis=1)
     return ImageClassifier(
         features=lambda images: np.asarray(features(images)),
         probabilities=lambda images: np.asarray(probabilities(images)),
@@ -217,3 +267,33 @@ def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dic
         **density_coverage(real_features, drawn_features)._asdict(),
         "classifier_score": classifier_score(classifier.probabilities(drawn)),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityOptions:
+    """Measure what a trained run draws, beside training examples and noise."""
+
+    num: int | None = None
+    """How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000."""
+    against: Literal["valid", "test"] = "test"
+    """Which examples samples are compared with. Choices are made by valid; test is what is reported."""
+    seed: int = 0
+    """Seed of the draw."""
+
+
+def perform(subject: Subject, options: QualityOptions) -> Outcome:
+    """Measure samples against grey values, whatever the binarisation that the model saw."""
+    rows = quality(
+        subject.model,
+        subject.params,
+        subject.key,
+        subject.load(None, "none"),
+        num=options.num,
+        against=options.against,
+        seed=options.seed,
+        view=subject.view,
+    )
+    return Outcome("quality" if options.against == "test" else f"quality-{options.against}", summary=rows)
+
+
+TASK = Task(QualityOptions, perform)

@@ -12,54 +12,69 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gen_jax.nets import MLP, near_zero
-from gen_jax.recipes.experiment import Experiment, Recipe
-from gen_jax.recipes.vae import ACTIVATIONS, ActivationName
-from gen_jax.recipes.vae_experiment import vae_experiment
-from gen_jax.recipes.vae_settings import AnyVaeSettings, make_likelihood, make_loss
+from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Experiment, Recipe, Sizes, adam_of
+from gen_jax.recipes.vae_choices import (
+    DensityVaeSettings,
+    Elbo,
+    FreeBits,
+    ObjectiveChoice,
+    curves_of,
+    make_likelihood,
+    make_loss,
+    vae_view,
+)
 from gen_jax.types import VAE, InputError
 from gen_jax.vae import bottom_up_vae, deep_latent_gaussian, ladder_vae
 
 
 @dataclass(frozen=True, kw_only=True)
-class HierarchicalSettings(AnyVaeSettings):
+class HierarchicalSettings(DensityVaeSettings):
     """A VAE of several layers of latents."""
 
     data: str = "mnist"
     inference: Literal["bottom-up", "ladder", "independent"] = "bottom-up"
     """q(z_1|x) q(z_2|z_1) …; the ladder's q(z_L|x) … q(z_1|z_2, x); or independent layers in a deep latent Gaussian model."""
-    latent_dims: tuple[int, ...] = (100, 50)
+    latent_dims: Sizes = (100, 50)
     """Latent dimensions of each layer, the one next to the data first."""
-    hidden_sizes: tuple[int, ...] = (200, 100)
+    hidden_sizes: Sizes = (200, 100)
     """Width of the two hidden layers between each layer of latents and the one below it."""
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
-    epochs: int = 20
-    batch_size: int = 20
-    kl_warmup_steps: int = 10_000
-    num_importance_samples: int = 500
+    epochs: Count = 20
+    batch_size: Count = 20
+    objective: ObjectiveChoice = Elbo(kl_warmup_steps=10_000)
+    num_importance_samples: Count = 500
 
     def check(self) -> None:
-        """Raise an InputError for a value that no such VAE can have."""
+        """Raise an InputError for values that do not go together."""
         super().check()
-        if self.objective == "free-bits" and self.inference == "bottom-up":
+        if isinstance(self.objective, FreeBits) and self.inference == "bottom-up":
             raise InputError(
                 "objective is free-bits and inference bottom-up, where only the sum over layers is a KL: use --inference ladder "
                 "or independent, or another objective."
             )
-        if not self.latent_dims or len(self.hidden_sizes) != len(self.latent_dims) or any(size < 1 for size in self.hidden_sizes):
+        if not self.latent_dims or len(self.hidden_sizes) != len(self.latent_dims):
             raise InputError(
-                f"hidden_sizes is {self.hidden_sizes} and latent_dims {self.latent_dims}: give as many of each, all 1 or more."
+                f"hidden_sizes is {self.hidden_sizes} and latent_dims {self.latent_dims}: give as many of each, 1 or more."
             )
 
 
 def build(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
     vae = _make_vae(settings, event_shape)
-    return vae_experiment(vae, make_loss(vae, settings), settings, event_shape, settings.num_importance_samples)
+    return Experiment(
+        model=vae,
+        loss=make_loss(vae, settings.objective),
+        optimizer=adam_of(settings),
+        view=vae_view(settings, event_shape),
+        curves=curves_of(settings.objective),
+        tasks=("reconstruct", "sample", "latents"),
+        evaluation={"num_importance_samples": settings.num_importance_samples},
+    )
 
 
 def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> VAE:
-    activation, likelihood = ACTIVATIONS[settings.activation], make_likelihood(settings)
+    activation, likelihood = ACTIVATIONS[settings.activation], make_likelihood(settings.likelihood)
     dims, widths = settings.latent_dims, settings.hidden_sizes
     layers = list(zip(widths, dims, strict=True))
     decoder = MLP((widths[0], widths[0]), event_shape, activation)
@@ -80,16 +95,18 @@ def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> V
             return deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
 
 
-BOTTOM_UP = Recipe(
-    "a VAE of two layers of latents, inferred from the data upwards (IWAE paper), on MNIST", HierarchicalSettings(), build
-)
-LADDER = Recipe(
-    "a ladder VAE of three layers of latents, inferred from the top down, on MNIST",
-    HierarchicalSettings(inference="ladder", latent_dims=(64, 32, 16), hidden_sizes=(300, 200, 100)),
-    build,
-)
-DEEP = Recipe(
-    "a deep latent Gaussian model of two layers on MNIST",
-    HierarchicalSettings(inference="independent", hidden_sizes=(200, 200)),
-    build,
-)
+RECIPES = {
+    "hvae-mnist": Recipe(
+        "a VAE of two layers of latents, inferred from the data upwards (IWAE paper), on MNIST", HierarchicalSettings(), build
+    ),
+    "ladder-mnist": Recipe(
+        "a ladder VAE of three layers of latents, inferred from the top down, on MNIST",
+        HierarchicalSettings(inference="ladder", latent_dims=(64, 32, 16), hidden_sizes=(300, 200, 100)),
+        build,
+    ),
+    "dlgm-mnist": Recipe(
+        "a deep latent Gaussian model of two layers on MNIST",
+        HierarchicalSettings(inference="independent", hidden_sizes=(200, 200)),
+        build,
+    ),
+}

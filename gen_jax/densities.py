@@ -1,0 +1,39 @@
+"""Models whose density is exact: trained by maximum likelihood, on examples of any shape."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.types import Array, DensityModel, InputError, Key, Loss, Metrics, Params, join
+
+
+def density_loss(model: DensityModel) -> Loss:
+    """Return the `Loss` −E[log p(x)] of a batch with `x`, in nats."""
+
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        log_prob = jnp.mean(jax.vmap(lambda x: model.log_prob(join(params, state), x))(batch.x))
+        return -log_prob, (state, {"log_prob": log_prob})
+
+    return loss
+
+
+def with_event_shape(model: DensityModel, event_shape: tuple[int, ...]) -> DensityModel:
+    """Return a density of vectors [D] as one of examples of another shape with D numbers, in row-major order."""
+
+    def flat(x: Array) -> Array:
+        if x.shape != event_shape:
+            raise InputError(f"x has shape {x.shape}, and the model takes {event_shape}: give one example, or vmap over more.")
+        return jnp.ravel(x)
+
+    def complete(params: Params, key: Key, x: Array, observed: Array) -> Any:
+        assert model.complete is not None
+        found = model.complete(params, key, flat(x), flat(jnp.asarray(observed)))
+        return found._replace(x=found.x.reshape(event_shape))
+
+    return DensityModel(
+        init=model.init,
+        log_prob=lambda params, x, context=None: model.log_prob(params, flat(x), context),
+        sample=lambda params, key, context=None: model.sample(params, key, context).reshape(event_shape),
+        complete=complete if model.complete else None,
+    )

@@ -1,0 +1,239 @@
+"""Normalizing flows: on points of the plane or vectors of any size, by maximum likelihood; and fitted to an energy, without data.
+
+    gen-jax train flow-2d
+    gen-jax train flow-2d --data toy:checkerboard
+    gen-jax train energy-2d
+    gen-jax train energy-2d --data toy:two-sines
+
+`flow-2d`: 32 s on two CPU cores, evaluation and pictures included: test NLL 3.514 ± 0.003 nats on the checkerboard, whose entropy
+is log 32 = 3.466 (seed 0). `energy-2d` (Rezende & Mohamed 2015, arXiv:1505.05770, §6.1): training takes 6 s; KL(q ‖ p) is
+0.009 ± 0.001 nats to the ring, 0.036 ± 0.005 to the two sines (3 seeds). Exact draws of an energy, which the data set of its name
+holds, are used for evaluation only.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from pydantic import Field
+from tyro.conf import Suppress
+
+from gen_jax import flows
+from gen_jax.data import ENERGIES, Binarisation
+from gen_jax.densities import density_loss, with_event_shape
+from gen_jax.distributions import Normal
+from gen_jax.nets import MLP, autoregressive_net, near_zero
+from gen_jax.recipes.settings import Choice, Count, Experiment, Positive, Recipe, Settings, Sizes, adam_of, view_of
+from gen_jax.types import Bijection, InputError
+
+BOUND = 5.0  # splines act on ±5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planar(Choice):
+    """Planar layers."""
+
+    kind: Suppress[Literal["planar"]] = "planar"
+    num_layers: Count = 4
+    """Layers of the flow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Radial(Choice):
+    """Radial layers."""
+
+    kind: Suppress[Literal["radial"]] = "radial"
+    num_layers: Count = 4
+    """Layers of the flow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sylvester(Choice):
+    """Sylvester layers, orthogonal or of Householder reflections."""
+
+    kind: Suppress[Literal["sylvester"]] = "sylvester"
+    num_layers: Count = 4
+    """Layers of the flow."""
+    num_units: Count = 16
+    """Units of a layer, at most as many as dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Householder(Sylvester):
+    """Sylvester layers of Householder reflections."""
+
+    kind: Suppress[Literal["householder"]] = "householder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffineCoupling(Choice):
+    """Affine coupling layers."""
+
+    kind: Suppress[Literal["affine-coupling"]] = "affine-coupling"
+    num_layers: Count = 4
+    """Layers of the flow."""
+    flow_hidden_sizes: Sizes = (320,)
+    """Widths of the network in a layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplineCoupling(AffineCoupling):
+    """Rational-quadratic-spline coupling layers."""
+
+    kind: Suppress[Literal["spline-coupling"]] = "spline-coupling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maf(AffineCoupling):
+    """Masked autoregressive layers, affine."""
+
+    kind: Suppress[Literal["maf"]] = "maf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplineMaf(AffineCoupling):
+    """Masked autoregressive layers of splines."""
+
+    kind: Suppress[Literal["spline-maf"]] = "spline-maf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iaf(AffineCoupling):
+    """Inverse autoregressive layers, affine."""
+
+    kind: Suppress[Literal["iaf"]] = "iaf"
+
+
+Layers = Planar | Radial | Sylvester | Householder | AffineCoupling | SplineCoupling | Maf | SplineMaf | Iaf
+Flow = Annotated[Layers, Field(discriminator="kind")]
+
+
+def has_networks(flow: Any) -> bool:
+    """Whether a layer's parameters are put out by a network, which can take a context."""
+    return isinstance(flow, AffineCoupling)
+
+
+def make_bijection(flow: Layers, dim: int, context_dim: int = 0) -> Bijection:
+    """Return a stack of layers of one kind; where a layer leaves dimensions out or has an order, a reversal follows it.
+
+    Args:
+        flow: the kind of layer.
+        dim: D.
+        context_dim: size of the context of the networks.
+    """
+    spline = isinstance(flow, SplineCoupling | SplineMaf)
+    transformer = flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if spline else flows.affine()
+    match flow:
+        case Planar():
+            layer = flows.planar(dim)
+        case Radial():
+            layer = flows.radial(dim)
+        case Householder():
+            layer = flows.householder_sylvester(dim, flow.num_units)
+        case Sylvester():
+            layer = flows.orthogonal_sylvester(dim, flow.num_units)
+        case Maf() | SplineMaf() | Iaf():
+            if min(flow.flow_hidden_sizes, default=0) < dim - 1:
+                raise InputError(
+                    f"flow_hidden_sizes is {flow.flow_hidden_sizes}: the masks of {flow.kind} need layers of {dim - 1} units or "
+                    "more, one fewer than the dimensions."
+                )
+            net = autoregressive_net(dim, flow.flow_hidden_sizes, transformer.num_params)
+            autoregressive = flows.inverse_autoregressive if isinstance(flow, Iaf) else flows.masked_autoregressive
+            layer = flows.chain(autoregressive(net, dim, transformer, context_dim), flows.reverse(dim))
+        case _:
+            net = MLP(flow.flow_hidden_sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
+            layer = flows.chain(flows.coupling(net, dim, transformer, context_dim), flows.reverse(dim))
+    return flows.stack(layer, flow.num_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSettings(Settings):
+    """A flow from a standard normal distribution."""
+
+    data: str = "toy:two-moons"
+    binarise: Binarisation = "none"
+    epochs: Count = 20
+    batch_size: Count = 250
+    learning_rate: Positive = 2e-3
+    flow: Flow = SplineCoupling(num_layers=8, flow_hidden_sizes=(64, 64))
+    """Kind of layer: planar, radial, sylvester, householder, affine-coupling, spline-coupling, maf, spline-maf, iaf."""
+
+    def check(self) -> None:
+        """Raise an InputError for data that are no real numbers."""
+        if self.binarise != "none":
+            raise InputError(f"binarise is {self.binarise}, and a flow is a density of real numbers: use --binarise none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergySettings(FlowSettings):
+    """A flow from a standard normal distribution to e^{−U}."""
+
+    data: str = "toy:ring"
+    """The energy: toy:ring, toy:sine, toy:two-sines or toy:sine-step."""
+    epochs: Count = 100
+    clip_norm: Positive | None = 10.0
+    validate_every: Count = 5
+    flow: Flow = Planar(num_layers=32)
+    annealing_steps: Count = 10_000
+    """Steps over which the energy grows to its full weight, from 0.01 of it."""
+
+    def check_steps(self, num_steps: int) -> None:
+        """Raise an InputError for annealing that would not end with the run."""
+        if self.annealing_steps > num_steps:
+            raise InputError(f"annealing_steps is {self.annealing_steps}, and the run has {num_steps} steps: give 1 to as many.")
+
+
+def build_flow(settings: FlowSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment of a flow by maximum likelihood."""
+    dim = math.prod(event_shape)
+    density = flows.flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), make_bijection(settings.flow, dim))
+    model = with_event_shape(density, event_shape)
+    return Experiment(
+        model=model,
+        loss=density_loss(model),
+        optimizer=adam_of(settings),
+        view=view_of(settings, event_shape, _check_real),
+        best_metric="valid_log_prob",
+        curves={"curves": (("train_log_prob", "valid_log_prob"), "log p(x) (nats)")},
+        tasks=("sample",),
+    )
+
+
+def _check_real(x: np.ndarray, where: str) -> None:
+    if x.dtype == np.uint8:
+        raise InputError(
+            f"{where} are integers, of which a density of real numbers says nothing: add noise to them (dequantise) and "
+            "store them as floats."
+        )
+    outside = float(np.mean(np.abs(x) > BOUND))
+    if outside > 0.1:
+        raise InputError(
+            f"{outside:.0%} of the numbers in {where} lie outside of ±{BOUND:g}, where a flow from a standard normal hardly "
+            "reaches: subtract their mean, divide by their standard deviation, and store that."
+        )
+
+
+def build_energy(settings: EnergySettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment of a flow that is fitted to an energy."""
+    name = settings.data.removeprefix("toy:")
+    if name not in ENERGIES:
+        raise InputError(f"data is {settings.data}: give one of {', '.join(f'toy:{known}' for known in ENERGIES)}.")
+    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), make_bijection(settings.flow, 2)
+    return Experiment(
+        model=flows.flow_density(base, bijection),
+        loss=flows.energy_loss(base, bijection, ENERGIES[name], settings.annealing_steps),
+        optimizer=adam_of(settings),
+        view=view_of(settings, (2,)),
+        best_metric="valid_elbo",
+        curves={"curves": (("train_elbo", "valid_elbo"), "ELBO (nats)")},
+        tasks=("sample",),
+    )
+
+
+RECIPES = {
+    "flow-2d": Recipe("a flow on points in the plane, such as toy:two-moons, by maximum likelihood", FlowSettings(), build_flow),
+    "energy-2d": Recipe("a planar flow fitted to an energy in the plane, without data", EnergySettings(), build_energy),
+}

@@ -1,0 +1,156 @@
+"""What every GAN recipe lets its user choose: losses, penalty, optimizers, steps."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from tyro.conf import Suppress
+
+from gen_jax.data import Binarisation
+from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses
+from gen_jax.recipes.settings import Choice, Count, Decay, Fraction, NonNegative, Positive, ScheduleName, Settings
+from gen_jax.train import Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
+from gen_jax.types import GAN, Adversaries, Array, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPenalty(Choice):
+    """No penalty."""
+
+    kind: Suppress[Literal["none"]] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientPenalty(Choice):
+    """A gradient of norm 1 between real and generated examples."""
+
+    kind: Suppress[Literal["gradient-penalty"]] = "gradient-penalty"
+    penalty_weight: NonNegative = 10.0
+    """Weight λ of the penalty (for r1 and r2, γ/2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroCentred(GradientPenalty):
+    """A gradient of norm 0 between real and generated examples."""
+
+    kind: Suppress[Literal["zero-centred"]] = "zero-centred"
+
+
+@dataclass(frozen=True, kw_only=True)
+class R1(GradientPenalty):
+    """A gradient of norm 0 at the real examples."""
+
+    kind: Suppress[Literal["r1"]] = "r1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class R2(GradientPenalty):
+    """A gradient of norm 0 at the generated examples."""
+
+    kind: Suppress[Literal["r2"]] = "r2"
+
+
+PenaltyChoice = Annotated[NoPenalty | GradientPenalty | ZeroCentred | R1 | R2, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Choice):
+    """Adam."""
+
+    kind: Suppress[Literal["adam"]] = "adam"
+    adam_b1: Fraction = 0.5
+    """Decay of Adam's mean of gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RmsProp(Choice):
+    """RMSProp."""
+
+    kind: Suppress[Literal["rmsprop"]] = "rmsprop"
+    rms_decay: Decay = 0.99
+    """Decay of RMSProp's mean of squared gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanSettings(Settings):
+    """The losses and the steps of a GAN."""
+
+    binarise: Binarisation = "none"
+    schedule: ScheduleName = "constant"
+    loss: Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge"] = "non-saturating"
+    """What generator and discriminator minimise, in logits of the discriminator."""
+    penalty: PenaltyChoice = NoPenalty()
+    """Of the discriminator's gradient: none, gradient-penalty, zero-centred, r1, r2."""
+    clip_weights: Positive | None = None
+    """Clip every weight of the discriminator to [−c, c] after each of its steps."""
+    num_disc_steps: Count = 1
+    """Steps of the discriminator, each with its own batch, for one of the generator."""
+    simultaneous: bool = False
+    """Both networks step from where they were, instead of the discriminator first."""
+    disc_batch: Literal["separate", "joint"] = "separate"
+    """Whether the discriminator sees (and its batch norm normalises) real and generated examples as two batches or as one."""
+    packing: Count = 1
+    """Examples that the discriminator sees as one (PacGAN)."""
+    latent_dim: Count = 2
+    """Size of z, which is standard normal."""
+    learning_rate: Positive = 1e-4
+    disc_learning_rate: Positive | None = None
+    """The discriminator's, where it is not --learning-rate."""
+    optimizer: Annotated[Adam | RmsProp, Field(discriminator="kind")] = Adam()
+    """Of both networks: adam or rmsprop."""
+
+    @property
+    def examples_per_step(self) -> int:
+        """How many examples a step takes, for all steps of the discriminator in it."""
+        return self.batch_size * self.num_disc_steps
+
+    def check(self) -> None:
+        """Raise an InputError for values that do not go together."""
+        if self.batch_size % self.packing:
+            raise InputError(f"batch_size is {self.batch_size} and packing {self.packing}: give a batch that can be so divided.")
+        if self.simultaneous and self.num_disc_steps > 1:
+            raise InputError(f"num_disc_steps is {self.num_disc_steps}, and in simultaneous steps each network takes one: give 1.")
+        if self.patience is not None:
+            raise InputError(f"patience is {self.patience}, and no metric of a GAN says when to stop: leave it out.")
+        if self.weight_decay and isinstance(self.optimizer, RmsProp):
+            raise InputError(f"weight_decay is {self.weight_decay}, and the optimizer is rmsprop: leave it out, or use adam.")
+
+
+def make_losses(gan: GAN, settings: GanSettings, penalty_weight: float | Float[Array, ""] | None = None) -> Adversaries:
+    """Return the losses of a GAN; the weight of the penalty can be given apart, as one of many under a `vmap`."""
+    weight = getattr(settings.penalty, "penalty_weight", 0.0) if penalty_weight is None else penalty_weight
+    penalty = PENALTIES.get(settings.penalty.kind)
+    return adversarial_losses(gan, LOSSES[settings.loss], penalty, weight, settings.disc_batch == "joint")
+
+
+def optimizers_of(settings: GanSettings) -> Callable[[int], Adversaries]:
+    """Return (number of steps) -> the two optimizers."""
+
+    def optimizer(rate: float, num_steps: int) -> Any:
+        schedule = learning_rate_schedule(settings.schedule, rate, num_steps)
+        if isinstance(settings.optimizer, RmsProp):
+            return rmsprop(schedule, settings.clip_norm, settings.optimizer.rms_decay)
+        return adam(schedule, settings.clip_norm, settings.weight_decay, settings.optimizer.adam_b1)
+
+    def optimizers(num_steps: int) -> Adversaries:
+        rate = settings.learning_rate if settings.disc_learning_rate is None else settings.disc_learning_rate
+        discriminator = optimizer(rate, num_steps * settings.num_disc_steps)
+        if settings.clip_weights is not None:
+            discriminator = clip_weights(discriminator, settings.clip_weights)
+        return Adversaries(optimizer(settings.learning_rate, num_steps), discriminator)
+
+    return optimizers
+
+
+def step_of(settings: GanSettings) -> Callable[..., Step]:
+    """Return how the step of the settings is made."""
+    return functools.partial(make_game_step, num_disc_steps=settings.num_disc_steps, simultaneous=settings.simultaneous)
+
+
+CURVES = {
+    "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
+    "logits": (("train_real_logit", "train_fake_logit"), "mean logit"),
+}

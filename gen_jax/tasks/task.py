@@ -1,0 +1,125 @@
+"""What a task is: something that is done with a trained model, whichever family it is of."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.autoencoders import Autoencoder
+from gen_jax.data import Dataset, DataView, Split
+from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
+
+NAMES = {VAE: "a VAE", GAN: "a GAN", DensityModel: "a density model", Autoencoder: "an autoencoder"}
+AT_ONCE = 500  # examples on the device at once
+
+
+class Subject(NamedTuple):
+    """A trained model, with what a task asks for beside it.
+
+    Attributes:
+        model: of any family.
+        params: what its functions take.
+        view: how it sees stored examples.
+        key: for what the task draws.
+        load: (name of a data set or None for the model's own, binarisation or None for the model's own) -> `Dataset`, all of
+            whose examples the model can take.
+        data: the name of the model's own data set.
+        evaluation: options of `tasks.evaluate` that the recipe gives.
+        report: called with (examples done, examples in all) in what takes long.
+    """
+
+    model: Any
+    params: Params
+    view: DataView
+    key: Key
+    load: Callable[..., Dataset]
+    data: str
+    evaluation: dict[str, Any] = {}
+    report: Callable[[int, int], None] = lambda done, total: None
+
+
+class Outcome(NamedTuple):
+    """What a task returns to a run, which writes it down.
+
+    Attributes:
+        name: of the files.
+        text: what is there, in a line.
+        figures: matplotlib figures by name.
+        array: what the figure shows, as numbers.
+        summary: named numbers, or rows of them.
+        table: columns with an entry for each example.
+    """
+
+    name: str
+    text: str = ""
+    figures: dict[str, Any] = {}
+    array: Any = None
+    summary: dict[str, Any] = {}
+    table: dict[str, Any] = {}
+
+
+class Task(NamedTuple):
+    """A command of the command line, and what can be done at the end of training.
+
+    Attributes:
+        options: a dataclass: its docstring is the command's help, its fields the options.
+        perform: (subject, options) -> `Outcome`.
+    """
+
+    options: Any
+    perform: Callable[[Subject, Any], Outcome]
+
+
+def refuse(model: Any, what: str, wanted: str) -> InputError:
+    """Return the error for a task that a model cannot do."""
+    return InputError(f"{NAMES.get(type(model), type(model).__name__).capitalize()} cannot {what}: give {wanted}.")
+
+
+class _ByIdentity:
+    """A model as a key of a cache: itself, and no copy of it."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.model is other.model
+
+
+def once_for_each_model(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep what `build(model, view)` returns, functions that are compiled when they are first called, for the latest models."""
+    cached = functools.lru_cache(maxsize=16)(lambda by_identity, view: build(by_identity.model, view))
+    return lambda model, view: cached(_ByIdentity(model), view)
+
+
+def labels_in_turn(model: Any, num: int, labels: Any = None) -> Array | None:
+    """Return the labels to draw for: those given, in turn; 0, 1, … in turn by default; None for a model without classes.
+
+    Raises:
+        InputError: labels that the model has not.
+    """
+    num_classes = getattr(model, "num_classes", None)
+    if labels is None:
+        return None if num_classes is None else jnp.arange(num) % num_classes
+    chosen = np.asarray(labels).reshape(-1)
+    if num_classes is None:
+        raise InputError(f"labels is {chosen.tolist()}, and the model is not conditional: leave it out.")
+    if not len(chosen) or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= num_classes:
+        raise InputError(f"labels is {chosen.tolist()}, and the model has {num_classes} classes: give 0 to {num_classes - 1}.")
+    return jnp.asarray(np.resize(chosen, num), jnp.int32)
+
+
+def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
+    """Raise an InputError for a number that is too small or too large."""
+    if value < least or (most is not None and value > most):
+        raise InputError(f"{name} is {value}: give {least} {'or more' if most is None else f'to {most}'}.")
+
+
+def first(examples: Split, num: int) -> Split:
+    """Return the first examples, on the device."""
+    return jax.tree.map(lambda leaf: leaf[:num], examples).on_device()

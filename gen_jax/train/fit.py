@@ -1,0 +1,244 @@
+"""Training any model on a data set: `fit`."""
+
+import functools
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.train.checkpoint import restore_best
+from gen_jax.train.game_step import make_game_step
+from gen_jax.train.loop import CHECKPOINTS, Course, run_epochs
+from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
+from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config
+from gen_jax.train.step import make_step as make_plain_step
+from gen_jax.train.step import (
+    Step,
+    TrainState,
+    evaluation_params,
+    init_state,
+    epoch_rows,
+    scan_epoch,
+    steps_per_epoch,
+    stream_epoch,
+)
+from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, context_of, split
+
+
+class Fitted(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        params: what the model's functions take: of the best validation, or the latest where nothing says what is best.
+        epoch: after how many epochs they were so.
+        history: a row of metrics for each epoch.
+        finished: False where a signal ended training early; with a directory, the same call goes on.
+        state: the `TrainState` after the last epoch.
+    """
+
+    params: Params
+    epoch: int
+    history: list[dict[str, Any]]
+    finished: bool
+    state: TrainState
+
+
+class FitKeys(NamedTuple):
+    """The keys that a run draws from, one for each purpose."""
+
+    init: Key
+    noise: Key
+    order: Key
+    validation: Key
+    evaluation: Key
+    figures: Key
+
+
+def fit_keys(key: Key) -> FitKeys:
+    """Return the keys of a run by its root key."""
+    return FitKeys(*jax.random.split(key, len(FitKeys._fields)))
+
+
+def fit(
+    key: Key,
+    model: Any,
+    loss: Loss | Adversaries,
+    data: Any,
+    *,
+    epochs: int,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    schedule: ScheduleName = "cosine",
+    optimizer: Any = None,
+    make_step: Callable[..., Step] | None = None,
+    ema_decay: float | None = None,
+    epoch_steps: int | None = None,
+    stream: bool = False,
+    validate: Callable[[Params, Key, Any], Metrics] | None = None,
+    best_metric: str | None = "valid_score",
+    validate_every: int = 1,
+    patience: int | None = None,
+    directory: Path | str | None = None,
+    config: dict[str, Any] | None = None,
+    tensorboard: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+    snapshot: Callable[[Params, int], None] = lambda params, epoch: None,
+) -> Fitted:
+    """Train a model on a data set.
+
+        fitted = fit(key, vae, elbo_loss(vae), load_dataset("mnist-5k"), epochs=20)
+
+    With a directory it is checkpointed, and the same call goes on with a run that was stopped, bit for bit.
+
+    Args:
+        key: of the initialisation, the order of examples and the noise.
+        model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`.
+        loss: a `Loss`; of a GAN, `Adversaries` of two.
+        data: a `data.Dataset`.
+        epochs: passes over the training examples.
+        batch_size: examples of a step; of a GAN, of all its discriminator steps together.
+        learning_rate: of Adam, where no optimizer is given.
+        schedule: of that learning rate.
+        optimizer: an optax optimizer, or `Adversaries` of two, in place of Adam.
+        make_step: (loss, optimizer, ema_decay) -> `Step`; by default `train.make_step`, and of a GAN `train.make_game_step`.
+        ema_decay: evaluate a moving average of the parameters with this decay.
+        epoch_steps: steps of an epoch, where it is not a whole pass.
+        stream: read batches from the host through Grain, for data that does not fit on the device.
+        validate: (params, key, validation examples) -> metrics; by default, those of the loss as `valid_NAME`, and minus the
+            loss as `valid_score` (nothing, of a GAN).
+        best_metric: the one whose largest value says which parameters are returned; None for the latest.
+        validate_every: in epochs.
+        patience: stop early after so many validations in a row without a better `best_metric`.
+        directory: for checkpoints and `metrics.jsonl`.
+        config: what tells this run from others in the directory; by default, the arguments and the compiled program.
+        tensorboard: write TensorBoard's event files there too.
+        report: called with each epoch's row of metrics.
+        snapshot: called with the parameters and the number of epochs done, at every validation.
+
+    Raises:
+        InputError: the directory was made by another call, or an argument cannot be used.
+        NonFiniteError: training diverged; the last good checkpoint stays.
+    """
+    keys, adversarial = fit_keys(key), isinstance(loss, Adversaries)
+    for name, value in {"epochs": epochs, "validate_every": validate_every}.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}: give 1 or more.")
+    num_examples = len(data.train.x)
+    num_steps = epochs * steps_per_epoch(num_examples, batch_size, epoch_steps)
+    if optimizer is None:
+        optimizer = adam(learning_rate_schedule(schedule, learning_rate, num_steps))
+        optimizer = Adversaries(optimizer, optimizer) if adversarial else optimizer
+    on_stored = functools.partial(_on_stored, data.view, model)
+    losses = Adversaries(*map(on_stored, loss)) if isinstance(loss, Adversaries) else on_stored(loss)
+    step = (make_step or (make_game_step if adversarial else make_plain_step))(losses, optimizer, ema_decay)
+
+    label = () if adversarial or getattr(model, "num_classes", None) is None else (jnp.int32(0),)
+    state = init_state(model.init(keys.init, jnp.zeros(data.event_shape), *label), optimizer, keys.noise, ema_decay is not None)
+    if stream:
+        compiled = jax.jit(step, donate_argnums=0)
+
+        def batches(epoch: int) -> Iterator[Any]:
+            return data.batches(np.asarray(epoch_rows(jax.random.fold_in(keys.order, epoch), num_examples, batch_size, epoch_steps)))
+
+        run_epoch = lambda state, epoch: stream_epoch(compiled, state, batches(epoch))
+        lower = lambda: compiled.lower(state, next(batches(0)))
+    else:
+        compiled = jax.jit(scan_epoch(step, batch_size, epoch_steps), donate_argnums=0)
+        examples = data.train.on_device()
+        run_epoch = lambda state, epoch: compiled(state, examples, jax.random.fold_in(keys.order, epoch))
+        lower = lambda: compiled.lower(state, examples, keys.order)
+
+    if isinstance(loss, Adversaries):
+        best_metric = None if validate is None else best_metric
+    else:
+        validate = validate or validation(loss, data.view, model, batch_size)
+    valid = data.valid.on_device()
+
+    def train(directory: Path | None) -> Course:
+        return run_epochs(
+            state,
+            run_epoch,
+            epochs,
+            directory,
+            validate=lambda params: validate(params, keys.validation, valid) if validate else {},
+            best_metric=best_metric,
+            validate_every=validate_every,
+            patience=patience,
+            tensorboard=tensorboard,
+            report=report,
+            snapshot=snapshot,
+        )
+
+    if directory is None:
+        found = train(None)
+        _, epoch, params = found.best or (0.0, len(found.rows), evaluation_params(found.state))
+        return Fitted(params, epoch, found.rows, found.finished, found.state)
+    directory, may_change = Path(directory), {"epochs", "validate_every", "patience"}
+    if config is None:
+        config = {
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "validate_every": validate_every,
+            "patience": patience,
+            "best_metric": best_metric,
+            "program": f"{zlib.crc32(lower().as_text().encode()):08x}",
+            "data": data.fingerprints(),
+            "jax": jax.__version__,
+        }
+        made_by = read_config(directory) if (directory / CONFIG_FILE).is_file() else config
+        if [made_by.get(name) for name in ("epochs", "jax")] != [config[name] for name in ("epochs", "jax")]:
+            may_change |= {"program", "jax"}  # another schedule, other names for the same operations
+    with open_run(directory, config, may_change):
+        found = train(directory)
+        best = restore_best(directory / CHECKPOINTS, found.state, best_metric)
+        assert best is not None  # training ends with a checkpoint
+        return Fitted(evaluation_params(best[0]), best[1], found.rows, found.finished, found.state)
+
+
+def _on_stored(view: Any, model: Any, loss: Loss) -> Loss:
+    """Return the loss of a batch of stored examples: of what a model sees of them in training."""
+
+    def of_stored(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        view_key, loss_key = jax.random.split(key)
+        seen = view.training_examples(view_key, batch)
+        return loss(params, state, loss_key, step, seen._replace(labels=context_of(model, seen.labels)))
+
+    return of_stored
+
+
+def validation(loss: Loss, view: Any, model: Any, batch_size: int) -> Callable[[Params, Key, Any], Metrics]:
+    """Return (params, key, examples) -> what the loss reports of them as `valid_NAME`, and minus the loss as `valid_score`.
+
+    The mean over batches, in proportion to their size, in float32 precision; what is annealed has its final value.
+    """
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def validate(variables: Params, key: Key, examples: Any) -> Metrics:
+        params, state = split(variables)
+        num = len(examples.x)
+        num_whole, rest = divmod(num, batch_size)
+        keys = jax.random.split(key, num_whole + 1)
+
+        def of_batch(row: tuple[Key, Any]) -> Metrics:
+            key, batch = row
+            batch = view.examples(batch)._replace(labels=context_of(model, batch.labels))
+            value, (_, metrics) = loss(params, state, key, jnp.float32(jnp.inf), batch)
+            return metrics | {"score": -value}
+
+        means = []  # (share of the examples, metrics)
+        if num_whole:
+            whole = jax.tree.map(lambda leaf: leaf[: num - rest].reshape(num_whole, batch_size, *leaf.shape[1:]), examples)
+            each = jax.lax.map(of_batch, (keys[1:], whole))
+            means.append((1 - rest / num, jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)))
+        if rest:
+            last = jax.tree.map(lambda leaf: leaf[num - rest :], examples)
+            means.append((rest / num, of_batch((keys[0], last))))
+        return {f"valid_{name}": sum(share * mean[name] for share, mean in means) for name in means[0][1]}
+
+    return validate
