@@ -27,18 +27,32 @@ def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, f
     """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`.
 
     The checkpoint is whole on disk when this returns.
+
+    Raises:
+        OSError: it cannot be written. The ones before are as they were.
     """
-    with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder / str(epoch), state, force=True)
-    content = {"scores": scores, "state": _structure(state)}
-    files = _checksums(directory / str(epoch))
-    write_json(directory / f"{epoch}.json", {**content, "checksum": _checksum(content), "files": files})
+    path = directory / str(epoch)
+    try:
+        with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder / path.name, state, force=True)
+        content = {"scores": scores, "state": _structure(state)}
+        write_json(directory / f"{epoch}.json", {**content, "checksum": _checksum(content), "files": _checksums(path)})
+    except (OSError, ValueError) as error:  # Orbax raises ValueError where the disk is full
+        _remove_uncommitted(directory)
+        reason = str(error).partition("\n")[0]
+        raise OSError(
+            f"The checkpoint {path} cannot be written ({reason}): make room if the disk is full, and go on from the one before."
+        ) from error
     epochs = saved_epochs(directory)
     keep = {*epochs[-2:], _best(_commits(directory), best_metric)}
     for old in epochs:
         if old not in keep:
             (directory / f"{old}.json").unlink()
-    for folder in directory.iterdir():  # what has no commit: just removed, or left by a kill
+    _remove_uncommitted(directory)
+
+
+def _remove_uncommitted(directory: Path) -> None:
+    for folder in directory.iterdir():
         if folder.is_dir() and not folder.with_name(f"{folder.name}.json").exists():
             shutil.rmtree(folder)
 
@@ -149,7 +163,7 @@ def _check_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) 
 def _orbax() -> Any:
     import orbax.checkpoint  # takes a second, which commands that train nothing need not wait for
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are not for the user of a training run
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # not for the user of a training run: what is wrong is raised too
     return orbax.checkpoint
 
 
