@@ -1,109 +1,154 @@
 """Checkpoints: a whole `TrainState` each, so that a run goes on from it bit for bit; the two latest and the best are kept.
 
-Orbax writes the state to the side and renames it to `checkpoints/EPOCH`; `checkpoints/EPOCH.json` then commits it, with its
-scores and a checksum of every file. The checksums are there because Orbax notices some damage only half-way through reading,
-with stack traces from its threads, and some not at all.
+Orbax writes the state to the side and renames it to `checkpoints/EPOCH`. Then `checkpoints/EPOCH.json` commits it, with its
+scores and a checksum of every file: with a bit flipped in a file of its own, Orbax returns wrong parameters and says nothing.
+Its `CheckpointManager` would leave all of this to do here but the choice of what is kept.
 """
 
+import contextlib
 import json
 import logging
 import shutil
+import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
-from gen_jax.train.metrics import write_json
+from gen_jax.train.metrics import read_object, write_json
 from gen_jax.types import InputError
 
 
 def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, float], best_metric: str | None) -> None:
-    """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`."""
+    """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`.
+
+    The checkpoint is whole on disk when this returns.
+
+    Raises:
+        OSError: it cannot be written. The ones before are as they were.
+    """
     path = directory / str(epoch)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are not for the user of a training run
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.absolute(), state, force=True)
-    write_json(directory / f"{epoch}.json", {"scores": scores, "files": _checksums(path), "state": _structure(state)})
+    try:
+        with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder / path.name, state, force=True)
+        content = {"scores": scores, "state": _structure(state)}
+        write_json(directory / f"{epoch}.json", {**content, "checksum": _checksum(content), "files": _checksums(path)})
+    except (OSError, ValueError) as error:  # Orbax raises ValueError where the disk is full
+        _remove_uncommitted(directory)
+        reason = str(error).partition("\n")[0]
+        raise OSError(
+            f"The checkpoint {path} cannot be written ({reason}): make room if the disk is full, and go on from the one before."
+        ) from error
     epochs = saved_epochs(directory)
-    keep = {*epochs[-2:], *_best_first(directory, epochs, best_metric)[:1]}
+    keep = {*epochs[-2:], _best(_commits(directory), best_metric)}
     for old in epochs:
         if old not in keep:
             (directory / f"{old}.json").unlink()
-    for folder in directory.iterdir():  # what has no commit: just removed, or left by a kill
+    _remove_uncommitted(directory)
+
+
+def _remove_uncommitted(directory: Path) -> None:
+    for folder in directory.iterdir():
         if folder.is_dir() and not folder.with_name(f"{folder.name}.json").exists():
             shutil.rmtree(folder)
 
 
 def saved_epochs(directory: Path) -> list[int]:
     """Return the epochs that have a committed checkpoint, in order."""
-    return sorted(int(path.stem) for path in directory.glob("*.json") if path.stem.isdigit())
+    return sorted(int(path.stem) for path in directory.glob("*.json") if path.stem.isdecimal())
 
 
 def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
-    """Return the newest readable state and its epoch, or None where there is no checkpoint; for a run that goes on.
+    """Return the newest whole state and its epoch, or None where there is no checkpoint; for a run that goes on.
 
-    A checkpoint that cannot be read is moved to `unreadable/` beside the folder, with a warning, and the one before it is used.
+    Damaged checkpoints are moved to `unreadable/` beside the folder, each with a warning.
 
     Args:
         directory: the folder of checkpoints.
         like: a state of the same structure, shapes and dtypes.
 
     Raises:
-        InputError: there are checkpoints and none can be read, or they are of another model.
+        InputError: there are checkpoints and none is whole, or they are of another model.
     """
-    epochs = saved_epochs(directory)
-    found = _restore_first_readable(directory, like, epochs[::-1])
+    found, damaged = _restore(directory, like, None)
     unreadable = directory.parent / "unreadable" / str(time.time_ns())
-    for epoch in epochs:
-        if found is not None and epoch > found[1]:
-            unreadable.mkdir(parents=True, exist_ok=True)
-            for path in (directory / f"{epoch}.json", directory / str(epoch)):
-                if path.exists():
-                    shutil.move(path, unreadable)
+    for epoch in damaged:
+        unreadable.mkdir(parents=True, exist_ok=True)
+        for path in (directory / str(epoch), directory / f"{epoch}.json"):  # a folder without its commit would be removed
+            if path.exists():
+                shutil.move(path, unreadable)
     return found
 
 
 def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[Any, int] | None:
     """Return the state with the largest `best_metric` and its epoch, or None where there is none; changes nothing on disk.
 
-    Where `best_metric` is None, it is the newest. Where the best cannot be read, a warning says so and the newest readable one
-    is used.
+    Where nothing has a `best_metric`, it is the newest. A warning names each damaged checkpoint; the others are what there is.
 
     Raises:
-        InputError: there are checkpoints and none can be read.
+        InputError: there are checkpoints and none is whole, or they are of another model.
     """
-    epochs = saved_epochs(directory)
-    best = _best_first(directory, epochs, best_metric)[:1]
-    return _restore_first_readable(directory, like, best + [epoch for epoch in epochs[::-1] if epoch not in best])
+    return _restore(directory, like, best_metric)[0]
 
 
-def _best_first(directory: Path, epochs: Sequence[int], metric: str | None) -> list[int]:
-    scores = {epoch: (_commit(directory, epoch) or {"scores": {}})["scores"].get(metric) for epoch in epochs}
-    scored = [epoch for epoch in epochs if scores[epoch] is not None]
-    return sorted(scored, key=lambda epoch: (scores[epoch], epoch), reverse=True)
+def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any, int] | None, list[int]]:
+    """Return the best whole state and its epoch, and the epochs of the damaged ones."""
+    whole = {
+        epoch: commit
+        for epoch, commit in _commits(directory).items()
+        if _checksums(directory / str(epoch)) == commit.get("files")
+    }
+    chosen = _best(whole, metric)
+    damaged = [epoch for epoch in saved_epochs(directory)[::-1] if epoch not in whole]
+    for epoch in damaged:
+        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its files are not the ones that were written."
+        if chosen is None and epoch == damaged[-1]:
+            raise InputError(f"{sentence} There is no other: train into another folder.")
+        warnings.warn(sentence if chosen is None else f"{sentence} Going on from the one of epoch {chosen}.", stacklevel=3)
+    if chosen is None:
+        return None, []
+    _check_structure(directory / str(chosen), whole[chosen]["state"], _structure(like))
+
+    def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
+        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
+        return (checkpointer.restore(folder / str(chosen), jax.tree.map(on_this_machine, like)), chosen), damaged
 
 
-def _commit(directory: Path, epoch: int) -> dict[str, Any] | None:
-    try:
-        commit = json.loads((directory / f"{epoch}.json").read_text())
-    except ValueError:
-        return None
-    whole = isinstance(commit, dict) and all(isinstance(commit.get(name), dict) for name in ("scores", "files", "state"))
-    return commit if whole else None
+def _best(commits: dict[int, dict[str, Any]], metric: str | None) -> int | None:
+    """Return the epoch with the largest metric, the newest of equals; the newest of all where none has the metric."""
+    scored = {epoch: commit["scores"][metric] for epoch, commit in commits.items() if metric in commit["scores"]}
+    return max(scored or commits, key=lambda epoch: (scored.get(epoch), epoch), default=None)
+
+
+def _commits(directory: Path) -> dict[int, dict[str, Any]]:
+    """Return what each epoch's `EPOCH.json` holds, where that is what was written; its `files` are for the caller to check."""
+    commits = {}
+    for epoch in saved_epochs(directory):
+        with contextlib.suppress(ValueError, KeyError):
+            commit = read_object((directory / f"{epoch}.json").read_bytes())
+            if _checksum({"scores": commit["scores"], "state": commit["state"]}) == commit["checksum"]:
+                commits[epoch] = commit
+    return commits
+
+
+def _checksum(value: Any) -> int:
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
+
+
+def _checksums(path: Path) -> dict[str, int]:
+    return {str(file.relative_to(path)): zlib.crc32(file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()}
 
 
 def _structure(state: Any) -> dict[str, str]:
     """What a state consists of: a shape and a dtype for each leaf, by its path."""
     return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree.leaves_with_path(state)}
-
-
-def _checksums(path: Path) -> dict[str, int]:
-    return {str(file.relative_to(path)): zlib.crc32(file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()}
 
 
 def _check_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) -> None:
@@ -115,21 +160,21 @@ def _check_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) 
             )
 
 
-def _restore_first_readable(directory: Path, like: Any, epochs: Sequence[int]) -> tuple[Any, int] | None:
-    def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
-        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+def _orbax() -> Any:
+    import orbax.checkpoint  # takes a second, which commands that train nothing need not wait for
 
-    abstract = jax.tree.map(on_this_machine, like)
-    for position, epoch in enumerate(epochs):
-        path = directory / str(epoch)
-        commit = _commit(directory, epoch)
-        if commit is not None and path.is_dir() and _checksums(path) == commit["files"]:
-            _check_structure(path, commit["state"], _structure(like))
-            with ocp.StandardCheckpointer() as checkpointer:
-                return checkpointer.restore(path.absolute(), abstract), epoch
-        damaged = f"The checkpoint {path} is damaged: its files are not the ones that were written."
-        if position == len(epochs) - 1:
-            raise InputError(f"{damaged} There is no other: train into another folder.")
-        warnings.warn(f"{damaged} Going on from the one of epoch {epochs[position + 1]}.", stacklevel=3)
-    return None
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # not for the user of a training run: what is wrong is raised too
+    return orbax.checkpoint
+
+
+@contextlib.contextmanager
+def _plain_path(directory: Path) -> Generator[Path]:
+    """Give a path to the folder that `glob`, with which Orbax searches it, does not take for a pattern."""
+    directory = directory.absolute()
+    if not set(str(directory)) & set(r"[]\*?"):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "checkpoints"
+        link.symlink_to(directory)
+        yield link

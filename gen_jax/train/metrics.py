@@ -13,16 +13,34 @@ METRICS_FILE = "metrics.jsonl"
 PARTIAL = ".partial"
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     partial = path.with_name(path.name + PARTIAL)
-    partial.write_text(text)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)  # where the disk is full
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
     write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Return the JSON object that a text holds.
+
+    Raises:
+        ValueError: it holds something else, and the message goes on from "It ...".
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: of many brackets
+        raise ValueError(f"is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError("holds no JSON object")
+    return value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -36,10 +54,10 @@ def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
     rows, damaged = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            row = None
-        if isinstance(row, dict) and isinstance(row.get("epoch"), int) and isinstance(row.get("seconds"), float):
+            row = read_object(line)
+        except ValueError:
+            row = {}
+        if isinstance(row.get("epoch"), int) and "seconds" in row and all(isinstance(v, int | float) for v in row.values()):
             rows.append(row)
         elif number < len(lines):
             damaged.append(str(number))
@@ -81,7 +99,7 @@ class MetricsLog:
         self.path = directory / METRICS_FILE
         rows, damaged = _read_rows(self.path)
         if damaged:
-            shutil.copy(self.path, self.path.with_name(METRICS_FILE + ".damaged"))
+            write_whole(self.path.with_name(METRICS_FILE + ".damaged"), self.path.read_bytes())
         self.rows = [row for row in rows if row["epoch"] <= num_epochs]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         if tensorboard:

@@ -6,9 +6,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import jax
 from filelock import FileLock, Timeout
 
-from gen_jax.train.metrics import PARTIAL, write_json
+from gen_jax.train.metrics import PARTIAL, read_object, write_json
 from gen_jax.types import InputError
 
 CONFIG_FILE = "config.json"
@@ -56,7 +57,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     """
     if not (directory / CONFIG_FILE).is_file():
         raise InputError(f"{directory} is not a run folder (it has no {CONFIG_FILE}): give one that `gen-jax train` made.")
-    return _read_object(directory / CONFIG_FILE, "restore it, or train into another folder")
+    return _read(directory / CONFIG_FILE, "restore it, or train into another folder")
 
 
 def read_result(directory: Path) -> dict[str, Any]:
@@ -65,24 +66,20 @@ def read_result(directory: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is damaged.
     """
-    return _read_object(directory / RESULT_FILE, "remove it, and the same command evaluates the run again")
+    return _read(directory / RESULT_FILE, "remove it, and the same command evaluates the run again")
 
 
-def _read_object(path: Path, remedy: str) -> dict[str, Any]:
+def _read(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}): {remedy}.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object: {remedy}.")
-    return value
+        return read_object(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} {error}: {remedy}.") from error
 
 
-def _check_same(directory: Path, old: Any, new: Any) -> None:
-    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(tree, dict):
-            return {prefix: tree}
-        return {k: v for name, sub in tree.items() for k, v in flat(sub, f"{prefix}.{name}" if prefix else name).items()}
+def _check_same(directory: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    def flat(config: dict[str, Any]) -> dict[str, Any]:
+        leaves = jax.tree.leaves_with_path(config, is_leaf=lambda value: not isinstance(value, dict))
+        return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
     was, now = flat(old), flat(new)
     differences = [
