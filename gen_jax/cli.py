@@ -1,25 +1,27 @@
-"""The command line: gen-jax train RECIPE | sweep RECIPE | evaluate RUN | sample RUN | quality RUN | traverse RUN | recipes."""
+"""The command line: gen-jax train RECIPE | sweep RECIPE | TASK RUN | runs | recipes."""
 
 import contextlib
 import dataclasses
-import difflib
+import functools
+import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TextIO, TypeVar
+from typing import Annotated, Any, TextIO
 
-import jax
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gen_jax import recipes
-from gen_jax.types import InputError
+import gen_jax
+from gen_jax import recipes, runs, tasks
+from gen_jax.recipes.settings import Settings, change, variants
+from gen_jax.types import InputError, unknown
 
 EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
@@ -31,8 +33,12 @@ PROGRESS = (("elbo", "ELBO"), ("bound", "bound"), ("log_prob", "log p(x)"), ("di
 out = Console()
 err = Console(stderr=True)
 
-SettingsType = TypeVar("SettingsType", bound=recipes.Settings)
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+To = Annotated[
+    Path | None, tyro.conf.arg(help="Where the picture goes, a .png; by default into the run folder. Arrays go beside it.")
+]
+Debug = Annotated[bool, tyro.conf.arg(help="Show the stack trace of an error.")]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="Run folder that `gen-jax train` made.")]
+OwnRecipe = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help="The recipe of a run whose recipe is your own.")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
             raise
         err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
@@ -59,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _sigterm_as_ctrl_c() -> Generator[None]:
-    """Let SIGTERM raise KeyboardInterrupt; while training, `train.fit` saves first."""
+    """Let SIGTERM raise KeyboardInterrupt; while training, the loop saves first."""
     if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals
         yield
         return
@@ -82,86 +88,120 @@ def _show_warning(
 
 
 def _dispatch(arguments: list[str]) -> int:
-    commands: dict[str, Callable[..., int]] = {
-        "train": _train,
-        "sweep": _sweep,
-        "evaluate": _evaluate,
-        "sample": _sample,
-        "quality": _quality,
-        "traverse": _traverse,
-        "recipes": _recipes,
-    }
-    if not arguments or arguments[0] in ("-h", "--help"):
-        out.print(f"usage: gen-jax {{{','.join(commands)}}} ...\n", markup=False, highlight=False)
-        for name, command in commands.items():
-            out.print(f"  {name:10}{(command.__doc__ or '').splitlines()[0]}", markup=False, highlight=False)
-        out.print("\n`gen-jax COMMAND --help` says more.", highlight=False)
+    """Let tyro read the command line as a function without arguments, and run that: errors of a command are not tyro's."""
+    if arguments[:1] == ["--version"]:
+        out.print(f"gen_jax {gen_jax.__version__}", highlight=False)
         return 0
-    name, rest = arguments[0], arguments[1:]
+    commands = {"train": _of_recipe(_train, _TrainOptions), "sweep": _of_recipe(_sweep, _SweepOptions)}
+    commands |= {name: _of_run(name, task) for name, task in tasks.TASKS.items()}
+    commands |= {"runs": lambda arguments: (_runs, arguments), "recipes": lambda arguments: (_recipes, arguments)}
+    name, rest = (arguments or ["--help"])[0], arguments[1:]
+    if name in ("-h", "--help"):
+        _print_commands(commands)
+        return 0
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise InputError(f"There is no command {name!r}. {hint}Known: {', '.join(commands)}.")
-    if name in ("train", "sweep"):
-        return _of_recipe(name, rest)
-    return tyro.cli(commands[name], args=rest, prog=f"gen-jax {name}")
+        raise unknown("command", name, commands)
+    read, rest = commands[name](rest)
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
+    return tyro.cli(read, args=rest, prog=f"gen-jax {' '.join(arguments[: len(arguments) - len(rest)])}", config=config)()
 
 
-def _of_recipe(command: str, arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        out.print(f"usage: gen-jax {command} RECIPE [--setting value ...]\n", markup=False)
-        _recipes()
-        out.print(f"\n`gen-jax {command} RECIPE --help` lists its settings.", highlight=False)
-        return 0 if arguments else EXIT_BAD_INPUT
-    name, rest = arguments[0], arguments[1:]
-    recipe = recipes.find_recipe(name)
-    if command == "train":
-        summary = f"Train {recipe.summary}, or go on with a run that was stopped."
-        default: Any = _TrainOptions(recipe.settings, Path("runs") / name)
-    else:
-        summary = f"Train {recipe.summary} under many seeds at once, and count those that cover all modes."
-        default = _SweepOptions(recipe.settings)
-    parsed: Any = tyro.cli(
-        _options(type(default), type(recipe.settings)),
-        args=rest,
-        prog=f"gen-jax {command} {name}",
-        description=summary,
-        default=default,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    if command == "train":
-        return _train(name, parsed.settings, parsed.out, parsed.tensorboard)
-    return _sweep(parsed.settings, parsed.num_seeds, parsed.penalty_weights)
+def _print_commands(commands: dict[str, Any]) -> None:
+    out.print("usage: gen-jax {" + ",".join(commands) + "} ...\n", markup=False, highlight=False)
+    says = {name: task.options.__doc__ or "" for name, task in tasks.TASKS.items()}
+    says |= {
+        "train": _train.__doc__ or "",
+        "sweep": _sweep.__doc__ or "",
+        "runs": _runs.__doc__ or "",
+        "recipes": _recipes.__doc__ or "",
+    }
+    for name in commands:
+        out.print(f"  {name:13}{says[name].splitlines()[0]}", markup=False, highlight=False)
+    out.print("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.", markup=False, highlight=False)
 
 
 @dataclasses.dataclass(frozen=True)
-class _TrainOptions(Generic[SettingsType]):
-    settings: SettingsType
+class _TrainOptions:
     out: Path
-    """Run folder. If it holds a run of the same settings, that run goes on."""
+    """Run folder. If it holds a run of the same settings, that run goes on; epochs, and what else is left to do, may differ."""
     tensorboard: bool = False
     """Write TensorBoard's event files too."""
-    debug: bool = False
-    """Show the stack trace of an error."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _SweepOptions(Generic[SettingsType]):
-    settings: SettingsType
+class _SweepOptions:
     num_seeds: int = 16
-    """Games for each weight: of --seed, --seed + 1, …"""
+    """Runs for each weight: of --seed, --seed + 1, …"""
     penalty_weights: tuple[float, ...] = ()
     """Weights of the penalty; by default --penalty-weight alone."""
-    debug: bool = False
-    """Show the stack trace of an error."""
 
 
-def _options(options_type: Any, settings_type: Any) -> Any:  # a type made at run time, which a type checker cannot follow
-    return options_type[settings_type]
+def _of_recipe(run: Callable[..., int], options_type: Any) -> Callable[[list[str]], tuple[Callable[..., Any], list[str]]]:
+    """Return (arguments) -> (what tyro reads the settings of a recipe and the options of a command with, the arguments left)."""
+
+    def command(arguments: list[str]) -> tuple[Callable[..., Any], list[str]]:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            out.print("Give a recipe, and its settings; `--help` after a recipe lists them.\n", highlight=False)
+            return _recipes, []
+        name, rest = arguments[0], arguments[1:]
+        recipe = runs.find_recipe(name)
+        settings, rest = _choose(recipe.settings, rest)
+        default = _TrainOptions(Path("runs") / name.rpartition(":")[2]) if options_type is _TrainOptions else options_type()
+
+        def read(settings: Any, options: Any, debug: Debug = False) -> Callable[[], int]:
+            return functools.partial(run, name, settings, options)
+
+        read.__annotations__ |= {"settings": type(settings), "options": options_type}
+        read.__defaults__ = (settings, default, False)
+        read.__doc__ = f"{(run.__doc__ or '').splitlines()[0]} {name}: {recipe.summary}.\n\n{_say_choices(settings)}"
+        return read, [name, *rest][1:]
+
+    return command
 
 
-def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: bool) -> int:
-    """Train a recipe, or go on with a run that was stopped."""
+def _choose(settings: Settings, arguments: list[str]) -> tuple[Settings, list[str]]:
+    """Make the choices that bring settings of their own, such as `--objective capacity`, and return the arguments left."""
+    left, remaining = [], list(arguments)
+    while remaining:
+        word = remaining.pop(0)
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if flag.startswith("--") and name in variants(type(settings)):
+            if not equals and not remaining:
+                raise InputError(f"{flag} needs a value: give {', '.join(variants(type(settings))[name])}.")
+            settings = change(settings, **{name: value if equals else remaining.pop(0)})
+        else:
+            left.append(word)
+    return settings, left
+
+
+def _say_choices(settings: Settings) -> str:
+    lines = [
+        f"--{name.replace('_', '-')} {{{','.join(kinds)}}} (now {getattr(settings, name).kind})"
+        for name, kinds in variants(type(settings)).items()
+    ]
+    return (
+        "Choices that bring settings of their own, listed here for those that are made: " + "; ".join(lines) + "."
+        if lines
+        else ""
+    )
+
+
+def _of_run(name: str, task: tasks.Task) -> Callable[[list[str]], tuple[Callable[..., Any], list[str]]]:
+    """Return (arguments) -> (what tyro reads the options of a task with, the arguments)."""
+
+    def read(run: RunFolder, options: Any, to: To = None, recipe: OwnRecipe = None, debug: Debug = False) -> Callable[[], int]:
+        return functools.partial(_perform, name, run, options, to, recipe)
+
+    read.__annotations__["options"] = task.options
+    read.__defaults__ = (None, None, False)
+    read.__doc__ = task.options.__doc__
+    return lambda arguments: (read, arguments)
+
+
+def _train(name: str, settings: Settings, options: _TrainOptions) -> int:
+    """Train a recipe, or go on with a run that was stopped:"""
+    _keep_compilations()
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
         evaluation = progress.add_task("evaluate", total=None, note="", visible=False)
@@ -177,114 +217,79 @@ def _train(name: str, settings: recipes.Settings, directory: Path, tensorboard: 
                 progress.reset(epochs, completed=row["epoch"], note=note, visible=True)
 
         def on_evaluation(done: int, total: int) -> None:
-            progress.update(evaluation, completed=done, total=total, visible=True, note="test images")
+            progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
 
-        result = recipes.train(name, settings, directory, tensorboard=tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation)
+        result = runs.train(
+            name, settings, options.out, tensorboard=options.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
+        )
     if result is None:
-        err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
+        err.print(f"Stopped. The state is saved: the same command goes on with {options.out}.", highlight=False)
         return EXIT_STOPPED
-    _print_summary(result)
-    out.print(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.", highlight=False)
+    _print_table(result)
+    out.print(f"{options.out} holds result.json, metrics.jsonl, checkpoints and figures.", markup=False, highlight=False)
     return 0
 
 
-def _sweep(settings: Any, num_seeds: int, penalty_weights: tuple[float, ...]) -> int:
-    """Play a GAN's game under many seeds at once, and count those that cover all modes."""
-    weights = penalty_weights or (getattr(settings, "penalty_weight", 0.0),)
+def _sweep(name: str, settings: Any, options: _SweepOptions) -> int:
+    """Train under many seeds at once, and count how many cover all modes:"""
+    from gen_jax.sweep import sweep
+
+    _keep_compilations()
+    weights = options.penalty_weights or (getattr(getattr(settings, "penalty", None), "penalty_weight", 0.0),)
     with _progress() as progress:
-        epochs = progress.add_task("sweep", total=settings.epochs, note=f"{num_seeds * len(weights)} games")
-        rows = recipes.sweep(settings, num_seeds, weights, lambda done: progress.update(epochs, completed=done))
+        epochs = progress.add_task("sweep", total=settings.epochs, note=f"{options.num_seeds * len(weights)} runs")
+        rows = sweep(settings, options.num_seeds, weights, lambda done: progress.update(epochs, completed=done))
     for row in rows:
-        _print_summary(row)
+        _print_table(row)
     return 0
 
 
-def _evaluate(
-    run: RunFolder,
-    data: str | None = None,
-    split: Literal["train", "valid", "test"] = "test",
-    num_importance_samples: int | None = None,
-    debug: bool = False,
-) -> int:
-    """Measure a trained run: its likelihood and what else its model has, and a table of every example.
-
-    Args:
-        run: Run folder that `gen-jax train` made.
-        data: Data set to evaluate on; by default, the run's own.
-        split: Which part of it.
-        num_importance_samples: Samples an example for the NLL of a VAE; by default, the run's setting.
-        debug: Show the stack trace of an error.
-    """
-    loaded = recipes.load_run(run)
+def _perform(name: str, directory: Path, options: Any, to: Path | None, recipe: str | None) -> int:
+    _keep_compilations()
+    run = runs.load_run(directory, recipe)
     with _progress() as progress:
-        task = progress.add_task("evaluate", total=None, note=f"{split} images", visible=False)
-
-        def on_evaluation(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total, visible=True)
-
-        result = recipes.evaluate(loaded, data, split, num_importance_samples, on_evaluation)
-    path = recipes.save_evaluation(loaded, result)
-    _print_summary(result.summary)
-    out.print(f"{path} holds the numbers, the .csv beside it the table.", highlight=False)
+        task = progress.add_task(name, total=None, note="", visible=False)
+        report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+        outcome = runs.perform(run, name, options, report)
+        written = runs.save(run, outcome, to)
+    _print_table(outcome.summary)
+    out.print(f"{outcome.text}{': ' if outcome.text else ''}{', '.join(map(str, written))}", markup=False, highlight=False)
     return 0
 
 
-def _sample(run: RunFolder, num: int = 64, seed: int = 0, to: Path | None = None, debug: bool = False) -> int:
-    """Draw examples from a trained run.
-
-    Args:
-        run: Run folder that `gen-jax train` made.
-        num: How many.
-        seed: Seed of the draw.
-        to: Where the picture goes; by default RUN/samples-SEED.png. The arrays go beside it, as .npy.
-        debug: Show the stack trace of an error.
-    """
-    path = recipes.save_samples(recipes.load_run(run), num, seed, to)
-    out.print(f"{num} samples: {path} (picture), {path.with_suffix('.npy')} (array).", highlight=False)
-    return 0
-
-
-def _quality(run: RunFolder, num: int | None = None, seed: int = 0, debug: bool = False) -> int:
-    """Measure what a trained run draws, beside training examples and noise.
-
-    Args:
-        run: Run folder that `gen-jax train` made.
-        num: How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as there are test images, up to
-            5,000.
-        seed: Seed of the draw.
-        debug: Show the stack trace of an error.
-    """
-    loaded = recipes.load_run(run)
-    rows = recipes.quality(loaded, num, seed)
-    path = recipes.save_quality(loaded, rows)
-    table = Table("", *rows, box=None)
-    for name in rows["model"]:
-        table.add_row(name, *(f"{row[name]:.4f}" if name in row else "" for row in rows.values()))
-    out.print(table)
-    out.print(f"{path} holds the numbers.", highlight=False)
-    return 0
-
-
-def _traverse(run: RunFolder, image: int = 0, num_steps: int = 11, to: Path | None = None, debug: bool = False) -> int:
-    """Move each latent of a test image over its range, and decode.
-
-    Args:
-        run: Run folder that `gen-jax train` made, of a VAE with one latent vector.
-        image: Number of the test image that the other latents come from.
-        num_steps: Places along each latent.
-        to: Where the picture goes; by default RUN/traversal-IMAGE.png. The array goes beside it, as .npy.
-        debug: Show the stack trace of an error.
-    """
-    path = recipes.save_traversal(recipes.load_run(run), image, num_steps, to)
-    out.print(f"{path} (picture; a latent a row), {path.with_suffix('.npy')} (array).", highlight=False)
-    return 0
-
-
-def _recipes(debug: bool = False) -> int:
+def _recipes() -> Callable[[], int]:
     """List the recipes."""
-    for name, recipe in recipes.RECIPES.items():
-        out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
-    return 0
+
+    def run() -> int:
+        for name, recipe in recipes.RECIPES.items():
+            out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
+        return 0
+
+    return run
+
+
+def _runs(folder: Annotated[Path, tyro.conf.Positional] = Path("runs")) -> Callable[[], int]:
+    """List the runs in a folder: recipe, data, epochs, best validation, test numbers, age, and whether they are finished."""
+
+    def run() -> int:
+        rows = runs.list_runs(folder)
+        if not rows:
+            raise InputError(f"There is no run in {folder}: give a folder that holds run folders.")
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            table.add_row(*(_shown(value) for value in row.values()))
+        out.print(table)
+        return 0
+
+    return run
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.removeprefix('test_')} {_shown(number)}" for name, number in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 @contextlib.contextmanager
@@ -301,11 +306,29 @@ def _progress() -> Generator[Progress]:
         yield progress
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None)
-    for name, value in summary.items():
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
-    out.print(table)
+def _print_table(summary: dict[str, Any]) -> None:
+    """Print named numbers, or rows of them in columns."""
+    columns = {name: value for name, value in summary.items() if isinstance(value, dict)}
+    if not columns:
+        table = Table(show_header=False, box=None)
+        for name, value in summary.items():
+            table.add_row(name, _shown(value))
+    else:
+        table = Table("", *columns, box=None)
+        for name in next(iter(columns.values())):
+            table.add_row(name, *(_shown(column.get(name)) for column in columns.values()))
+    if summary:
+        out.print(table)
+
+
+def _keep_compilations() -> None:
+    """Keep compiled programs in the user's cache folder, unless JAX's own settings name another place, or none."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 if __name__ == "__main__":

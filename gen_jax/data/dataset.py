@@ -156,7 +156,9 @@ class Dataset(NamedTuple):
             if isinstance(split.x, np.ndarray):
                 _check_intensities(split.x, f"The {name} examples of {self.name}")
             elif now:
-                raise InputError("Streamed examples cannot be binarised once and kept: use --binarise dynamic, threshold or none.")
+                raise InputError(
+                    "Streamed examples cannot be binarised once and kept: use --binarise dynamic, threshold or none."
+                )
             if now:
                 x = _binarise_all(mode, jax.random.fold_in(root, i), jnp.asarray(split.x))
                 drawn[name] = Split(np.asarray(x), split.labels)

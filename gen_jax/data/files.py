@@ -155,5 +155,3 @@ def load_folder(argument: str) -> Dataset:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
-
-

@@ -205,5 +205,3 @@ def _dna() -> Dataset:
             "set it, or give npz:PATH."
         )
     return load_npz(str(Path(data_dir) / "uci_binary" / "dna.npz"))
-
-

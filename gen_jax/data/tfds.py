@@ -71,5 +71,3 @@ def load_tfds(name: str) -> Dataset:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-

@@ -72,9 +72,7 @@ def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
     return DensityModel(lambda key, x=None: bijection.init(key), log_prob, sample)
 
 
-def energy_loss(
-    base: Posterior, bijection: Bijection, energy: Callable[[Array], Array], annealing_steps: int = 1
-) -> Loss:
+def energy_loss(base: Posterior, bijection: Bijection, energy: Callable[[Array], Array], annealing_steps: int = 1) -> Loss:
     """Return the `Loss` of a fit to e^{−U(z)} without data: E_q[log q(z) + β U(z)], over as many draws of q as the batch has.
 
     For β = 1 this is KL(q ‖ p) − log ∫ e^{−U}. β rises from 0.01 to 1 over the first steps (Rezende & Mohamed 2015, §6.1).

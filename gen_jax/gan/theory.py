@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from gen_jax.gan.losses import AdversarialLoss
-from gen_jax.gan.penalties import gradient_norm_squared
 from gen_jax.types import Array
 
 LogDensities = Float[Array | np.ndarray, "N"]
@@ -80,7 +79,7 @@ def dirac_gan_step(
     def of_discriminator(psi: Array) -> Array:
         critic = lambda x: psi * x
         data = jnp.zeros_like(theta)
-        return loss.real(critic(data)) + loss.fake(critic(theta)) + r1 / 2 * gradient_norm_squared(critic, data)
+        return loss.real(critic(data)) + loss.fake(critic(theta)) + r1 / 2 * jnp.sum(jax.grad(critic)(data) ** 2)
 
     new_psi = psi - learning_rate * jax.grad(of_discriminator)(psi)
     seen = new_psi if alternating else psi

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.conv_nets import ConvTranspose, halved_size
-from gen_jax.nets.gan_nets import BATCH_NORM_MOMENTUM, Verdicts
+from gen_jax.nets.gan_nets import BATCH_NORM_MOMENTUM, DiscriminatorHead
 from gen_jax.nets.spectral import BatchConv
-from gen_jax.types import Array, InputError, Verdict
+from gen_jax.types import Array, InputError, DiscriminatorOutput
 
 BatchConvTranspose = nn.vmap(ConvTranspose, variable_axes={"params": None}, split_rngs={"params": False})
 """`ConvTranspose` of each image of a batch, with one kernel and bias."""
@@ -85,7 +85,7 @@ class DCGANDiscriminator(nn.Module):
         channels: the channels after each convolution.
         batch_norm: whether there is one. A gradient penalty wants none, and spectral normalisation needs none.
         spectral_norm: divides every kernel, the dense one too, by its largest singular value; see `SpectralNorm`.
-        classes: of an auxiliary classifier; see `Verdicts`.
+        classes: of an auxiliary classifier; see `DiscriminatorHead`.
     """
 
     channels: tuple[int, ...]
@@ -94,7 +94,9 @@ class DCGANDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+    def __call__(
+        self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False
+    ) -> DiscriminatorOutput:
         """Return a verdict on each image [height, width, channels].
 
         Raises:
@@ -107,7 +109,7 @@ class DCGANDiscriminator(nn.Module):
             norm = self.batch_norm and i > 0
             h = conv(features, 4, 2, 1, use_bias=not norm)(h, train)
             h = nn.leaky_relu(_batch_norm(h, train, norm), 0.2)
-        return Verdicts(self.classes, self.spectral_norm, dcgan_init)(h.reshape(len(h), -1), context, train)
+        return DiscriminatorHead(self.classes, self.spectral_norm, dcgan_init)(h.reshape(len(h), -1), context, train)
 
 
 class ResidualGenerator(nn.Module):
@@ -148,7 +150,7 @@ class ResidualDiscriminator(nn.Module):
     Attributes:
         width: the channels of every block.
         spectral_norm: divides every kernel, the dense one too, by its largest singular value; see `SpectralNorm`.
-        classes: of an auxiliary classifier; see `Verdicts`.
+        classes: of an auxiliary classifier; see `DiscriminatorHead`.
     """
 
     width: int
@@ -156,7 +158,9 @@ class ResidualDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+    def __call__(
+        self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False
+    ) -> DiscriminatorOutput:
         """Return a verdict on each image [height, width, channels].
 
         Raises:
@@ -168,7 +172,7 @@ class ResidualDiscriminator(nn.Module):
         for _ in range(2):
             h = DownBlock(self.width, spectral_norm=self.spectral_norm)(h, train)
         pool = jnp.sum if self.spectral_norm else jnp.mean
-        return Verdicts(self.classes, self.spectral_norm)(pool(nn.relu(h), axis=(1, 2)), context, train)
+        return DiscriminatorHead(self.classes, self.spectral_norm)(pool(nn.relu(h), axis=(1, 2)), context, train)
 
 
 class UpBlock(nn.Module):

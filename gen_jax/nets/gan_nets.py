@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from gen_jax.nets.mlp import Initializer
 from gen_jax.nets.spectral import Dense
-from gen_jax.types import Array, Verdict
+from gen_jax.types import Array, DiscriminatorOutput
 
 # the share of the old value in the averages of a batch norm, at each step
 BATCH_NORM_MOMENTUM = 0.9
@@ -54,7 +54,7 @@ class MLPDiscriminator(nn.Module):
         hidden_sizes: the width of each hidden layer.
         activation: applied after each; a leaky ReLU of slope 0.2 below 0 by default.
         spectral_norm: divides each kernel by its largest singular value; see `SpectralNorm`.
-        classes: of an auxiliary classifier; see `Verdicts`.
+        classes: of an auxiliary classifier; see `DiscriminatorHead`.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -63,15 +63,17 @@ class MLPDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+    def __call__(
+        self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False
+    ) -> DiscriminatorOutput:
         """Return a verdict on each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
             h = self.activation(Dense(size, spectral_norm=self.spectral_norm)(h, train))
-        return Verdicts(self.classes, self.spectral_norm)(h, context, train)
+        return DiscriminatorHead(self.classes, self.spectral_norm)(h, context, train)
 
 
-class Verdicts(nn.Module):
+class DiscriminatorHead(nn.Module):
     """The last layer of a discriminator: from features φ to a logit, and what labels y, one-hot, have to do with it.
 
         without labels            wᵀφ + b
@@ -89,15 +91,15 @@ class Verdicts(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
-    def __call__(self, features: Float[Array, "B F"], context: Float[Array, "B C"] | None, train: bool) -> Verdict:
+    def __call__(self, features: Float[Array, "B F"], context: Float[Array, "B C"] | None, train: bool) -> DiscriminatorOutput:
         """Return a verdict on each row of features, given its label, if there are any."""
         dense = functools.partial(Dense, spectral_norm=self.spectral_norm, kernel_init=self.kernel_init)
         logits = dense(1)(features, train)[:, 0]
         if self.classes is not None:
-            return Verdict(logits, dense(self.classes)(features, train))
+            return DiscriminatorOutput(logits, dense(self.classes)(features, train))
         if context is None:
-            return Verdict(logits)
-        return Verdict(logits + jnp.sum(dense(features.shape[1], use_bias=False)(context, train) * features, axis=1))
+            return DiscriminatorOutput(logits)
+        return DiscriminatorOutput(logits + jnp.sum(dense(features.shape[1], use_bias=False)(context, train) * features, axis=1))
 
 
 class MaxoutDiscriminator(nn.Module):
@@ -115,9 +117,11 @@ class MaxoutDiscriminator(nn.Module):
     pieces: int = 5
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False) -> Verdict:
+    def __call__(
+        self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False
+    ) -> DiscriminatorOutput:
         """Return a verdict on each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
             h = jnp.max(nn.Dense(self.pieces * size)(h).reshape(len(h), self.pieces, size), axis=1)
-        return Verdicts()(h, context, train)
+        return DiscriminatorHead()(h, context, train)

@@ -99,7 +99,5 @@ RECIPES = {
     "autoencoder-denoising": Recipe(
         "a denoising autoencoder, 30 % of its input masked", AutoencoderSettings(corruption=Masking()), build
     ),
-    "autoencoder-contractive": Recipe(
-        "a contractive autoencoder", AutoencoderSettings(contraction=0.1, epochs=30), build
-    ),
+    "autoencoder-contractive": Recipe("a contractive autoencoder", AutoencoderSettings(contraction=0.1, epochs=30), build),
 }

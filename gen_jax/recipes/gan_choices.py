@@ -112,7 +112,9 @@ class GanSettings(Settings):
         if self.batch_size % self.packing:
             raise InputError(f"batch_size is {self.batch_size} and packing {self.packing}: give a batch that can be so divided.")
         if self.simultaneous and self.num_disc_steps > 1:
-            raise InputError(f"num_disc_steps is {self.num_disc_steps}, and in simultaneous steps each network takes one: give 1.")
+            raise InputError(
+                f"num_disc_steps is {self.num_disc_steps}, and in simultaneous steps each network takes one: give 1."
+            )
         if self.patience is not None:
             raise InputError(f"patience is {self.patience}, and no metric of a GAN says when to stop: leave it out.")
         if self.weight_decay and isinstance(self.optimizer, RmsProp):

@@ -29,7 +29,17 @@ from gen_jax import nets
 from gen_jax.data import in_unit_interval
 from gen_jax.distributions import Normal
 from gen_jax.gan import generative_adversarial_network
-from gen_jax.recipes.gan_choices import CURVES, Adam, GanSettings, GradientPenalty, NoPenalty, RmsProp, make_losses, optimizers_of, step_of
+from gen_jax.recipes.gan_choices import (
+    CURVES,
+    Adam,
+    GanSettings,
+    GradientPenalty,
+    NoPenalty,
+    RmsProp,
+    make_losses,
+    optimizers_of,
+    step_of,
+)
 from gen_jax.recipes.settings import Choice, Count, Experiment, NumClasses, Positive, Recipe, Sizes, image_shape, view_of
 from gen_jax.types import BatchNet, InputError
 

@@ -276,4 +276,6 @@ def image_shape(event_shape: tuple[int, ...]) -> tuple[int, int, int]:
         case (height, width, channels):
             return height, width, channels
         case _:
-            raise InputError(f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use --architecture mlp.")
+            raise InputError(
+                f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use --architecture mlp."
+            )

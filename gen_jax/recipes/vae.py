@@ -288,9 +288,7 @@ ROWS = {
     "vae-mnist": ("the one-layer VAE of the IWAE paper (784-200-200-50, tanh) on dynamically binarised MNIST", MNIST),
     "vae-fashion": (
         "a VAE with a Gaussian likelihood of learned σ on Fashion-MNIST",
-        change(
-            PLAIN, data="fashion_mnist", binarise="none", likelihood=GaussianLearned(), epochs=30, num_importance_samples=500
-        ),
+        change(PLAIN, data="fashion_mnist", binarise="none", likelihood=GaussianLearned(), epochs=30, num_importance_samples=500),
     ),
     "vae-cifar10": (
         "a convolutional VAE with a discretised logistic likelihood (bits per dimension), on CIFAR-10",

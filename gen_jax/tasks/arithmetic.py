@@ -21,7 +21,9 @@ from gen_jax.types import Key, Params
 NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 
 
-def latent_arithmetic(latents: LatentModel, params: Params, key: Key, classifier: ImageClassifier) -> tuple[np.ndarray, list[str]]:
+def latent_arithmetic(
+    latents: LatentModel, params: Params, key: Key, classifier: ImageClassifier
+) -> tuple[np.ndarray, list[str]]:
     """Return rows of images [R, 10, H, W, C], bright a, dark a, dark b (three each) and their sum; and each row's a, b.
 
     Classes of which too few images are drawn are left out.

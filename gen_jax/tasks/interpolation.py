@@ -46,7 +46,9 @@ def interpolate(
     check_count("steps", steps, 2)
     latents = latent_model(model, view)
     if path is not None and path not in latents.paths:
-        raise InputError(f"path is {path}, which leaves where the latents of this model can be: use {' or '.join(latents.paths)}.")
+        raise InputError(
+            f"path is {path}, which leaves where the latents of this model can be: use {' or '.join(latents.paths)}."
+        )
     along = great_arc if (path or latents.paths[0]) == "spherical" else line
     ends_key, decode_key = jax.random.split(key)
     labels = labels_in_turn(model, num)

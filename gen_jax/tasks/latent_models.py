@@ -45,6 +45,7 @@ def latent_model(model: Any, view: DataView) -> LatentModel:
             draw = jax.jit(lambda params, key, num, labels: draw_latents(model.prior, key, num), static_argnums=2)
             return LatentModel(draw, True, _decoder(_generate(model), view), None, ("spherical", "linear"))
         case Autoencoder():
+
             def draw_nothing(*args: Any) -> Any:
                 raise refuse(model, "draw examples, since it has no distribution", "a VAE, a GAN, a flow or a MADE")
 

@@ -5,7 +5,6 @@ them. No network is downloaded, so that no number made of these features is an F
 between models that were measured with the same classifier: of the same data, seed and version.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple

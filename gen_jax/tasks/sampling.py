@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import ENERGIES, DataView, Dataset
+from gen_jax.data import ENERGIES, Dataset, DataView
 from gen_jax.evaluate import log_on_grid, square_grid
 from gen_jax.tasks.latent_models import latent_model
 from gen_jax.tasks.task import Outcome, Subject, Task, check_count, labels_in_turn, once_for_each_model

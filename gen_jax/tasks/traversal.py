@@ -18,9 +18,7 @@ from gen_jax.types import VAE, Array, InputError, Key, Params
 NUM_DRAWS, NUM_RATED = 10_000, 500  # of the prior, for a latent's range; examples whose KL is shown
 
 
-def traverse(
-    model: Any, params: Params, key: Key, example: Split, steps: int = 11, *, view: DataView = DataView()
-) -> Array:
+def traverse(model: Any, params: Params, key: Key, example: Split, steps: int = 11, *, view: DataView = DataView()) -> Array:
     """Return [Z, steps, *event]: the means of p(x|z), each latent of one example moved over equal steps of prior probability.
 
     Args:

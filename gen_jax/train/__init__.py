@@ -1,7 +1,7 @@
 """Training: the pure step, epochs of it, the loop with its checkpoints, `fit`, and the run directory."""
 
 from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoint, saved_epochs
-from gen_jax.train.fit import FitKeys, Fitted, fit, fit_keys, validation
+from gen_jax.train.fit import FitKeys, Fitted, fit, fit_keys, on_stored, start, validation
 from gen_jax.train.game_step import make_game_step
 from gen_jax.train.loop import CHECKPOINTS, Course, NonFiniteError, run_epochs
 from gen_jax.train.metrics import METRICS_FILE, MetricsLog, read_metrics, summary_writer, write_json, write_whole
@@ -47,6 +47,7 @@ __all__ = [
     "learning_rate_schedule",
     "make_game_step",
     "make_step",
+    "on_stored",
     "open_run",
     "read_config",
     "read_metrics",
@@ -58,6 +59,7 @@ __all__ = [
     "save_checkpoint",
     "saved_epochs",
     "scan_epoch",
+    "start",
     "steps_per_epoch",
     "stream_epoch",
     "summary_writer",

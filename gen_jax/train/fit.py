@@ -9,23 +9,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from gen_jax.train.checkpoint import restore_best
 from gen_jax.train.game_step import make_game_step
 from gen_jax.train.loop import CHECKPOINTS, Course, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
 from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config
-from gen_jax.train.step import make_step as make_plain_step
 from gen_jax.train.step import (
     Step,
     TrainState,
+    epoch_rows,
     evaluation_params,
     init_state,
-    epoch_rows,
     scan_epoch,
     steps_per_epoch,
     stream_epoch,
 )
+from gen_jax.train.step import make_step as make_plain_step
 from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, context_of, split
 
 
@@ -103,7 +104,7 @@ def fit(
         batch_size: examples of a step; of a GAN, of all its discriminator steps together.
         learning_rate: of Adam, where no optimizer is given.
         schedule: of that learning rate.
-        optimizer: an optax optimizer, or `Adversaries` of two, in place of Adam.
+        optimizer: an optax optimizer, or `Adversaries` of two, in place of Adam; or a function (number of steps) -> these.
         make_step: (loss, optimizer, ema_decay) -> `Step`; by default `train.make_step`, and of a GAN `train.make_game_step`.
         ema_decay: evaluate a moving average of the parameters with this decay.
         epoch_steps: steps of an epoch, where it is not a whole pass.
@@ -123,7 +124,7 @@ def fit(
         InputError: the directory was made by another call, or an argument cannot be used.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
-    keys, adversarial = fit_keys(key), isinstance(loss, Adversaries)
+    keys = fit_keys(key)
     for name, value in {"epochs": epochs, "validate_every": validate_every}.items():
         if value < 1:
             raise InputError(f"{name} is {value}: give 1 or more.")
@@ -131,18 +132,21 @@ def fit(
     num_steps = epochs * steps_per_epoch(num_examples, batch_size, epoch_steps)
     if optimizer is None:
         optimizer = adam(learning_rate_schedule(schedule, learning_rate, num_steps))
-        optimizer = Adversaries(optimizer, optimizer) if adversarial else optimizer
-    on_stored = functools.partial(_on_stored, data.view, model)
-    losses = Adversaries(*map(on_stored, loss)) if isinstance(loss, Adversaries) else on_stored(loss)
-    step = (make_step or (make_game_step if adversarial else make_plain_step))(losses, optimizer, ema_decay)
+        optimizer = Adversaries(optimizer, optimizer) if isinstance(loss, Adversaries) else optimizer
+    elif not isinstance(optimizer, optax.GradientTransformation | Adversaries):
+        optimizer = optimizer(num_steps)
+    on_view = functools.partial(on_stored, data.view, model)
+    losses = Adversaries(*map(on_view, loss)) if isinstance(loss, Adversaries) else on_view(loss)
+    step = (make_step or (make_game_step if isinstance(loss, Adversaries) else make_plain_step))(losses, optimizer, ema_decay)
 
-    label = () if adversarial or getattr(model, "num_classes", None) is None else (jnp.int32(0),)
-    state = init_state(model.init(keys.init, jnp.zeros(data.event_shape), *label), optimizer, keys.noise, ema_decay is not None)
+    state = start(key, model, optimizer, data.event_shape, ema_decay is not None)
     if stream:
         compiled = jax.jit(step, donate_argnums=0)
 
         def batches(epoch: int) -> Iterator[Any]:
-            return data.batches(np.asarray(epoch_rows(jax.random.fold_in(keys.order, epoch), num_examples, batch_size, epoch_steps)))
+            return data.batches(
+                np.asarray(epoch_rows(jax.random.fold_in(keys.order, epoch), num_examples, batch_size, epoch_steps))
+            )
 
         run_epoch = lambda state, epoch: stream_epoch(compiled, state, batches(epoch))
         lower = lambda: compiled.lower(state, next(batches(0)))
@@ -200,7 +204,14 @@ def fit(
         return Fitted(evaluation_params(best[0]), best[1], found.rows, found.finished, found.state)
 
 
-def _on_stored(view: Any, model: Any, loss: Loss) -> Loss:
+def start(key: Key, model: Any, optimizer: Any, event_shape: tuple[int, ...], ema: bool = False) -> TrainState:
+    """Return the state of a run before its first step, for examples of a shape."""
+    keys = fit_keys(key)
+    label = () if isinstance(optimizer, Adversaries) or getattr(model, "num_classes", None) is None else (jnp.int32(0),)
+    return init_state(model.init(keys.init, jnp.zeros(event_shape), *label), optimizer, keys.noise, ema)
+
+
+def on_stored(view: Any, model: Any, loss: Loss) -> Loss:
     """Return the loss of a batch of stored examples: of what a model sees of them in training."""
 
     def of_stored(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:

@@ -182,7 +182,9 @@ def _out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patien
 def _check_finite(metrics: dict[str, np.ndarray], first_step: int) -> None:
     for name, values in metrics.items():
         if values.ndim != 1:
-            raise InputError(f"The loss reports {name} as an array of shape {values.shape[1:]}: report scalars, such as its mean.")
+            raise InputError(
+                f"The loss reports {name} as an array of shape {values.shape[1:]}: report scalars, such as its mean."
+            )
     bad = np.stack([~np.isfinite(values) for values in metrics.values()])
     if bad.any():
         at = int(np.argmax(bad.any(axis=0)))

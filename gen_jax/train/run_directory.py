@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,18 @@ LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
-def open_run(directory: Path, config: dict[str, Any]) -> Generator[None]:
+def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str] = ()) -> Generator[set[str]]:
     """Make a run directory, or go on with one that the same config made, and hold it: no two processes train in it at once.
 
-    A process that is killed holds it no longer.
+    A process that is killed holds it no longer. The process that holds it may open it again.
+
+    Args:
+        directory: the run directory.
+        config: what it is made by; nested names stand in it once.
+        may_change: names in the config that may differ from those that it was made by. They are written down anew.
+
+    Yields:
+        Which of these differ.
 
     Raises:
         InputError: the directory holds something else, was made by other settings, cannot be written, or is held by another.
@@ -31,20 +39,21 @@ def open_run(directory: Path, config: dict[str, Any]) -> Generator[None]:
     is_run = (directory / CONFIG_FILE).exists()
     if not is_run and directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
         raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
-    lock = FileLock(directory / LOCK_FILE)
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"Another process is training in {directory}: wait for it, or choose another --out.") from error
     except OSError as error:
         raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
     try:
-        if (directory / CONFIG_FILE).exists():
-            _check_same(directory, read_config(directory), json.loads(json.dumps(config)))
-        else:
+        config = json.loads(json.dumps(config))  # as it is read back
+        made_by = read_config(directory) if (directory / CONFIG_FILE).exists() else {}
+        changed = _changed(directory, made_by, config, may_change) if made_by else set()
+        if changed or not made_by:
             write_json(directory / CONFIG_FILE, config)
-        yield
+        yield changed
     finally:
         lock.release()
 
@@ -76,17 +85,17 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
         raise InputError(f"{path} {error}: {remedy}.") from error
 
 
-def _check_same(directory: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+def _changed(directory: Path, old: dict[str, Any], new: dict[str, Any], may_change: Collection[str]) -> set[str]:
     def flat(config: dict[str, Any]) -> dict[str, Any]:
         leaves = jax.tree.leaves_with_path(config, is_leaf=lambda value: not isinstance(value, dict))
         return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
     was, now = flat(old), flat(new)
-    differences = [
-        f"{name} = {was.get(name)} (now {now.get(name)})" for name in sorted(was | now) if was.get(name) != now.get(name)
-    ]
-    if differences:
+    different = [name for name in sorted(was | now) if was.get(name) != now.get(name)]
+    if wrong := [name for name in different if name.rpartition(".")[2] not in may_change]:
+        differences = ", ".join(f"{name} = {was.get(name)} (now {now.get(name)})" for name in wrong)
         raise InputError(
-            f"{directory} was made by other settings: {', '.join(differences)}. "
+            f"{directory} was made by other settings: {differences}. "
             "Choose another --out, or give the settings it was made with to go on with it."
         )
+    return {name.rpartition(".")[2] for name in different}

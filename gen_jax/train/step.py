@@ -85,9 +85,7 @@ def batch_mean(objective: Callable[[Params, Key, Any], tuple[Array, Metrics]]) -
         objective: (variables, key, example) -> (what to minimise, metrics).
     """
 
-    def loss(
-        params: Params, state: Params, key: Key, step: Array, batch: Any
-    ) -> tuple[Float[Array, ""], tuple[Params, Metrics]]:
+    def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Float[Array, ""], tuple[Params, Metrics]]:
         keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
         losses, metrics = jax.vmap(objective, in_axes=(None, 0, 0))(join(params, state), keys, batch)
         return jnp.mean(losses), (state, jax.tree.map(jnp.mean, metrics))
@@ -151,9 +149,7 @@ def epoch_rows(key: Key, num_examples: int, batch_size: int, num_steps: int | No
     return jax.random.permutation(key, num_examples)[: steps * batch_size].reshape(steps, batch_size)
 
 
-def stream_epoch(
-    step: Step, state: TrainState, batches: Iterable[Any]
-) -> tuple[TrainState, Metrics]:
+def stream_epoch(step: Step, state: TrainState, batches: Iterable[Any]) -> tuple[TrainState, Metrics]:
     """Run an already compiled step over batches from the host, and return what `scan_epoch` returns.
 
     The metrics stay on the device until the end of the epoch, so that the next batch is sent while a step runs.

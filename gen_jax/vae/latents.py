@@ -82,7 +82,9 @@ def conditional_normal(dim: int, net: Net) -> Latent:
     def prior(params: Params, context: Any = None) -> Normal:
         return gaussian_prior(*net.apply(params, _required(context)))
 
-    return standard_normal(dim)._replace(init=lambda key, context: net.init(key, _required(context)), prior=prior, from_square=None)
+    return standard_normal(dim)._replace(
+        init=lambda key, context: net.init(key, _required(context)), prior=prior, from_square=None
+    )
 
 
 def _required(context: Any) -> Any:

@@ -123,7 +123,12 @@ def nearest_codes(features: Float[Array, "*grid D"], codebook: Float[Array, "K D
 
 
 def vector_quantised_vae(
-    encoder: Net, decoder: Net, num_codes: int, grid: tuple[int, ...], likelihood: Likelihood, prior: DensityModel,
+    encoder: Net,
+    decoder: Net,
+    num_codes: int,
+    grid: tuple[int, ...],
+    likelihood: Likelihood,
+    prior: DensityModel,
     learned: bool = False,
 ) -> VAE:
     """Return the VQ-VAE as a `VAE`, whose z are the vectors of the codes.

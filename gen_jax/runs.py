@@ -1,0 +1,446 @@
+"""The run folder: train a recipe into it, load what was trained, do tasks with it, list runs."""
+
+import csv
+import dataclasses
+import functools
+import importlib.util
+import io
+import json
+import math
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import gen_jax
+from gen_jax import plots, recipes, tasks
+from gen_jax import train as training
+from gen_jax.data import Dataset, absolute_name, load_dataset
+from gen_jax.recipes.settings import (
+    MAY_CHANGE,
+    RUN,
+    SAMPLES,
+    Experiment,
+    Recipe,
+    Settings,
+    check_settings,
+    read_settings,
+    seed_key,
+    settings_json,
+)
+from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
+from gen_jax.tasks.sampling import NUM_IMAGES, NUM_POINTS, picture, sample
+from gen_jax.tasks.task import Outcome, Subject
+from gen_jax.types import InputError, Params
+
+OWN_RECIPE = ".py:"
+
+
+class Run(NamedTuple):
+    """A trained model, read back from its run directory.
+
+    Attributes:
+        directory: where it was read from.
+        settings: what it was made with.
+        fingerprints: of the splits of its data.
+        experiment: the model, and how it sees data.
+        params: of its best checkpoint.
+        epoch: how many epochs they were trained for.
+    """
+
+    directory: Path
+    settings: Any
+    fingerprints: dict[str, str]
+    experiment: Experiment
+    params: Params
+    epoch: int
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by name: one of the library's, or `FILE.py:NAME`, one of a user's file, which is run for it.
+
+    Raises:
+        InputError: there is no such recipe, or the file raises an error.
+    """
+    if OWN_RECIPE not in name:
+        return recipes.find_recipe(name)
+    path, _, attribute = name.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"There is no file {path}: give FILE.py:NAME, a file that defines a Recipe of that name.")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None  # of a file that ends in .py there is one
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's code raises
+        raise InputError(f"{path} raises {type(error).__name__} ({error}): mend it; --debug shows where.") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, Recipe):
+        known = ", ".join(n for n, value in vars(module).items() if isinstance(value, Recipe)) or "none"
+        raise InputError(f"{path} has no recipe {attribute!r}: its recipes are {known}.")
+    return found
+
+
+def train(
+    recipe: str | Recipe,
+    settings: Settings | None = None,
+    out: Path | str | None = None,
+    *,
+    tensorboard: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_evaluation: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any] | None:
+    """Train a recipe, evaluate it on the test data and draw its figures; return what `result.json` holds.
+
+    Where `out` holds an unfinished run of the same settings, training goes on from its latest checkpoint; a finished one is
+    returned as it is. Settings that only say what is left to do, such as more epochs, may differ: the run goes on with them.
+
+    Args:
+        recipe: a `Recipe`, or the name of one; see `find_recipe`.
+        settings: by default, the recipe's own.
+        out: the run directory; by default `runs/NAME`.
+        tensorboard: write TensorBoard's event files too.
+        on_epoch: called with each epoch's row of metrics.
+        on_evaluation: called with (examples done, examples in all) during the test evaluation.
+
+    Returns:
+        The result, or None where a signal ended training early (its state is saved).
+
+    Raises:
+        InputError: a setting, the data or the run directory cannot be used; nothing that was there is changed.
+        NonFiniteError: training diverged; the last good checkpoint stays.
+    """
+    name = recipe if isinstance(recipe, str) else "(a Recipe object)"
+    found = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    settings = found.settings if settings is None else settings
+    directory = Path(out) if out is not None else Path("runs") / name.rpartition(":")[2]
+    check_settings(settings)
+    if tensorboard:
+        training.summary_writer()  # raises where it is not installed
+    settings = dataclasses.replace(settings, data=absolute_name(settings.data))
+    stored = load_dataset(settings.data, "none", stream=settings.stream)
+    experiment = found.build(settings, stored.event_shape)
+    data = _as_seen(stored, settings, experiment)
+    num_steps = settings.epochs * training.steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
+    settings.check_steps(num_steps)
+    experiment.optimizer(num_steps)  # raises for a setting that it cannot have
+    done = max(training.saved_epochs(directory / training.CHECKPOINTS), default=0)
+    if done > settings.epochs:
+        raise InputError(f"epochs is {settings.epochs}, and {directory} has been trained for {done}: give {done} or more.")
+    config = {
+        "recipe": name,
+        "event_shape": stored.event_shape,
+        "settings": settings_json(settings),
+        "data": stored.fingerprints(),
+        "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
+    }
+    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax"}) as changed:
+        result = directory / training.RESULT_FILE
+        if result.exists() and not changed & MAY_CHANGE:
+            return training.read_result(directory)
+        result.unlink(missing_ok=True)
+        fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
+        if not fitted.finished:
+            return None
+        run = Run(directory, settings, config["data"], experiment, fitted.params, fitted.epoch)
+        return _finish(run, data, fitted.history, on_evaluation)
+
+
+def _fit(
+    directory: Path,
+    config: dict[str, Any],
+    experiment: Experiment,
+    settings: Settings,
+    data: Dataset,
+    tensorboard: bool,
+    on_epoch: Callable[[dict[str, Any]], None],
+) -> training.Fitted:
+    """Train in an open run directory, or go on there, as far as it is not done."""
+    key = seed_key(settings.seed, RUN)
+    frames = frame_epochs(settings.epochs, settings.validate_every) if "animate" in experiment.tasks else ()
+
+    def snapshot(params: Params, epoch: int) -> None:
+        if epoch in frames:
+            drawn = sample(
+                experiment.model, params, training.fit_keys(key).figures, _num_pictured(experiment, data), view=experiment.view
+            )
+            save_frame(directory, epoch, drawn)
+
+    return training.fit(
+        key,
+        experiment.model,
+        experiment.loss,
+        data,
+        epochs=settings.epochs,
+        batch_size=settings.examples_per_step,
+        optimizer=experiment.optimizer,
+        make_step=experiment.make_step,
+        ema_decay=settings.ema_decay,
+        epoch_steps=settings.epoch_steps,
+        stream=settings.stream,
+        validate=experiment.validate,
+        best_metric=experiment.best_metric,
+        validate_every=settings.validate_every,
+        patience=settings.patience,
+        directory=directory,
+        config=config,
+        tensorboard=tensorboard,
+        report=on_epoch,
+        snapshot=snapshot,
+    )
+
+
+def _num_pictured(experiment: Experiment, data: Dataset) -> int:
+    num_classes = getattr(experiment.model, "num_classes", None)
+    return NUM_POINTS if data.event_shape == (2,) else 10 * num_classes if num_classes else NUM_IMAGES
+
+
+def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: Callable[[int, int], None]) -> dict[str, Any]:
+    """Evaluate a trained run on its test data, do its tasks, and write down the result."""
+    keys, experiment = training.fit_keys(seed_key(run.settings.seed, RUN)), run.experiment
+    own = subject(run, keys.evaluation, {run.settings.data: data}, on_evaluation)
+    found = _measured(run, tasks.TASKS["evaluate"].perform(own, tasks.TASKS["evaluate"].options()), run.settings.data, "test")
+    figures = {
+        name: plots.loss_curves(rows, list(metrics), label)
+        for name, (metrics, label) in experiment.curves.items()
+        if any(metric in rows[-1] for metric in metrics)
+    }
+    for name in experiment.tasks:
+        if name != "animate":
+            task = tasks.TASKS[name]
+            figures |= task.perform(own._replace(key=keys.figures), task.options()).figures
+    (run.directory / "figures").mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        _save_figure(figure, run.directory / "figures" / f"{name}.png")
+    if "animate" in experiment.tasks:
+        shown = data if run.settings.data.startswith("toy:") else None
+        draw = functools.partial(picture, model=experiment.model, data=shown)
+        write_animation(run.directory, draw, run.directory / "figures" / "training.gif")
+    # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
+    result = found | {"train_seconds": sum(row["seconds"] for row in rows)}
+    training.write_json(run.directory / training.RESULT_FILE, result)
+    return result
+
+
+def load_run(directory: Path | str, recipe: str | None = None) -> Run:
+    """Rebuild the model of a run directory from its `config.json`, with the parameters of its best checkpoint.
+
+    Args:
+        directory: the run directory.
+        recipe: `FILE.py:NAME` of a run whose recipe is a user's own; a run folder never causes code to be loaded by itself.
+
+    Raises:
+        InputError: it is not a run folder, its config is damaged or of another version, it holds no readable checkpoint, or its
+            recipe is a user's own and not given.
+    """
+    directory = Path(directory)
+    config = training.read_config(directory)
+    try:
+        name = config["recipe"]
+        if recipe is None and name not in recipes.RECIPES and not isinstance(name, str):
+            raise TypeError(f"recipe is {name!r}")
+        if recipe is None and (OWN_RECIPE in name or name.startswith("(")):
+            raise InputError(f"{directory} was trained by a recipe of a user's own, {name}: give it as --recipe FILE.py:NAME.")
+        found = find_recipe(recipe or name)
+        settings = read_settings(type(found.settings), json.dumps(config["settings"]))
+        check_settings(settings)
+        experiment = found.build(settings, tuple(int(size) for size in config["event_shape"]))
+        fingerprints = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
+        like = _state_like(experiment, settings, tuple(config["event_shape"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"The config of {directory} is damaged or of another version of gen_jax ({type(error).__name__}: {error}): "
+            "use that version, or train anew."
+        ) from error
+    restored = training.restore_best(directory / training.CHECKPOINTS, like, experiment.best_metric)
+    if restored is None:
+        raise InputError(f"{directory} holds no checkpoint yet: train it first.")
+    state, epoch = restored
+    return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch)
+
+
+def _state_like(experiment: Experiment, settings: Settings, event_shape: tuple[int, ...]) -> training.TrainState:
+    """Return the shapes of a run's `TrainState`, which do not depend on how long the run is."""
+    return jax.eval_shape(
+        lambda: training.start(
+            seed_key(settings.seed, RUN), experiment.model, experiment.optimizer(1), event_shape, settings.ema_decay is not None
+        )
+    )
+
+
+def subject(
+    run: Run,
+    key: Any,
+    loaded: dict[str, Dataset] | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Subject:
+    """Return a run as tasks take it; data sets that are `loaded` already, as the run sees them, are not read again."""
+
+    def load(data: str | None = None, binarise: Any = None) -> Dataset:
+        name = absolute_name(data or run.settings.data)
+        if binarise is None and loaded and name in loaded:
+            return loaded[name]
+        stored = load_dataset(name, "none")
+        if name == run.settings.data:
+            _check_same_data(run, stored)
+        return stored if binarise == "none" else _as_seen(stored, run.settings, run.experiment)
+
+    return Subject(
+        run.experiment.model, run.params, run.experiment.view, key, load, run.settings.data, run.experiment.evaluation, report
+    )
+
+
+def perform(run: Run, task: str, options: Any = None, report: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
+    """Do a task with a run.
+
+    Raises:
+        InputError: the model cannot do it, an option cannot be used, or the run's data are not the same any more.
+    """
+    if task not in tasks.TASKS:
+        raise InputError(f"There is no task {task!r}: the tasks are {', '.join(tasks.TASKS)}.")
+    options = tasks.TASKS[task].options() if options is None else options
+    seed = getattr(options, "seed", None)
+    if seed is not None and not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}: give an integer from 0 to 2^32 − 1.")
+    evaluation = training.fit_keys(seed_key(run.settings.seed, RUN)).evaluation
+    key = evaluation if task == "evaluate" else seed_key(run.settings.seed if seed is None else seed, SAMPLES)
+    outcome = tasks.TASKS[task].perform(subject(run, key, report=report), options)
+    if task != "evaluate":
+        return outcome
+    data, split = absolute_name(options.data or run.settings.data), options.split
+    name = split if data == run.settings.data else f"{split}-{zlib.crc32(data.encode()):08x}"
+    return outcome._replace(name=f"evaluation-{name}", summary=_measured(run, outcome, data, split))
+
+
+def save(run: Run, outcome: Outcome, to: Path | None = None) -> list[Path]:
+    """Write what a task returned into the run folder, and return the files: a picture, its array, numbers, a table.
+
+    Args:
+        run: the run.
+        outcome: of `perform`.
+        to: where the picture goes, a path that ends in .png; by default NAME.png in the run folder. The array goes beside it.
+    """
+    path = run.directory / f"{outcome.name}.png" if to is None else to
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    written = []
+    for number, (name, figure) in enumerate(outcome.figures.items()):
+        written.append(path if number == 0 else path.with_name(f"{path.stem}-{name}.png"))
+        _save_figure(figure, written[-1])
+    if outcome.array is not None:
+        file = io.BytesIO()
+        np.save(file, np.asarray(outcome.array))
+        written.append(path.with_suffix(".npy"))
+        training.write_whole(written[-1], file.getvalue())
+    if outcome.table:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(outcome.table)
+        writer.writerows(zip(*(column.tolist() for column in outcome.table.values()), strict=True))
+        written.append(path.with_suffix(".csv"))
+        training.write_whole(written[-1], table.getvalue())
+    if outcome.summary:
+        written.append(path.with_suffix(".json"))
+        training.write_json(written[-1], _json_numbers(outcome.summary))
+    return written
+
+
+def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
+    """Return a row for each run folder below a folder: its recipe, data, epochs, best validation, test numbers, age, state."""
+    rows = []
+    for config_file in sorted(Path(folder).rglob(training.CONFIG_FILE)):
+        directory = config_file.parent
+        try:
+            config = training.read_config(directory)
+            metrics = training.read_metrics(directory / training.METRICS_FILE)
+            result = training.read_result(directory) if (directory / training.RESULT_FILE).exists() else {}
+        except InputError:
+            continue
+        valid = [max(row[name] for row in metrics if name in row) for name in _valid_names(metrics)[:1]]
+        rows.append(
+            {
+                "run": str(directory),
+                "recipe": config.get("recipe", ""),
+                "data": config.get("settings", {}).get("data", ""),
+                "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {config.get('settings', {}).get('epochs', '?')}",
+                "best valid": valid[0] if valid else None,
+                "test": {
+                    name: value for name, value in result.items() if name in ("test_nll", "test_elbo", "test_frechet_distance")
+                },
+                "age": time.time() - config_file.stat().st_mtime,
+                "finished": bool(result),
+            }
+        )
+    return rows
+
+
+def _valid_names(rows: list[dict[str, Any]]) -> list[str]:
+    names = {name for row in rows for name in row if name.startswith("valid_")}
+    return [name for name in ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes") if name in names]
+
+
+def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment) -> Dataset:
+    """Return stored data as a model sees them, or raise an InputError for examples that it cannot take.
+
+    Of examples that are read lazily, the reader checks the shape; values that a model gives no probability stop its training.
+    """
+    num_classes = getattr(experiment.model, "num_classes", None)
+    for name, split in stored.splits.items():
+        if isinstance(split.x, np.ndarray):
+            experiment.view.check(split.x, f"The {name} examples of {stored.name}")
+        if num_classes is None:
+            continue
+        if split.labels is None:
+            raise InputError(
+                f"The {name} examples of {stored.name} have no labels, and this model is conditioned on them: give some."
+            )
+        low, high = split.labels.min(), split.labels.max()
+        if low < 0 or high >= num_classes:
+            raise InputError(
+                f"The {name} labels of {stored.name} range from {low} to {high}, and the model has {num_classes} classes: give "
+                f"labels in 0 … {num_classes - 1}, or another --num-classes."
+            )
+    return stored.binarised(settings.binarise, settings.binarise_seed)._replace(view=experiment.view)
+
+
+def _check_same_data(run: Run, stored: Dataset) -> None:
+    for name, found in stored.fingerprints().items():
+        if found != run.fingerprints[name] and not run.settings.stream:
+            raise InputError(
+                f"The {name} examples of {stored.name} are not those that {run.directory} was made with: bring those back, or "
+                "give other data another name."
+            )
+
+
+def _measured(run: Run, outcome: Outcome, data: str, split: str) -> dict[str, Any]:
+    """Return the numbers of an evaluation, with what they were measured of and on."""
+    device = jax.devices()[0]
+    return _json_numbers(
+        {"data": data, "split": split, "seed": run.settings.seed, "epoch": run.epoch}
+        | outcome.summary
+        | {
+            "gen_jax_version": gen_jax.__version__,
+            "jax_version": jax.__version__,
+            "device": f"{device.platform}: {device.device_kind}",
+        }
+    )
+
+
+def _json_numbers(value: Any) -> Any:
+    """Return numbers as JSON can have them: without infinities, such as the standard error of one example, and NaN."""
+    if isinstance(value, dict):
+        return {name: _json_numbers(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _save_figure(figure: Any, path: Path) -> None:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=150, format="png")
+    training.write_whole(path, file.getvalue())
