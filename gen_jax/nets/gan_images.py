@@ -14,7 +14,7 @@ from jaxtyping import Float
 from gen_jax.nets.conv_nets import ConvTranspose, halved_size
 from gen_jax.nets.gan_nets import BATCH_NORM_MOMENTUM, DiscriminatorHead
 from gen_jax.nets.spectral import BatchConv
-from gen_jax.types import Array, InputError, DiscriminatorOutput
+from gen_jax.types import Array, DiscriminatorOutput, InputError
 
 BatchConvTranspose = nn.vmap(ConvTranspose, variable_axes={"params": None}, split_rngs={"params": False})
 """`ConvTranspose` of each image of a batch, with one kernel and bias."""

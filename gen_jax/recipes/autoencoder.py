@@ -11,17 +11,16 @@ Jacobian: 7.5, 7.9, 1.6 (seed 0).
 
 import functools
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Le
-from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax.autoencoders import autoencoder, autoencoder_loss, corrupt
 from gen_jax.data import Binarisation
 from gen_jax.nets import MLP
 from gen_jax.recipes.settings import (
     ACTIVATIONS,
+    KIND,
     ActivationName,
     Choice,
     Count,
@@ -31,31 +30,28 @@ from gen_jax.recipes.settings import (
     Settings,
     Sizes,
     adam_of,
+    choice,
     view_of,
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("none")
 class NoCorruption(Choice):
     """What is encoded is x itself."""
 
-    kind: Suppress[Literal["none"]] = "none"
 
-
-@dataclass(frozen=True, kw_only=True)
+@choice("masking")
 class Masking(Choice):
     """A share of the values is set to 0 before x is encoded."""
 
-    kind: Suppress[Literal["masking"]] = "masking"
     amount: Annotated[float, Ge(0), Le(1)] = 0.3
     """Share of the values that are masked."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("gaussian")
 class GaussianNoise(Choice):
     """Noise is added before x is encoded."""
 
-    kind: Suppress[Literal["gaussian"]] = "gaussian"
     amount: NonNegative = 0.3
     """Standard deviation of the noise."""
 
@@ -71,7 +67,7 @@ class AutoencoderSettings(Settings):
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
-    corruption: Annotated[NoCorruption | Masking | GaussianNoise, Field(discriminator="kind")] = NoCorruption()
+    corruption: Annotated[NoCorruption | Masking | GaussianNoise, KIND] = NoCorruption()
     """What is done to an example before it is encoded: none, masking or gaussian."""
     contraction: NonNegative = 0.0
     """Weight λ of the squared Frobenius norm of the encoder's Jacobian."""

@@ -13,140 +13,129 @@ holds, are used for evaluation only.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax import flows
 from gen_jax.data import ENERGIES, Binarisation
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.distributions import Normal
 from gen_jax.nets import MLP, autoregressive_net, near_zero
-from gen_jax.recipes.settings import Choice, Count, Experiment, Positive, Recipe, Settings, Sizes, adam_of, view_of
+from gen_jax.recipes.settings import KIND, Choice, Count, Experiment, Positive, Recipe, Settings, Sizes, adam_of, choice, view_of
 from gen_jax.types import Bijection, InputError
 
 BOUND = 5.0  # splines act on ±5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planar(Choice):
+class Layers(Choice):
+    """A stack of layers of one kind. `layer(dim, context_dim)` makes one; networks in it take a context of that size."""
+
+    num_layers: int
+
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer, with a reversal behind it where it leaves dimensions out or has an order."""
+        ...
+
+    def make(self, dim: int, context_dim: int = 0) -> Bijection:
+        """Return the flow on D dimensions."""
+        return flows.stack(self.layer(dim, context_dim), self.num_layers)
+
+
+@choice("planar")
+class Planar(Layers):
     """Planar layers."""
 
-    kind: Suppress[Literal["planar"]] = "planar"
     num_layers: Count = 4
     """Layers of the flow."""
 
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer."""
+        return flows.planar(dim)
 
-@dataclass(frozen=True, kw_only=True)
-class Radial(Choice):
+
+@choice("radial")
+class Radial(Planar):
     """Radial layers."""
 
-    kind: Suppress[Literal["radial"]] = "radial"
-    num_layers: Count = 4
-    """Layers of the flow."""
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer."""
+        return flows.radial(dim)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sylvester(Choice):
-    """Sylvester layers, orthogonal or of Householder reflections."""
+@choice("sylvester")
+class Sylvester(Planar):
+    """Orthogonal Sylvester layers."""
 
-    kind: Suppress[Literal["sylvester"]] = "sylvester"
-    num_layers: Count = 4
-    """Layers of the flow."""
     num_units: Count = 16
     """Units of a layer, at most as many as dimensions."""
 
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer."""
+        return flows.orthogonal_sylvester(dim, self.num_units)
 
-@dataclass(frozen=True, kw_only=True)
+
+@choice("householder")
 class Householder(Sylvester):
     """Sylvester layers of Householder reflections."""
 
-    kind: Suppress[Literal["householder"]] = "householder"
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer."""
+        return flows.householder_sylvester(dim, self.num_units)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AffineCoupling(Choice):
+@choice("affine-coupling")
+class AffineCoupling(Planar):
     """Affine coupling layers."""
 
-    kind: Suppress[Literal["affine-coupling"]] = "affine-coupling"
-    num_layers: Count = 4
-    """Layers of the flow."""
     flow_hidden_sizes: Sizes = (320,)
     """Widths of the network in a layer."""
 
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer and a reversal."""
+        transformer = _transformer(self.kind)
+        net = MLP(self.flow_hidden_sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
+        return flows.chain(flows.coupling(net, dim, transformer, context_dim), flows.reverse(dim))
 
-@dataclass(frozen=True, kw_only=True)
+
+@choice("spline-coupling")
 class SplineCoupling(AffineCoupling):
     """Rational-quadratic-spline coupling layers."""
 
-    kind: Suppress[Literal["spline-coupling"]] = "spline-coupling"
 
-
-@dataclass(frozen=True, kw_only=True)
+@choice("maf")
 class Maf(AffineCoupling):
     """Masked autoregressive layers, affine."""
 
-    kind: Suppress[Literal["maf"]] = "maf"
+    def layer(self, dim: int, context_dim: int) -> Bijection:
+        """Return one layer and a reversal."""
+        if min(self.flow_hidden_sizes, default=0) < dim - 1:
+            raise InputError(
+                f"flow_hidden_sizes is {self.flow_hidden_sizes}: the masks of {self.kind} need layers of {dim - 1} units or "
+                "more, one fewer than the dimensions."
+            )
+        transformer = _transformer(self.kind)
+        net = autoregressive_net(dim, self.flow_hidden_sizes, transformer.num_params)
+        autoregressive = flows.inverse_autoregressive if self.kind == "iaf" else flows.masked_autoregressive
+        return flows.chain(autoregressive(net, dim, transformer, context_dim), flows.reverse(dim))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplineMaf(AffineCoupling):
+@choice("spline-maf")
+class SplineMaf(Maf):
     """Masked autoregressive layers of splines."""
 
-    kind: Suppress[Literal["spline-maf"]] = "spline-maf"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Iaf(AffineCoupling):
+@choice("iaf")
+class Iaf(Maf):
     """Inverse autoregressive layers, affine."""
 
-    kind: Suppress[Literal["iaf"]] = "iaf"
+
+def _transformer(kind: str) -> flows.Transformer:
+    return flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if kind.startswith("spline") else flows.affine()
 
 
-Layers = Planar | Radial | Sylvester | Householder | AffineCoupling | SplineCoupling | Maf | SplineMaf | Iaf
-Flow = Annotated[Layers, Field(discriminator="kind")]
-
-
-def has_networks(flow: Any) -> bool:
-    """Whether a layer's parameters are put out by a network, which can take a context."""
-    return isinstance(flow, AffineCoupling)
-
-
-def make_bijection(flow: Layers, dim: int, context_dim: int = 0) -> Bijection:
-    """Return a stack of layers of one kind; where a layer leaves dimensions out or has an order, a reversal follows it.
-
-    Args:
-        flow: the kind of layer.
-        dim: D.
-        context_dim: size of the context of the networks.
-    """
-    spline = isinstance(flow, SplineCoupling | SplineMaf)
-    transformer = flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if spline else flows.affine()
-    match flow:
-        case Planar():
-            layer = flows.planar(dim)
-        case Radial():
-            layer = flows.radial(dim)
-        case Householder():
-            layer = flows.householder_sylvester(dim, flow.num_units)
-        case Sylvester():
-            layer = flows.orthogonal_sylvester(dim, flow.num_units)
-        case Maf() | SplineMaf() | Iaf():
-            if min(flow.flow_hidden_sizes, default=0) < dim - 1:
-                raise InputError(
-                    f"flow_hidden_sizes is {flow.flow_hidden_sizes}: the masks of {flow.kind} need layers of {dim - 1} units or "
-                    "more, one fewer than the dimensions."
-                )
-            net = autoregressive_net(dim, flow.flow_hidden_sizes, transformer.num_params)
-            autoregressive = flows.inverse_autoregressive if isinstance(flow, Iaf) else flows.masked_autoregressive
-            layer = flows.chain(autoregressive(net, dim, transformer, context_dim), flows.reverse(dim))
-        case _:
-            net = MLP(flow.flow_hidden_sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
-            layer = flows.chain(flows.coupling(net, dim, transformer, context_dim), flows.reverse(dim))
-    return flows.stack(layer, flow.num_layers)
+Flow = Planar | Radial | Sylvester | Householder | AffineCoupling | SplineCoupling | Maf | SplineMaf | Iaf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +147,7 @@ class FlowSettings(Settings):
     epochs: Count = 20
     batch_size: Count = 250
     learning_rate: Positive = 2e-3
-    flow: Flow = SplineCoupling(num_layers=8, flow_hidden_sizes=(64, 64))
+    flow: Annotated[Flow, KIND] = SplineCoupling(num_layers=8, flow_hidden_sizes=(64, 64))
     """Kind of layer: planar, radial, sylvester, householder, affine-coupling, spline-coupling, maf, spline-maf, iaf."""
 
     def check(self) -> None:
@@ -176,7 +165,7 @@ class EnergySettings(FlowSettings):
     epochs: Count = 100
     clip_norm: Positive | None = 10.0
     validate_every: Count = 5
-    flow: Flow = Planar(num_layers=32)
+    flow: Annotated[Flow, KIND] = Planar(num_layers=32)
     annealing_steps: Count = 10_000
     """Steps over which the energy grows to its full weight, from 0.01 of it."""
 
@@ -189,7 +178,7 @@ class EnergySettings(FlowSettings):
 def build_flow(settings: FlowSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment of a flow by maximum likelihood."""
     dim = math.prod(event_shape)
-    density = flows.flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), make_bijection(settings.flow, dim))
+    density = flows.flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), settings.flow.make(dim))
     model = with_event_shape(density, event_shape)
     return Experiment(
         model=model,
@@ -221,7 +210,7 @@ def build_energy(settings: EnergySettings, event_shape: tuple[int, ...]) -> Expe
     name = settings.data.removeprefix("toy:")
     if name not in ENERGIES:
         raise InputError(f"data is {settings.data}: give one of {', '.join(f'toy:{known}' for known in ENERGIES)}.")
-    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), make_bijection(settings.flow, 2)
+    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), settings.flow.make(2)
     return Experiment(
         model=flows.flow_density(base, bijection),
         loss=flows.energy_loss(base, bijection, ENERGIES[name], settings.annealing_steps),

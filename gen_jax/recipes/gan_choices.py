@@ -6,70 +6,57 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from jaxtyping import Float
-from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax.data import Binarisation
 from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses
-from gen_jax.recipes.settings import Choice, Count, Decay, Fraction, NonNegative, Positive, ScheduleName, Settings
+from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Positive, ScheduleName, Settings, choice
 from gen_jax.train import Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
 from gen_jax.types import GAN, Adversaries, Array, InputError
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("none")
 class NoPenalty(Choice):
     """No penalty."""
 
-    kind: Suppress[Literal["none"]] = "none"
 
-
-@dataclass(frozen=True, kw_only=True)
+@choice("gradient-penalty")
 class GradientPenalty(Choice):
     """A gradient of norm 1 between real and generated examples."""
 
-    kind: Suppress[Literal["gradient-penalty"]] = "gradient-penalty"
     penalty_weight: NonNegative = 10.0
     """Weight λ of the penalty (for r1 and r2, γ/2)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("zero-centred")
 class ZeroCentred(GradientPenalty):
     """A gradient of norm 0 between real and generated examples."""
 
-    kind: Suppress[Literal["zero-centred"]] = "zero-centred"
 
-
-@dataclass(frozen=True, kw_only=True)
+@choice("r1")
 class R1(GradientPenalty):
     """A gradient of norm 0 at the real examples."""
 
-    kind: Suppress[Literal["r1"]] = "r1"
 
-
-@dataclass(frozen=True, kw_only=True)
+@choice("r2")
 class R2(GradientPenalty):
     """A gradient of norm 0 at the generated examples."""
 
-    kind: Suppress[Literal["r2"]] = "r2"
+
+PenaltyChoice = Annotated[NoPenalty | GradientPenalty | ZeroCentred | R1 | R2, KIND]
 
 
-PenaltyChoice = Annotated[NoPenalty | GradientPenalty | ZeroCentred | R1 | R2, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, kw_only=True)
+@choice("adam")
 class Adam(Choice):
     """Adam."""
 
-    kind: Suppress[Literal["adam"]] = "adam"
     adam_b1: Fraction = 0.5
     """Decay of Adam's mean of gradients."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("rmsprop")
 class RmsProp(Choice):
     """RMSProp."""
 
-    kind: Suppress[Literal["rmsprop"]] = "rmsprop"
     rms_decay: Decay = 0.99
     """Decay of RMSProp's mean of squared gradients."""
 
@@ -99,7 +86,7 @@ class GanSettings(Settings):
     learning_rate: Positive = 1e-4
     disc_learning_rate: Positive | None = None
     """The discriminator's, where it is not --learning-rate."""
-    optimizer: Annotated[Adam | RmsProp, Field(discriminator="kind")] = Adam()
+    optimizer: Annotated[Adam | RmsProp, KIND] = Adam()
     """Of both networks: adam or rmsprop."""
 
     @property

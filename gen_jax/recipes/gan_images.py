@@ -23,7 +23,6 @@ from typing import Annotated, Literal
 import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax import nets
 from gen_jax.data import in_unit_interval
@@ -40,15 +39,26 @@ from gen_jax.recipes.gan_choices import (
     optimizers_of,
     step_of,
 )
-from gen_jax.recipes.settings import Choice, Count, Experiment, NumClasses, Positive, Recipe, Sizes, image_shape, view_of
+from gen_jax.recipes.settings import (
+    KIND,
+    Choice,
+    Count,
+    Experiment,
+    NumClasses,
+    Positive,
+    Recipe,
+    Sizes,
+    choice,
+    image_shape,
+    view_of,
+)
 from gen_jax.types import BatchNet, InputError
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("mlp")
 class MlpNets(Choice):
     """MLPs."""
 
-    kind: Suppress[Literal["mlp"]] = "mlp"
     hidden_sizes: Sizes = (256, 512)
     """Widths of the generator's hidden layers; the discriminator mirrors them."""
     generator_norm: Literal["batch", "none"] = "batch"
@@ -57,11 +67,10 @@ class MlpNets(Choice):
     """Spectral normalisation of the discriminator's kernels."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("dcgan")
 class Dcgan(Choice):
     """Transposed convolutions and convolutions (DCGAN)."""
 
-    kind: Suppress[Literal["dcgan"]] = "dcgan"
     channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
     """Channels of the discriminator's convolutions, each of which halves the image; the generator mirrors them."""
     generator_norm: Literal["batch", "none"] = "batch"
@@ -70,11 +79,10 @@ class Dcgan(Choice):
     """Batch norm in the discriminator's hidden layers, or spectral normalisation of its kernels."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("residual")
 class Residual(Choice):
     """Residual nets; the generator has batch norm."""
 
-    kind: Suppress[Literal["residual"]] = "residual"
     width: Count = 64
     """Channels of every block."""
     discriminator_norm: Literal["spectral", "none"] = "none"
@@ -89,7 +97,7 @@ class ImageSettings(GanSettings):
     batch_size: Count = 64
     epochs: Count = 20
     learning_rate: Positive = 2e-4
-    architecture: Annotated[MlpNets | Dcgan | Residual, Field(discriminator="kind")] = Dcgan()
+    architecture: Annotated[MlpNets | Dcgan | Residual, KIND] = Dcgan()
     """mlp, dcgan or residual."""
     num_classes: NumClasses | None = None
     """Condition both networks on labels of so many classes."""

@@ -14,8 +14,6 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax.data import MODES
 from gen_jax.distributions import Normal
@@ -23,28 +21,25 @@ from gen_jax.evaluate import mode_coverage
 from gen_jax.gan import draw_latents, generative_adversarial_network
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.recipes.gan_choices import CURVES, R1, GanSettings, make_losses, optimizers_of, step_of
-from gen_jax.recipes.settings import Choice, Experiment, Recipe, Sizes, change, view_of
+from gen_jax.recipes.settings import KIND, Choice, Experiment, Recipe, Sizes, change, choice, view_of
 from gen_jax.types import GAN, InputError, Key, Metrics, Params, split
 
 NUM_POINTS = 2500  # of PacGAN's protocol
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("small")
 class Small(Choice):
     """MLPs."""
 
-    kind: Suppress[Literal["small"]] = "small"
     hidden_sizes: Sizes = (128, 128)
     """Widths of the hidden layers of both networks."""
     disc_activation: Literal["leaky-relu", "relu"] = "leaky-relu"
     """Of the discriminator; the generator's is ReLU."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("reference")
 class Reference(Choice):
     """The networks of the literature on mode collapse: 4 x 400 with batch norm, 3 x 200 of maxout-5."""
-
-    kind: Suppress[Literal["reference"]] = "reference"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +47,7 @@ class PointsSettings(GanSettings):
     """A GAN on points of the plane."""
 
     data: str = "toy:gaussian-ring"
-    architecture: Annotated[Small | Reference, Field(discriminator="kind")] = Small()
+    architecture: Annotated[Small | Reference, KIND] = Small()
     """small, or reference."""
 
 

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gen_jax.nets import MLP, near_zero
-from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Experiment, Recipe, Sizes, adam_of
+from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Experiment, Recipe, Sizes
 from gen_jax.recipes.vae_choices import (
     DensityVaeSettings,
     Elbo,
     FreeBits,
     ObjectiveChoice,
-    curves_of,
-    make_likelihood,
-    make_loss,
-    vae_view,
+    vae_experiment,
 )
 from gen_jax.types import VAE, InputError
 from gen_jax.vae import bottom_up_vae, deep_latent_gaussian, ladder_vae
@@ -61,20 +58,11 @@ class HierarchicalSettings(DensityVaeSettings):
 
 def build(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
-    vae = _make_vae(settings, event_shape)
-    return Experiment(
-        model=vae,
-        loss=make_loss(vae, settings.objective),
-        optimizer=adam_of(settings),
-        view=vae_view(settings, event_shape),
-        curves=curves_of(settings.objective),
-        tasks=("reconstruct", "sample", "latents"),
-        evaluation={"num_importance_samples": settings.num_importance_samples},
-    )
+    return vae_experiment(_make_vae(settings, event_shape), settings, event_shape)
 
 
 def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> VAE:
-    activation, likelihood = ACTIVATIONS[settings.activation], make_likelihood(settings.likelihood)
+    activation, likelihood = ACTIVATIONS[settings.activation], settings.likelihood.make()
     dims, widths = settings.latent_dims, settings.hidden_sizes
     layers = list(zip(widths, dims, strict=True))
     decoder = MLP((widths[0], widths[0]), event_shape, activation)

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax.data import to_unit
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.made import bernoulli_output, ensemble, made, made_loss, shuffled_masks
 from gen_jax.recipes.settings import (
     ACTIVATIONS,
+    KIND,
     MASKS,
     ActivationName,
     Choice,
@@ -30,6 +29,7 @@ from gen_jax.recipes.settings import (
     Settings,
     Sizes,
     adam_of,
+    choice,
     seed_key,
     view_of,
 )
@@ -38,31 +38,28 @@ from gen_jax.train import validation
 Shuffled = Literal["orderings", "connectivities", "both"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("fixed")
 class FixedMask(Choice):
     """One mask."""
 
-    kind: Suppress[Literal["fixed"]] = "fixed"
     shuffle: Literal["none"] | Shuffled = "none"
     """What is drawn at random of the mask; with none, dimensions come in the order that they are stored in."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("cycle")
 class CycledMasks(Choice):
     """A few masks in turn, a step each."""
 
-    kind: Suppress[Literal["cycle"]] = "cycle"
     shuffle: Shuffled = "both"
     """What is drawn at random of each mask."""
     num_masks: Count = 8
     """Masks in the cycle, and in the mixture that is evaluated."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("fresh")
 class FreshMasks(CycledMasks):
     """Another mask at every step."""
 
-    kind: Suppress[Literal["fresh"]] = "fresh"
     num_masks: Count = 8
     """Masks in the mixture that is evaluated."""
 
@@ -79,7 +76,7 @@ class MadeSettings(Settings):
     """Activation of the hidden layers."""
     direct: bool = False
     """Direct links from inputs to outputs."""
-    masks: Annotated[FixedMask | CycledMasks | FreshMasks, Field(discriminator="kind")] = FixedMask()
+    masks: Annotated[FixedMask | CycledMasks | FreshMasks, KIND] = FixedMask()
     """Masks in training: fixed, cycle or fresh."""
 
 

@@ -8,13 +8,14 @@ dataclasses, told apart by their `kind`: there is no setting without effect. On 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Gt, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from tyro.conf import Suppress
 
 from gen_jax.data import Binarisation, DataView, data_view, to_unit
 from gen_jax.train import ScheduleName, Step, adam, learning_rate_schedule
@@ -42,17 +43,36 @@ def seed_key(seed: int, purpose: int) -> Key:
     return jax.random.fold_in(jax.random.key(seed), purpose)
 
 
-@dataclass(frozen=True, kw_only=True)
+Any_ = TypeVar("Any_")
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", revalidate_instances="always")
+KIND = Field(discriminator="kind")
+"""Marks a union of choices: `Annotated[A | B, KIND]`."""
+
+
 class Choice:
-    """One of several kinds of a thing, with the settings that it alone has."""
+    """One of several kinds of a thing, with the settings that it alone has; `choice` makes one."""
 
-    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", revalidate_instances="always")
+    kind: str
+    __pydantic_config__ = STRICT
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def choice(kind: str) -> Callable[[type[Any_]], type[Any_]]:
+    """Make a class a frozen dataclass of settings whose `kind` is this word, by which the command line and files name it."""
+
+    def decorate(cls: type[Any_]) -> type[Any_]:
+        cls.__annotations__ = {"kind": Suppress[Literal[kind]]} | cls.__dict__.get("__annotations__", {})
+        cls.kind = kind
+        return dataclass(frozen=True, kw_only=True)(cls)
+
+    return decorate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Choice):
+class Settings:
     """The settings that every recipe has. A recipe's own settings extend them."""
 
+    __pydantic_config__ = STRICT
     data: str = "mnist-5k"
     """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, stacked:, toy:, tfds:NAME, npz: or folder:PATH."""
     binarise: Binarisation = "dynamic"
@@ -98,8 +118,6 @@ class Settings(Choice):
 
 MAY_CHANGE = {"epochs", "validate_every", "patience", "num_importance_samples"}
 """The settings of a run that may change while it goes on: they only say what is left to do."""
-
-Any_ = TypeVar("Any_", bound=Choice)
 
 
 def check_settings(settings: Settings) -> None:
@@ -149,13 +167,13 @@ def _sentence(error: Any) -> str:
     return f"{name} is {error['input']!r}: {wanted}."
 
 
-def variants(settings_type: type) -> dict[str, dict[str, type[Choice]]]:
+def variants(settings_type: type) -> dict[str, dict[str, Any]]:
     """Return the choices of a type of settings that bring their own: for each, its variants by kind."""
     found = {}
     for name, hint in get_type_hints(settings_type).items():
         options = [option for option in get_args(hint) if dataclasses.is_dataclass(option)]
         if options:
-            found[name] = {option.kind: option for option in options}  # ty: ignore[unresolved-attribute]
+            found[name] = {option.kind: option for option in options}
     return found
 
 
@@ -184,14 +202,14 @@ def change(settings: Any_, **changes: Any) -> Any_:
     return settings
 
 
-def flat_names(settings: Choice) -> list[str]:
+def flat_names(settings: Any) -> list[str]:
     """Return the names of all settings, those of the choices that are made among them."""
     own = [field.name for field in dataclasses.fields(settings)]
     chosen = [dataclasses.fields(getattr(settings, name)) for name in variants(type(settings))]
     return own + [field.name for fields in chosen for field in fields if field.name != "kind"]
 
 
-def _of_kind(name: str, kind: str, known: dict[str, type[Choice]], now: Choice) -> Choice:
+def _of_kind(name: str, kind: str, known: dict[str, Any], now: Any) -> Any:
     if kind not in known:
         raise unknown(name, kind, known)
     types = {field.name: field.type for field in dataclasses.fields(now)}

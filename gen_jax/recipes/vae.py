@@ -31,20 +31,20 @@ pace γ = 1,000 buys nats where they come fastest: two latents take all of them,
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax import vae as models
 from gen_jax.distributions import Mixture, Normal
 from gen_jax.flows import amortise, num_params
 from gen_jax.nets import MLP, ConvDecoder, ConvEncoder, halved_size
-from gen_jax.recipes.flow import Flow, Iaf, Planar, has_networks, make_bijection
+from gen_jax.recipes.flow import AffineCoupling, Flow, Iaf, Planar
 from gen_jax.recipes.settings import (
     ACTIVATIONS,
+    KIND,
     PRIOR,
     ActivationName,
     Choice,
@@ -53,8 +53,8 @@ from gen_jax.recipes.settings import (
     NumClasses,
     Recipe,
     Sizes,
-    adam_of,
     change,
+    choice,
     image_shape,
     seed_key,
 )
@@ -65,107 +65,134 @@ from gen_jax.recipes.vae_choices import (
     Elbo,
     GaussianLearned,
     Iwae,
-    curves_of,
-    make_likelihood,
-    make_loss,
-    vae_view,
+    vae_experiment,
 )
 from gen_jax.types import InputError, Net
 from gen_jax.vae import Latent
 
 
-@dataclass(frozen=True, kw_only=True)
-class StandardNormal(Choice):
+class LatentChoice(Choice):
+    """A prior with its posteriors."""
+
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z, of so many dimensions; the seed is of what is drawn for it."""
+        ...
+
+
+@choice("normal")
+class StandardNormal(LatentChoice):
     """p(z) = N(0, I)."""
 
-    kind: Suppress[Literal["normal"]] = "normal"
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z."""
+        return models.standard_normal(dim)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConditionalNormal(Choice):
+@choice("conditional-normal")
+class ConditionalNormal(LatentChoice):
     """p(z|y) = N(μ(y), σ²(y)), of a conditional VAE."""
 
-    kind: Suppress[Literal["conditional-normal"]] = "conditional-normal"
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z."""
+        return models.conditional_normal(dim, MLP((), (2, dim)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FixedMixture(Choice):
+@choice("mixture")
+class FixedMixture(LatentChoice):
     """A mixture of normals as the prior, drawn once."""
 
-    kind: Suppress[Literal["mixture"]] = "mixture"
     num_components: Count = 10
     """Components of the mixture."""
 
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z, with components that overlap a little: 2 standard deviations about 0 in every dimension."""
+        shape = (self.num_components, dim)
+        loc = 2 * jax.random.normal(seed_key(seed, PRIOR), shape)
+        components = Mixture(jnp.zeros(self.num_components), Normal(loc, jnp.ones(shape)))
+        return models.normal_mixture(components, learned=self.kind == "mixture-learned")
 
-@dataclass(frozen=True, kw_only=True)
+
+@choice("mixture-learned")
 class LearnedMixture(FixedMixture):
     """A mixture of normals as the prior, learned."""
 
-    kind: Suppress[Literal["mixture-learned"]] = "mixture-learned"
 
-
-@dataclass(frozen=True, kw_only=True)
-class VonMisesFisher(Choice):
+@choice("von-mises-fisher")
+class VonMisesFisher(LatentChoice):
     """The unit sphere of --latent-dim dimensions, with von Mises–Fisher posteriors."""
 
-    kind: Suppress[Literal["von-mises-fisher"]] = "von-mises-fisher"
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z."""
+        return models.von_mises_fisher(dim)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PowerSpherical(Choice):
+@choice("power-spherical")
+class PowerSpherical(LatentChoice):
     """The unit sphere, with power spherical posteriors."""
 
-    kind: Suppress[Literal["power-spherical"]] = "power-spherical"
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z."""
+        return models.power_spherical(dim)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BetaLatent(Choice):
+@choice("beta")
+class BetaLatent(LatentChoice):
     """(0, 1) in each dimension, with Beta posteriors."""
 
-    kind: Suppress[Literal["beta"]] = "beta"
+    def make(self, dim: int, seed: int) -> Latent:
+        """Return z."""
+        return models.beta(dim)
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("mlp")
 class Mlp(Choice):
     """An encoder MLP, mirrored by the decoder."""
 
-    kind: Suppress[Literal["mlp"]] = "mlp"
     hidden_sizes: Sizes = (512, 256)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
 
+    def make(self, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
+        """Return encoder and decoder."""
+        sizes, activation = self.hidden_sizes, ACTIVATIONS[self.activation]
+        return MLP(sizes, encoder_shape, activation), MLP(sizes[::-1], event_shape, activation)
 
-@dataclass(frozen=True, kw_only=True)
+
+@choice("conv")
 class Conv(Mlp):
     """Convolutions, each of which halves the image, before the dense layers; mirrored by the decoder."""
 
-    kind: Suppress[Literal["conv"]] = "conv"
     channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
     """Channels of the convolutions."""
 
+    def make(self, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
+        """Return encoder and decoder."""
+        sizes, activation, image = self.hidden_sizes, ACTIVATIONS[self.activation], image_shape(event_shape)
+        halved_size(image[:2], len(self.channels))  # raises for a size that cannot be
+        encoder = ConvEncoder(self.channels, sizes, encoder_shape, activation)
+        return encoder, ConvDecoder(self.channels[::-1], sizes[::-1], image, activation)
 
-@dataclass(frozen=True, kw_only=True)
+
+@choice("none")
 class NoFlow(Choice):
     """The posterior is that of the latent."""
 
-    kind: Suppress[Literal["none"]] = "none"
+
+Latents = StandardNormal | ConditionalNormal | FixedMixture | LearnedMixture | VonMisesFisher | PowerSpherical | BetaLatent
 
 
 @dataclass(frozen=True, kw_only=True)
 class VaeSettings(DensityVaeSettings):
     """A VAE with one vector of latents."""
 
-    latent: Annotated[
-        StandardNormal | ConditionalNormal | FixedMixture | LearnedMixture | VonMisesFisher | PowerSpherical | BetaLatent,
-        Field(discriminator="kind"),
-    ] = StandardNormal()
+    latent: Annotated[Latents, KIND] = StandardNormal()
     """Prior and posterior: normal, conditional-normal, mixture, mixture-learned, von-mises-fisher, power-spherical, beta."""
     latent_dim: Count = 20
     """Latent dimensions."""
-    architecture: Annotated[Mlp | Conv, Field(discriminator="kind")] = Mlp()
+    architecture: Annotated[Mlp | Conv, KIND] = Mlp()
     """mlp, or conv."""
-    flow: Annotated[NoFlow | Flow, Field(discriminator="kind")] = NoFlow()
+    flow: Annotated[NoFlow | Flow, KIND] = NoFlow()
     """A flow between encoder and decoder: none, planar, radial, sylvester, householder, affine-coupling, …, iaf."""
     amortised: bool = True
     """The encoder returns the flow's parameters or, for a flow of networks, their context; otherwise they are global."""
@@ -181,7 +208,7 @@ class VaeSettings(DensityVaeSettings):
             raise InputError("latent is conditional-normal, whose prior is p(z|y), and num_classes is not set: give it.")
         if isinstance(self.flow, NoFlow) and not self.amortised:
             raise InputError("amortised is False, and there is no flow: leave it out, or give --flow.")
-        if self.context_dim is not None and not (self.amortised and has_networks(self.flow)):
+        if self.context_dim is not None and not (self.amortised and isinstance(self.flow, AffineCoupling)):
             raise InputError(
                 f"context_dim is {self.context_dim}, and the flow {self.flow.kind} takes no context: leave it out, or give an "
                 "amortised flow of networks, such as --flow iaf."
@@ -190,64 +217,22 @@ class VaeSettings(DensityVaeSettings):
 
 def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
-    latent = make_latent(settings)
-    encoder, decoder = make_nets(settings.architecture, latent.encoder_shape, event_shape)
-    vae = models.variational_autoencoder(encoder, decoder, latent, make_likelihood(settings.likelihood))
+    latent = _with_flow(settings.latent.make(settings.latent_dim, settings.seed), settings)
+    encoder, decoder = settings.architecture.make(latent.encoder_shape, event_shape)
+    vae = models.variational_autoencoder(encoder, decoder, latent, settings.likelihood.make())
     vae = vae if settings.num_classes is None else models.on_labels(vae, settings.num_classes)
-    return Experiment(
-        model=vae,
-        loss=make_loss(vae, settings.objective),
-        optimizer=adam_of(settings),
-        view=vae_view(settings, event_shape),
-        curves=curves_of(settings.objective),
-        tasks=("reconstruct", "sample", "latents"),
-        evaluation={"num_importance_samples": settings.num_importance_samples},
-    )
+    return vae_experiment(vae, settings, event_shape)
 
 
-def make_latent(settings: VaeSettings) -> Latent:
-    """Return z, with the flow of its posterior."""
-    latent, dim = _base_latent(settings), settings.latent_dim
+def _with_flow(latent: Latent, settings: VaeSettings) -> Latent:
     if isinstance(settings.flow, NoFlow):
         return latent
-    with_context = settings.amortised and has_networks(settings.flow)
+    with_context = settings.amortised and isinstance(settings.flow, AffineCoupling)
     context_dim = (settings.context_dim or 64) if with_context else 0
-    bijection = make_bijection(settings.flow, dim, context_dim)
+    bijection = settings.flow.make(settings.latent_dim, context_dim)
     if settings.amortised and not with_context:
         bijection, context_dim = amortise(bijection), num_params(bijection)
     return models.with_flow(latent, bijection, context_dim)
-
-
-def _base_latent(settings: VaeSettings) -> Latent:
-    dim = settings.latent_dim
-    match settings.latent:
-        case StandardNormal():
-            return models.standard_normal(dim)
-        case ConditionalNormal():
-            return models.conditional_normal(dim, MLP((), (2, dim)))
-        case VonMisesFisher():
-            return models.von_mises_fisher(dim)
-        case PowerSpherical():
-            return models.power_spherical(dim)
-        case BetaLatent():
-            return models.beta(dim)
-        case mixture:
-            # components that overlap a little: 2 standard deviations about 0 in every dimension
-            shape = (mixture.num_components, dim)
-            loc = 2 * jax.random.normal(seed_key(settings.seed, PRIOR), shape)
-            components = Mixture(jnp.zeros(mixture.num_components), Normal(loc, jnp.ones(shape)))
-            return models.normal_mixture(components, learned=isinstance(mixture, LearnedMixture))
-
-
-def make_nets(architecture: Mlp | Conv, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
-    """Return encoder and decoder."""
-    sizes, activation = architecture.hidden_sizes, ACTIVATIONS[architecture.activation]
-    if not isinstance(architecture, Conv):
-        return MLP(sizes, encoder_shape, activation), MLP(sizes[::-1], event_shape, activation)
-    image, channels = image_shape(event_shape), architecture.channels
-    halved_size(image[:2], len(channels))  # raises for a size that cannot be
-    encoder = ConvEncoder(channels, sizes, encoder_shape, activation)
-    return encoder, ConvDecoder(channels[::-1], sizes[::-1], image, activation)
 
 
 PLAIN = VaeSettings()

@@ -6,11 +6,21 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax.data import DataView, in_unit_interval
-from gen_jax.recipes.settings import Choice, Count, NonNegative, NonNegativeInt, Positive, Settings, view_of
+from gen_jax.recipes.settings import (
+    KIND,
+    Choice,
+    Count,
+    Experiment,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Settings,
+    adam_of,
+    choice,
+    view_of,
+)
 from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params
 from gen_jax.vae import (
     Likelihood,
@@ -25,59 +35,86 @@ from gen_jax.vae import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("bernoulli")
 class Bernoulli(Choice):
     """p(x|z) over binary pixels."""
 
-    kind: Suppress[Literal["bernoulli"]] = "bernoulli"
+    def make(self) -> Likelihood:
+        """Return p(x|z)."""
+        return bernoulli_likelihood()
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("gaussian")
 class Gaussian(Choice):
     """p(x|z) over real numbers, with a fixed σ."""
 
-    kind: Suppress[Literal["gaussian"]] = "gaussian"
     scale: Positive = 0.1
-    """σ, or what it starts from."""
+    """σ of a Gaussian, or the scale that training starts from."""
+
+    def make(self) -> Likelihood:
+        """Return p(x|z)."""
+        return gaussian_likelihood(self.scale, learned=self.kind == "gaussian-learned")
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("gaussian-learned")
 class GaussianLearned(Gaussian):
     """p(x|z) over real numbers, with one σ that is learned."""
 
-    kind: Suppress[Literal["gaussian-learned"]] = "gaussian-learned"
 
-
-@dataclass(frozen=True, kw_only=True)
-class DiscretisedLogistic(Choice):
+@choice("discretised-logistic")
+class DiscretisedLogistic(Gaussian):
     """p(x|z) over 256 grey values."""
 
-    kind: Suppress[Literal["discretised-logistic"]] = "discretised-logistic"
-    scale: Positive = 0.1
-    """The scale that the logistic starts from."""
+    def make(self) -> Likelihood:
+        """Return p(x|z)."""
+        return discretised_logistic_likelihood(self.scale)
 
 
-LikelihoodChoice = Annotated[Bernoulli | Gaussian | GaussianLearned | DiscretisedLogistic, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, kw_only=True)
+@choice("elbo")
 class Elbo(Choice):
     """−log p(x|z) + β KL."""
 
-    kind: Suppress[Literal["elbo"]] = "elbo"
     beta: NonNegative = 1.0
     """Weight of the KL: the β of a β-VAE."""
     kl_warmup_steps: NonNegativeInt = 0
     """Steps over which that weight rises from 0."""
     num_train_samples: Count = 1
-    """Draws of z for each example, over which its terms are averaged."""
+    """Draws of z for each example: over which terms are averaged, or K of a bound."""
+
+    @property
+    def annealing_steps(self) -> int:
+        """Steps over which the objective changes."""
+        return self.kl_warmup_steps
+
+    def make(self, vae: VAE) -> Loss:
+        """Return the loss."""
+        weighted = lambda terms, step: negative_elbo(terms, self.beta * _share(step, self.kl_warmup_steps))
+        return elbo_loss(vae, weighted, "batch-mean", self.num_train_samples)
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("free-bits")
+class FreeBits(Choice):
+    """−log p(x|z) + Σ max(λ, KL of each latent, or layer)."""
+
+    free_nats: NonNegative = 0.1
+    """λ: nats that each latent (or layer) has at no cost."""
+    objective_of: Literal["batch-mean", "example"] = "batch-mean"
+    """Whether the objective looks at the mean KL of the batch or at each example's."""
+    num_train_samples: Count = 1
+    """Draws of z for each example: over which terms are averaged, or K of a bound."""
+
+    annealing_steps = 0
+
+    def make(self, vae: VAE) -> Loss:
+        """Return the loss."""
+        free = lambda terms, step: free_bits_objective(terms, self.free_nats)
+        return elbo_loss(vae, free, self.objective_of, self.num_train_samples)
+
+
+@choice("capacity")
 class Capacity(Choice):
     """−log p(x|z) + γ |KL − C|."""
 
-    kind: Suppress[Literal["capacity"]] = "capacity"
     gamma: NonNegative = 1000.0
     """Weight γ of |KL − C|."""
     capacity: NonNegative = 25.0
@@ -87,40 +124,53 @@ class Capacity(Choice):
     objective_of: Literal["batch-mean", "example"] = "batch-mean"
     """Whether the objective looks at the mean KL of the batch or at each example's."""
     num_train_samples: Count = 1
-    """Draws of z for each example, over which its terms are averaged."""
+    """Draws of z for each example: over which terms are averaged, or K of a bound."""
+
+    @property
+    def annealing_steps(self) -> int:
+        """Steps over which the objective changes."""
+        return self.capacity_steps
+
+    def make(self, vae: VAE) -> Loss:
+        """Return the loss, which reports C."""
+        capacity = lambda step: self.capacity * jnp.asarray(_share(step, self.capacity_steps))
+        held = lambda terms, step: capacity_objective(terms, self.gamma, capacity(step))
+        loss = elbo_loss(vae, held, self.objective_of, self.num_train_samples)
+
+        def with_capacity(
+            params: Params, state: Params, key: Key, step: Array, batch: Any
+        ) -> tuple[Array, tuple[Params, Metrics]]:
+            value, (state, metrics) = loss(params, state, key, step, batch)
+            return value, (state, metrics | {"capacity": capacity(step)})
+
+        return with_capacity
 
 
-@dataclass(frozen=True, kw_only=True)
-class FreeBits(Choice):
-    """−log p(x|z) + Σ max(λ, KL of each latent, or layer)."""
-
-    kind: Suppress[Literal["free-bits"]] = "free-bits"
-    free_nats: NonNegative = 0.1
-    """λ: nats that each latent (or layer) has at no cost."""
-    objective_of: Literal["batch-mean", "example"] = "batch-mean"
-    """Whether the objective looks at the mean KL of the batch or at each example's."""
-    num_train_samples: Count = 1
-    """Draws of z for each example, over which its terms are averaged."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@choice("iwae")
 class Iwae(Choice):
     """The importance-weighted bound."""
 
-    kind: Suppress[Literal["iwae"]] = "iwae"
     num_train_samples: Count = 1
-    """K, draws of z for each example in the bound."""
+    """Draws of z for each example: over which terms are averaged, or K of a bound."""
+
+    annealing_steps = 0
+
+    def make(self, vae: VAE) -> Loss:
+        """Return the loss."""
+        return iwae_loss(vae, self.num_train_samples, doubly_reparameterised=self.kind == "dreg")
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("dreg")
 class Dreg(Iwae):
     """The importance-weighted bound, with the doubly reparameterised gradient."""
 
-    kind: Suppress[Literal["dreg"]] = "dreg"
+
+def _share(step: Array, steps: int) -> Array | float:
+    return jnp.minimum(1.0, step / steps) if steps else 1.0
 
 
-Objective = Elbo | Capacity | FreeBits | Iwae | Dreg
-ObjectiveChoice = Annotated[Objective, Field(discriminator="kind")]
+LikelihoodChoice = Annotated[Bernoulli | Gaussian | GaussianLearned | DiscretisedLogistic, KIND]
+ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae | Dreg, KIND]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +187,7 @@ class DensityVaeSettings(Settings):
     def check(self) -> None:
         """Raise an InputError for values that do not go together."""
         check_likelihood(self)
-        if self.patience is not None and annealing_steps(self.objective):
+        if self.patience is not None and self.objective.annealing_steps:
             raise InputError(
                 f"patience is {self.patience}, and the objective changes as it is annealed, so that a validation may come out "
                 "worse while training goes on well: leave one of the two out."
@@ -145,87 +195,45 @@ class DensityVaeSettings(Settings):
 
     def check_steps(self, num_steps: int) -> None:
         """Raise an InputError for annealing that would not end with the run."""
-        steps = annealing_steps(self.objective)
-        name = "capacity_steps" if isinstance(self.objective, Capacity) else "kl_warmup_steps"
+        steps, name = self.objective.annealing_steps, "capacity_steps" if self.objective.kind == "capacity" else "kl_warmup_steps"
         if steps > num_steps:
             raise InputError(f"{name} is {steps}, and the run has {num_steps} steps: give as many or fewer.")
 
 
-def annealing_steps(objective: Objective) -> int:
-    """Return over how many steps an objective changes."""
-    match objective:
-        case Elbo(kl_warmup_steps=steps) | Capacity(capacity_steps=steps):
-            return steps
-        case _:
-            return 0
-
-
 def check_likelihood(settings: Any) -> None:
     """Raise an InputError for a binarisation that gives pixels that are none of the likelihood's."""
-    kinds = {DiscretisedLogistic: "a discretised logistic", Gaussian: "a Gaussian density", GaussianLearned: "a Gaussian density"}
-    name = kinds.get(type(settings.likelihood))
-    if name and settings.binarise != "none":
+    kind = settings.likelihood.kind
+    if kind != "bernoulli" and settings.binarise != "none":
+        name = "a discretised logistic" if kind == "discretised-logistic" else "a Gaussian density"
         raise InputError(f"binarise is {settings.binarise}, and {name} is of grey values: use --binarise none.")
 
 
-def make_likelihood(choice: Any) -> Likelihood:
-    """Return p(x|z) as it was chosen."""
-    match choice:
-        case Bernoulli():
-            return bernoulli_likelihood()
-        case DiscretisedLogistic(scale=scale):
-            return discretised_logistic_likelihood(scale)
-        case gaussian:
-            return gaussian_likelihood(gaussian.scale, learned=isinstance(gaussian, GaussianLearned))
-
-
-def make_loss(vae: VAE, objective: Objective) -> Loss:
-    """Return the loss that was chosen."""
-
-    def share(step: Array, steps: int) -> Array | float:
-        return jnp.minimum(1.0, step / steps) if steps else 1.0
-
-    match objective:
-        case Elbo(beta=beta, kl_warmup_steps=steps):
-            weighted = lambda terms, step: negative_elbo(terms, beta * share(step, steps))
-            return elbo_loss(vae, weighted, "batch-mean", objective.num_train_samples)
-        case FreeBits(free_nats=free_nats):
-            free = lambda terms, step: free_bits_objective(terms, free_nats)
-            return elbo_loss(vae, free, objective.objective_of, objective.num_train_samples)
-        case Capacity(gamma=gamma):
-            capacity = lambda step: objective.capacity * jnp.asarray(share(step, objective.capacity_steps))
-            held = lambda terms, step: capacity_objective(terms, gamma, capacity(step))
-            loss = elbo_loss(vae, held, objective.objective_of, objective.num_train_samples)
-
-            def with_capacity(
-                params: Params, state: Params, key: Key, step: Array, batch: Any
-            ) -> tuple[Array, tuple[Params, Metrics]]:
-                value, (state, metrics) = loss(params, state, key, step, batch)
-                return value, (state, metrics | {"capacity": capacity(step)})
-
-            return with_capacity
-        case bound:
-            return iwae_loss(vae, bound.num_train_samples, doubly_reparameterised=isinstance(bound, Dreg))
-
-
-def curves_of(objective: Objective) -> dict[str, tuple[tuple[str, ...], str]]:
-    """Return which metrics are drawn over epochs."""
-    name = "bound" if isinstance(objective, Iwae) else "elbo"
+def vae_experiment(vae: VAE, settings: DensityVaeSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment of a VAE whose posterior has a density."""
+    name = "bound" if isinstance(settings.objective, Iwae) else "elbo"
     curves = {"curves": ((f"train_{name}", f"valid_{name}"), "nats")}
-    if isinstance(objective, Capacity):
+    if settings.objective.kind == "capacity":
         curves["capacity"] = (("train_capacity", "train_rate", "valid_rate"), "nats")
-    return curves
+    return Experiment(
+        model=vae,
+        loss=settings.objective.make(vae),
+        optimizer=adam_of(settings),
+        view=vae_view(settings, event_shape),
+        curves=curves,
+        tasks=("reconstruct", "sample", "latents"),
+        evaluation={"num_importance_samples": settings.num_importance_samples},
+    )
 
 
 def vae_view(settings: Any, event_shape: tuple[int, ...]) -> DataView:
     """Return how a VAE sees the data; values that its likelihood gives no probability are refused."""
 
     def check(x: np.ndarray, where: str) -> None:
-        if isinstance(settings.likelihood, DiscretisedLogistic):
+        if settings.likelihood.kind == "discretised-logistic":
             levels = x.astype(np.float32) if x.dtype == np.uint8 else 255 * x
             if not (np.abs(levels - levels.round()).max() < 1e-3 and levels.min() >= 0 and levels.max() <= 255):
                 raise InputError(f"{where} are not on 256 grey values: give integers in 0…255, or a Gaussian likelihood.")
-        elif isinstance(settings.likelihood, Bernoulli) and settings.binarise == "none":
+        elif settings.likelihood.kind == "bernoulli" and settings.binarise == "none":
             if not in_unit_interval(x):
                 raise InputError(
                     f"{where} range from {x.min():g} to {x.max():g}, and a Bernoulli likelihood takes values in [0, 1]: "

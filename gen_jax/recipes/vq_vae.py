@@ -8,15 +8,15 @@ of 49.9 out of 64, all in use (seed 0).
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
-from tyro.conf import Suppress
 
 from gen_jax.data import Binarisation
 from gen_jax.made import categorical_output, ensemble, made
 from gen_jax.nets import SpatialDecoder, SpatialEncoder, halved_size
 from gen_jax.recipes.settings import (
+    KIND,
     Choice,
     Count,
     Decay,
@@ -27,26 +27,24 @@ from gen_jax.recipes.settings import (
     Settings,
     Sizes,
     adam_of,
+    choice,
     image_shape,
 )
-from gen_jax.recipes.vae_choices import DiscretisedLogistic, LikelihoodChoice, check_likelihood, make_likelihood, vae_view
+from gen_jax.recipes.vae_choices import DiscretisedLogistic, LikelihoodChoice, check_likelihood, vae_view
 from gen_jax.vae import vector_quantised_loss, vector_quantised_vae
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("average")
 class AveragedCodebook(Choice):
     """The vectors follow the encoder by moving averages."""
 
-    kind: Suppress[Literal["average"]] = "average"
     codebook_decay: Decay = 0.99
     """Decay of the moving averages, at each step."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@choice("loss")
 class LearnedCodebook(Choice):
     """The vectors follow the encoder by the gradient of a loss."""
-
-    kind: Suppress[Literal["loss"]] = "loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class VectorQuantisedSettings(Settings):
     """Residual blocks after them."""
     prior_hidden_sizes: Sizes = (512,)
     """Widths of the hidden layers of the MADE over the codes."""
-    codebook: Annotated[AveragedCodebook | LearnedCodebook, Field(discriminator="kind")] = AveragedCodebook()
+    codebook: Annotated[AveragedCodebook | LearnedCodebook, KIND] = AveragedCodebook()
     """How the codebook's vectors follow the encoder: average, or loss."""
     commitment: NonNegative = 0.25
     """Weight of the term that holds the encoder to the codebook."""
@@ -86,7 +84,7 @@ def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Ex
     grid = halved_size(image[:2], len(settings.channels))
     decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image)
     prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes))
-    density, likelihood = ensemble(prior, lambda index: prior.degrees), make_likelihood(settings.likelihood)
+    density, likelihood = ensemble(prior, lambda index: prior.degrees), settings.likelihood.make()
     learned = isinstance(settings.codebook, LearnedCodebook)
     vae = vector_quantised_vae(encoder, decoder, settings.num_codes, grid, likelihood, density, learned)
     averages = {} if isinstance(settings.codebook, LearnedCodebook) else {"decay": settings.codebook.codebook_decay}
