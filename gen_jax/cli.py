@@ -2,15 +2,14 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Any, Generic, TextIO, TypeVar
 
 import tyro
 from rich.console import Console
@@ -33,12 +32,7 @@ PROGRESS = (("elbo", "ELBO"), ("bound", "bound"), ("log_prob", "log p(x)"), ("di
 out = Console()
 err = Console(stderr=True)
 
-To = Annotated[
-    Path | None, tyro.conf.arg(help="Where the picture goes, a .png; by default into the run folder. Arrays go beside it.")
-]
-Debug = Annotated[bool, tyro.conf.arg(help="Show the stack trace of an error.")]
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="Run folder that `gen-jax train` made.")]
-OwnRecipe = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help="The recipe of a run whose recipe is your own.")]
+Options = TypeVar("Options")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,76 +81,108 @@ def _show_warning(
     err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
-def _dispatch(arguments: list[str]) -> int:
-    """Let tyro read the command line as a function without arguments, and run that: errors of a command are not tyro's."""
-    if arguments[:1] == ["--version"]:
-        out.print(f"gen_jax {gen_jax.__version__}", highlight=False)
-        return 0
-    commands = {"train": _of_recipe(_train, _TrainOptions), "sweep": _of_recipe(_sweep, _SweepOptions)}
-    commands |= {name: _of_run(name, task) for name, task in tasks.TASKS.items()}
-    commands |= {"runs": lambda arguments: (_runs, arguments), "recipes": lambda arguments: (_recipes, arguments)}
-    name, rest = (arguments or ["--help"])[0], arguments[1:]
-    if name in ("-h", "--help"):
-        _print_commands(commands)
-        return 0
-    if name not in commands:
-        raise unknown("command", name, commands)
-    read, rest = commands[name](rest)
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
-    return tyro.cli(read, args=rest, prog=f"gen-jax {' '.join(arguments[: len(arguments) - len(rest)])}", config=config)()
-
-
-def _print_commands(commands: dict[str, Any]) -> None:
-    out.print("usage: gen-jax {" + ",".join(commands) + "} ...\n", markup=False, highlight=False)
-    says = {name: task.options.__doc__ or "" for name, task in tasks.TASKS.items()}
-    says |= {
-        "train": _train.__doc__ or "",
-        "sweep": _sweep.__doc__ or "",
-        "runs": _runs.__doc__ or "",
-        "recipes": _recipes.__doc__ or "",
-    }
-    for name in commands:
-        out.print(f"  {name:13}{says[name].splitlines()[0]}", markup=False, highlight=False)
-    out.print("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.", markup=False, highlight=False)
-
-
 @dataclasses.dataclass(frozen=True)
-class _TrainOptions:
+class TrainCommand(Generic[Options]):
+    """What `gen-jax train` takes."""
+
+    settings: Options
     out: Path
     """Run folder. If it holds a run of the same settings, that run goes on; epochs, and what else is left to do, may differ."""
     tensorboard: bool = False
     """Write TensorBoard's event files too."""
+    debug: bool = False
+    """Show the stack trace of an error."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _SweepOptions:
+class SweepCommand(Generic[Options]):
+    """What `gen-jax sweep` takes."""
+
+    settings: Options
     num_seeds: int = 16
     """Runs for each weight: of --seed, --seed + 1, …"""
     penalty_weights: tuple[float, ...] = ()
     """Weights of the penalty; by default --penalty-weight alone."""
+    debug: bool = False
+    """Show the stack trace of an error."""
 
 
-def _of_recipe(run: Callable[..., int], options_type: Any) -> Callable[[list[str]], tuple[Callable[..., Any], list[str]]]:
-    """Return (arguments) -> (what tyro reads the settings of a recipe and the options of a command with, the arguments left)."""
+@dataclasses.dataclass(frozen=True)
+class TaskCommand(Generic[Options]):
+    """What the command of a task takes."""
 
-    def command(arguments: list[str]) -> tuple[Callable[..., Any], list[str]]:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            out.print("Give a recipe, and its settings; `--help` after a recipe lists them.\n", highlight=False)
-            return _recipes, []
-        name, rest = arguments[0], arguments[1:]
-        recipe = runs.find_recipe(name)
-        settings, rest = _choose(recipe.settings, rest)
-        default = _TrainOptions(Path("runs") / name.rpartition(":")[2]) if options_type is _TrainOptions else options_type()
+    run: tyro.conf.Positional[Path]
+    """Run folder that `gen-jax train` made."""
+    options: Options
+    to: Path | None = None
+    """Where the picture goes, a path that ends in .png; by default into the run folder. Arrays and numbers go beside it."""
+    recipe: str | None = None
+    """FILE.py:NAME, of a run whose recipe is your own."""
+    debug: bool = False
+    """Show the stack trace of an error."""
 
-        def read(settings: Any, options: Any, debug: Debug = False) -> Callable[[], int]:
-            return functools.partial(run, name, settings, options)
 
-        read.__annotations__ |= {"settings": type(settings), "options": options_type}
-        read.__defaults__ = (settings, default, False)
-        read.__doc__ = f"{(run.__doc__ or '').splitlines()[0]} {name}: {recipe.summary}.\n\n{_say_choices(settings)}"
-        return read, [name, *rest][1:]
+@dataclasses.dataclass(frozen=True)
+class RunsCommand:
+    """What `gen-jax runs` takes."""
 
-    return command
+    folder: tyro.conf.Positional[Path] = Path("runs")
+    """A folder that holds run folders."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name, rest = (arguments or ["--help"])[0], arguments[1:]
+    summaries = {name: task.options.__doc__.splitlines()[0] for name, task in tasks.TASKS.items()}
+    summaries = {
+        "train": "Train a recipe, or go on with a run that was stopped.",
+        **summaries,
+        "sweep": "Train a GAN of points under many seeds at once, and count how many cover all modes.",
+        "runs": "List runs: recipe, data, epochs, best validation, test numbers, age, and whether they are finished.",
+        "recipes": "List the recipes.",
+    }
+    if name == "--version":
+        out.print(f"gen_jax {gen_jax.__version__}", highlight=False)
+    elif name in ("-h", "--help"):
+        out.print("usage: gen-jax {" + ",".join(summaries) + "} ...\n", markup=False, highlight=False)
+        for command, summary in summaries.items():
+            out.print(f"  {command:13}{summary}", markup=False, highlight=False)
+        out.print("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.", markup=False, highlight=False)
+    elif name in ("train", "sweep"):
+        return _of_recipe(name, summaries[name], rest)
+    elif name in tasks.TASKS:
+        options = tasks.TASKS[name].options
+        return _perform(name, _read(TaskCommand[options], None, rest, f"gen-jax {name}", options.__doc__))
+    elif name == "runs":
+        return _runs(_read(RunsCommand, RunsCommand(), rest, "gen-jax runs", summaries[name]).folder)
+    elif name == "recipes":
+        return _recipes()
+    else:
+        raise unknown("command", name, summaries)
+    return 0
+
+
+def _read(command: Any, default: Any, arguments: list[str], prog: str, description: str) -> Any:
+    """Let tyro read what a command takes."""
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
+    given = {} if default is None else {"default": default}
+    return tyro.cli(command, **given, args=arguments, prog=prog, description=description, config=config)
+
+
+def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        out.print(f"usage: gen-jax {command} RECIPE [--setting value ...]\n", markup=False)
+        _recipes()
+        out.print(f"\n`gen-jax {command} RECIPE --help` lists its settings.", highlight=False)
+        return 0 if arguments else EXIT_BAD_INPUT
+    name, recipe = arguments[0], runs.find_recipe(arguments[0])
+    settings, rest = _choose(recipe.settings, arguments[1:])
+    prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{_say_choices(settings)}"
+    if command == "sweep":
+        return _sweep(_read(SweepCommand[type(settings)], SweepCommand(settings), rest, prog, description))
+    default = TrainCommand(settings, Path("runs") / name.rpartition(":")[2])
+    return _train(name, _read(TrainCommand[type(settings)], default, rest, prog, description))
 
 
 def _choose(settings: Settings, arguments: list[str]) -> tuple[Settings, list[str]]:
@@ -187,20 +213,8 @@ def _say_choices(settings: Settings) -> str:
     )
 
 
-def _of_run(name: str, task: tasks.Task) -> Callable[[list[str]], tuple[Callable[..., Any], list[str]]]:
-    """Return (arguments) -> (what tyro reads the options of a task with, the arguments)."""
-
-    def read(run: RunFolder, options: Any, to: To = None, recipe: OwnRecipe = None, debug: Debug = False) -> Callable[[], int]:
-        return functools.partial(_perform, name, run, options, to, recipe)
-
-    read.__annotations__["options"] = task.options
-    read.__defaults__ = (None, None, False)
-    read.__doc__ = task.options.__doc__
-    return lambda arguments: (read, arguments)
-
-
-def _train(name: str, settings: Settings, options: _TrainOptions) -> int:
-    """Train a recipe, or go on with a run that was stopped:"""
+def _train(name: str, command: TrainCommand[Settings]) -> int:
+    settings, directory = command.settings, command.out
     _keep_compilations()
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
@@ -220,68 +234,58 @@ def _train(name: str, settings: Settings, options: _TrainOptions) -> int:
             progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
 
         result = runs.train(
-            name, settings, options.out, tensorboard=options.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
+            name, settings, directory, tensorboard=command.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
         )
     if result is None:
-        err.print(f"Stopped. The state is saved: the same command goes on with {options.out}.", highlight=False)
+        err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
         return EXIT_STOPPED
     _print_table(result)
-    out.print(f"{options.out} holds result.json, metrics.jsonl, checkpoints and figures.", markup=False, highlight=False)
+    out.print(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.", markup=False, highlight=False)
     return 0
 
 
-def _sweep(name: str, settings: Any, options: _SweepOptions) -> int:
-    """Train under many seeds at once, and count how many cover all modes:"""
+def _sweep(command: SweepCommand[Any]) -> int:
     from gen_jax.sweep import sweep
 
     _keep_compilations()
-    weights = options.penalty_weights or (getattr(getattr(settings, "penalty", None), "penalty_weight", 0.0),)
+    settings = command.settings
+    weights = command.penalty_weights or (getattr(getattr(settings, "penalty", None), "penalty_weight", 0.0),)
     with _progress() as progress:
-        epochs = progress.add_task("sweep", total=settings.epochs, note=f"{options.num_seeds * len(weights)} runs")
-        rows = sweep(settings, options.num_seeds, weights, lambda done: progress.update(epochs, completed=done))
+        epochs = progress.add_task("sweep", total=settings.epochs, note=f"{command.num_seeds * len(weights)} runs")
+        rows = sweep(settings, command.num_seeds, weights, lambda done: progress.update(epochs, completed=done))
     for row in rows:
         _print_table(row)
     return 0
 
 
-def _perform(name: str, directory: Path, options: Any, to: Path | None, recipe: str | None) -> int:
+def _perform(name: str, command: TaskCommand[Any]) -> int:
     _keep_compilations()
-    run = runs.load_run(directory, recipe)
+    run = runs.load_run(command.run, command.recipe)
     with _progress() as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)
-        outcome = runs.perform(run, name, options, report)
-        written = runs.save(run, outcome, to)
+        outcome = runs.perform(run, name, command.options, report)
+        written = runs.save(run, outcome, command.to)
     _print_table(outcome.summary)
     out.print(f"{outcome.text}{': ' if outcome.text else ''}{', '.join(map(str, written))}", markup=False, highlight=False)
     return 0
 
 
-def _recipes() -> Callable[[], int]:
-    """List the recipes."""
-
-    def run() -> int:
-        for name, recipe in recipes.RECIPES.items():
-            out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
-        return 0
-
-    return run
+def _recipes() -> int:
+    for name, recipe in recipes.RECIPES.items():
+        out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
+    return 0
 
 
-def _runs(folder: Annotated[Path, tyro.conf.Positional] = Path("runs")) -> Callable[[], int]:
-    """List the runs in a folder: recipe, data, epochs, best validation, test numbers, age, and whether they are finished."""
-
-    def run() -> int:
-        rows = runs.list_runs(folder)
-        if not rows:
-            raise InputError(f"There is no run in {folder}: give a folder that holds run folders.")
-        table = Table(*rows[0], box=None)
-        for row in rows:
-            table.add_row(*(_shown(value) for value in row.values()))
-        out.print(table)
-        return 0
-
-    return run
+def _runs(folder: Path) -> int:
+    rows = runs.list_runs(folder)
+    if not rows:
+        raise InputError(f"There is no run in {folder}: give a folder that holds run folders.")
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    out.print(table)
+    return 0
 
 
 def _shown(value: Any) -> str:
@@ -325,7 +329,8 @@ def _keep_compilations() -> None:
     """Keep compiled programs in the user's cache folder, unless JAX's own settings name another place, or none."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is None and config.jax_enable_compilation_cache:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

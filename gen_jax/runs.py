@@ -283,14 +283,14 @@ def subject(
 ) -> Subject:
     """Return a run as tasks take it; data sets that are `loaded` already, as the run sees them, are not read again."""
 
-    def load(data: str | None = None, binarise: Any = None) -> Dataset:
+    def load(data: str | None = None, binarise: Any = None, split: str = "test") -> Dataset:
         name = absolute_name(data or run.settings.data)
-        if binarise is None and loaded and name in loaded:
+        if binarise is None and split != "train" and loaded and name in loaded:
             return loaded[name]
         stored = load_dataset(name, "none")
         if name == run.settings.data:
             _check_same_data(run, stored)
-        return stored if binarise == "none" else _as_seen(stored, run.settings, run.experiment)
+        return stored if binarise == "none" else _as_seen(stored, run.settings, run.experiment, split == "train")
 
     return Subject(
         run.experiment.model, run.params, run.experiment.view, key, load, run.settings.data, run.experiment.evaluation, report
@@ -386,7 +386,7 @@ def _valid_names(rows: list[dict[str, Any]]) -> list[str]:
     return [name for name in ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes") if name in names]
 
 
-def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment) -> Dataset:
+def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment, train: bool = False) -> Dataset:
     """Return stored data as a model sees them, or raise an InputError for examples that it cannot take.
 
     Of examples that are read lazily, the reader checks the shape; values that a model gives no probability stop its training.
@@ -407,7 +407,7 @@ def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment) -> Dat
                 f"The {name} labels of {stored.name} range from {low} to {high}, and the model has {num_classes} classes: give "
                 f"labels in 0 … {num_classes - 1}, or another --num-classes."
             )
-    return stored.binarised(settings.binarise, settings.binarise_seed)._replace(view=experiment.view)
+    return stored.binarised(settings.binarise, settings.binarise_seed, train)._replace(view=experiment.view)
 
 
 def _check_same_data(run: Run, stored: Dataset) -> None:

@@ -141,18 +141,19 @@ class Dataset(NamedTuple):
         """Return what tells each split from another."""
         return {name: split.fingerprint() for name, split in self.splits.items()}
 
-    def binarised(self, mode: Binarisation, seed: int = 0) -> "Dataset":
-        """Return the data set with the view of a binarisation: validation and test examples, and under `fixed` the training ones.
+    def binarised(self, mode: Binarisation, seed: int = 0, train: bool = False) -> "Dataset":
+        """Return the data set with the view of a binarisation.
 
-        Those are drawn here, once, each example with a key of its own. What is no grey value as it is stored (sprites, which are
-        black and white) stays as it is.
+        Validation and test examples are drawn here, once, each with a key of its own; training examples too under `fixed`, or
+        where they are to be evaluated (`train`). What is no grey value as it is stored (sprites, which are black and white)
+        stays as it is.
         """
         data = self._replace(view=self.view._replace(binarise=mode))
         if mode == "none" or self.view.read is not to_unit:
             return data
         root, drawn = jax.random.fold_in(jax.random.key(seed), BINARISATION), {}
         for i, (name, split) in enumerate(self.splits.items()):
-            now = name != "train" or mode == "fixed"
+            now = name != "train" or train or mode == "fixed"
             if isinstance(split.x, np.ndarray):
                 _check_intensities(split.x, f"The {name} examples of {self.name}")
             elif now:

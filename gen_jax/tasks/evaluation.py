@@ -281,7 +281,7 @@ class EvaluateOptions:
 
 def perform(subject: Subject, options: EvaluateOptions) -> Outcome:
     """Evaluate; what a GAN draws is measured too, and a flow on an energy's data is held against the energy."""
-    data, model = subject.load(options.data), subject.model
+    data, model = subject.load(options.data, split=options.split), subject.model
     asked = {} if options.num_importance_samples is None else {"num_importance_samples": options.num_importance_samples}
     examples = data.splits[options.split]
     found = evaluate(

@@ -55,7 +55,7 @@ class ReconstructOptions:
 def perform(subject: Subject, options: ReconstructOptions) -> Outcome:
     """Reconstruct, and draw originals above their reconstructions."""
     check_count("num", options.num)
-    examples = first(subject.load(options.data).splits[options.split], options.num)
+    examples = first(subject.load(options.data, split=options.split).splits[options.split], options.num)
     keys = example_keys(subject.key, len(examples.x))
     drawn, seen = _reconstructor(subject.model, subject.view)(subject.params, keys, examples)
     originals = jax.vmap(subject.view.read)(examples.x)

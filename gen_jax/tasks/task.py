@@ -24,8 +24,8 @@ class Subject(NamedTuple):
         params: what its functions take.
         view: how it sees stored examples.
         key: for what the task draws.
-        load: (name of a data set or None for the model's own, binarisation or None for the model's own) -> `Dataset`, all of
-            whose examples the model can take.
+        load: (data=None, binarise=None, split="test") -> `Dataset`, all of whose examples the model can take: the model's own by
+            default, binarised as the model sees it; the split is the one that is asked for.
         data: the name of the model's own data set.
         evaluation: options of `tasks.evaluate` that the recipe gives.
         report: called with (examples done, examples in all) in what takes long.

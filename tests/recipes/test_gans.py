@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gen_jax import plots, recipes
+from gen_jax import plots, runs
 from gen_jax.cli import main
 from gen_jax.data import load_dataset
 from gen_jax.distributions import Normal
-from gen_jax.recipes.latent_arithmetic import latent_arithmetic
-from gen_jax.recipes.sample_quality import ImageClassifier, image_quality, train_classifier
+from gen_jax.recipes import change, check_settings
+from gen_jax.sweep import sweep
+from gen_jax.tasks.arithmetic import latent_arithmetic
+from gen_jax.tasks.latent_models import LatentModel
+from gen_jax.tasks.sample_quality import ImageClassifier, QualityOptions, image_quality, train_classifier
 from gen_jax.train import NonFiniteError, read_metrics
-from gen_jax.types import InputError
-
-
-def settings(recipe: str, **changes):
-    return dataclasses.replace(recipes.RECIPES[recipe].settings, **changes)
+from gen_jax.types import InputError, split
+from tests.small import done, drawn_from, settings
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +41,15 @@ SMALL = {"hidden_sizes": (32,), "batch_size": 60, "learning_rate": 3e-3, "penalt
 
 def test_a_gan_finds_both_clusters(points, tmp_path):
     """With both in about equal shares, each about its centre."""
-    result = recipes.train("gan-ring", settings("gan-ring", data=points, epochs=60, validate_every=20, **SMALL), tmp_path / "run")
-    run = recipes.load_run(tmp_path / "run")
-    drawn = np.asarray(recipes.sample(run, 2000))
+    result = runs.train("gan-ring", settings("gan-ring", data=points, epochs=60, validate_every=20, **SMALL), tmp_path / "run")
+    run = runs.load_run(tmp_path / "run")
+    drawn = np.asarray(drawn_from(run, 2000))
     left = drawn[:, 0] < 0
     assert 0.35 < left.mean() < 0.65
     for side, centre in ((left, -1.0), (~left, 1.0)):
         np.testing.assert_allclose(drawn[side].mean(0), [centre, 0.0], atol=0.15)
     assert 0 < result["test_wasserstein_2"] < 0.5
-    table = recipes.evaluate(run).table
+    table = runs.perform(run, "evaluate").table
     assert set(table) == {"index", "logit"}
     assert len(table["logit"]) == 300
 
@@ -59,25 +59,25 @@ def test_a_resumed_game_is_the_game_that_was_not_stopped(points, tmp_path):
     """Both players, their optimizers, the moving average and the averages of the batch norm."""
     changes = {"data": points, "epochs": 3, "ema_decay": 0.9, "architecture": "reference", "num_disc_steps": 2, "packing": 2}
     small = settings("gan-ring", **SMALL | changes)
-    whole = recipes.train("gan-ring", small, tmp_path / "whole")
+    whole = runs.train("gan-ring", small, tmp_path / "whole")
 
     def stop(row):
         if row["epoch"] == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert recipes.train("gan-ring", small, tmp_path / "stopped", on_epoch=stop) is None
-    resumed = recipes.train("gan-ring", small, tmp_path / "stopped")
-    a, b = (recipes.load_run(tmp_path / name) for name in ("whole", "stopped"))
+    assert runs.train("gan-ring", small, tmp_path / "stopped", on_epoch=stop) is None
+    resumed = runs.train("gan-ring", small, tmp_path / "stopped")
+    a, b = (runs.load_run(tmp_path / name) for name in ("whole", "stopped"))
     chex.assert_trees_all_equal(a.params, b.params)
-    assert a.params.generator.statistics  # there are some
+    assert jax.tree.leaves(split(a.params).state.generator)  # there are some
     assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {k: v for k, v in whole.items() if k != "train_seconds"}
     rows = read_metrics(tmp_path / "stopped" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [10, 20, 30]  # 1,200 points, 60 for each of two discriminator steps
 
 
 def test_the_latest_checkpoint_counts(points, tmp_path):
-    recipes.train("gan-ring", settings("gan-ring", data=points, epochs=3, **SMALL), tmp_path / "run")
-    assert recipes.load_run(tmp_path / "run").epoch == 3
+    runs.train("gan-ring", settings("gan-ring", data=points, epochs=3, **SMALL), tmp_path / "run")
+    assert runs.load_run(tmp_path / "run").epoch == 3
 
 
 def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
@@ -107,12 +107,13 @@ def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
         ({"packing": 7}, "batch_size is 60 and packing 7"),
         ({"packing": 0}, "packing is 0: give 1 or more"),
         ({"num_disc_steps": 0}, "num_disc_steps is 0: give 1 or more"),
-        ({"num_disc_steps": 2, "simultaneous": True}, "simultaneous players take a step each"),
+        ({"num_disc_steps": 2, "simultaneous": True}, "in simultaneous steps each network takes one"),
         ({"penalty_weight": -1.0}, "penalty_weight is -1.0"),
         ({"clip_weights": 0.0}, "clip_weights is 0.0: give a positive number"),
-        ({"adam_b1": 1.0}, "adam_b1 is 1.0"),
+        ({"optimizer": "rmsprop", "weight_decay": 0.1}, "weight_decay is 0.1, and the optimizer is rmsprop"),
+        ({"adam_b1": 1.0}, "adam_b1 is 1.0: give less than 1"),
         ({"latent_dim": 0}, "latent_dim is 0"),
-        ({"hidden_sizes": (0,)}, "give sizes of 1 or more"),
+        ({"hidden_sizes": (0,)}, "is 0: give 1 or more"),
         ({"patience": 2}, "no metric of a GAN says when to stop"),
         ({"num_disc_steps": 30}, "A batch of 1800 cannot be drawn from 1200 training examples"),
         ({"data": "mnist-5k"}, "this GAN is of points of the plane"),
@@ -120,7 +121,7 @@ def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
 )
 def test_bad_settings_are_refused(points, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
-        recipes.train("gan-ring", settings("gan-ring", **SMALL | {"data": points} | changes), tmp_path / "run")
+        runs.train("gan-ring", settings("gan-ring", **SMALL | {"data": points} | changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -132,41 +133,41 @@ def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(tmp_p
         if row["epoch"] == 1:  # the next one is completed, and saved
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert recipes.train("gan-ring", small, tmp_path / "run", on_epoch=stop) is None
-    monkeypatch.setattr("gen_jax.recipes.gan_experiment.learning_rate_schedule", lambda *_: lambda step: 1e30)
+    assert runs.train("gan-ring", small, tmp_path / "run", on_epoch=stop) is None
+    monkeypatch.setattr("gen_jax.recipes.gan_choices.learning_rate_schedule", lambda *_: lambda step: 1e30)
     with pytest.raises(NonFiniteError, match=r"Step 1[0-4] has .*(loss|grad_norm)"):
-        recipes.train("gan-ring", small, tmp_path / "run")
-    run = recipes.load_run(tmp_path / "run")
+        runs.train("gan-ring", small, tmp_path / "run")
+    run = runs.load_run(tmp_path / "run")
     assert run.epoch == 2
-    assert np.isfinite(recipes.sample(run, 10)).all()
+    assert np.isfinite(drawn_from(run, 10)).all()
 
 
 def test_a_sweep_counts_games_that_diverge():
     """At a rate that no network survives, as at one that does: diverged games cover nothing and are in no other mean."""
     small = settings("gan-ring", epochs=1, epoch_steps=5, hidden_sizes=(4,), batch_size=20, penalty="none")
-    (row,) = recipes.sweep(dataclasses.replace(small, learning_rate=1e30), 2, [1.0])
+    (row,) = sweep(dataclasses.replace(small, learning_rate=1e30), 2, [1.0])
     assert (row["num_diverged"], row["share_covering"], row["num_modes"]) == (2, 0.0, 0.0)
     assert row["high_quality"] is None
     assert row["high"] < 1.0
-    (row,) = recipes.sweep(small, 2, [1.0])
+    (row,) = sweep(small, 2, [1.0])
     assert row["num_diverged"] == 0
     assert 0 <= row["high_quality"] <= 1
 
 
 def test_importance_samples_are_refused(points, tmp_path):
-    recipes.train("gan-ring", settings("gan-ring", data=points, epochs=1, **SMALL), tmp_path / "run")
-    with pytest.raises(InputError, match="a GAN has no likelihood"):
-        recipes.evaluate(recipes.load_run(tmp_path / "run"), num_importance_samples=10)
+    runs.train("gan-ring", settings("gan-ring", data=points, epochs=1, **SMALL), tmp_path / "run")
+    with pytest.raises(InputError, match="no likelihood of this model is estimated by them"):
+        done(runs.load_run(tmp_path / "run"), "evaluate", num_importance_samples=10)
 
 
 @pytest.mark.slow
 def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     small = settings("gan-ring", epochs=3, epoch_steps=30, hidden_sizes=(16,), batch_size=20, seed=3)
-    rows = recipes.sweep(small, num_seeds=2, penalty_weights=(0.003, 0.3))
+    rows = sweep(small, num_seeds=2, penalty_weights=(0.003, 0.3))
     for row in rows:
-        of_weight = dataclasses.replace(small, penalty_weight=row["penalty_weight"])
+        of_weight = change(small, penalty_weight=row["penalty_weight"])
         runs = [
-            recipes.train("gan-ring", dataclasses.replace(of_weight, seed=seed), tmp_path / f"{row['penalty_weight']}-{seed}")
+            runs.train("gan-ring", dataclasses.replace(of_weight, seed=seed), tmp_path / f"{row['penalty_weight']}-{seed}")
             for seed in (3, 4)
         ]
         for name in ("reverse_kl", "high_quality"):
@@ -203,9 +204,9 @@ def halves(tmp_path_factory) -> str:
 
 def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     data = load_dataset(halves)
-    classifier = train_classifier(data.train, data.test)
+    classifier = train_classifier(data)
     assert classifier.accuracy == 1.0
-    real, other = (jnp.asarray(split.images, jnp.float32) / 255 for split in (data.test, data.train))
+    real, other = (jnp.asarray(split.x, jnp.float32) / 255 for split in (data.test, data.train))
     noise = jnp.asarray(np.random.default_rng(1).uniform(size=real.shape), jnp.float32)
     itself, floor, ceiling = (image_quality(classifier, real, drawn) for drawn in (real, other[:100], noise))
     assert itself["frechet_distance"] == pytest.approx(0, abs=1e-3)
@@ -216,21 +217,17 @@ def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     assert 1 <= ceiling["classifier_score"] < floor["classifier_score"] <= 2  # of two classes
 
 
+SIZES = {"mlp": {"hidden_sizes": (32,)}, "dcgan": {"channels": (8,)}, "residual": {"width": 4}}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["perceptron", "dcgan", "residual"])
+@pytest.mark.parametrize("architecture", SIZES)
 def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, architecture):
-    sizes = {"hidden_sizes": (32,), "channels": (8,), "width": 4, "latent_dim": 4, "batch_size": 20}
-    norm = "batch" if architecture == "dcgan" else "none"
-    changes = {
-        "architecture": architecture,
-        "discriminator_norm": norm,
-        "epochs": 20,
-        "validate_every": 10,
-        "learning_rate": 2e-3,
-    }
+    sizes = SIZES[architecture] | {"latent_dim": 4, "batch_size": 20}
+    changes = {"architecture": architecture, "epochs": 20, "validate_every": 10, "learning_rate": 2e-3}
     small = settings("dcgan-mnist", data=halves, **changes, **sizes)
-    result = recipes.train("dcgan-mnist", small, tmp_path / "run")
-    drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 200))
+    result = runs.train("dcgan-mnist", small, tmp_path / "run")
+    drawn = np.asarray(drawn_from(runs.load_run(tmp_path / "run"), 200))
     assert drawn.shape == (200, 8, 8, 1)
     assert drawn.min() >= 0
     assert drawn.max() <= 1
@@ -244,52 +241,58 @@ def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, archi
     ("changes", "message"),
     [
         ({"penalty": "r1"}, "a batch norm makes the discriminator a function of the batch"),
-        ({"architecture": "perceptron"}, "discriminator of architecture perceptron has no batch norm"),
-        (
-            {"architecture": "residual", "discriminator_norm": "none", "generator_norm": "none"},
-            "generator normalises by its batch",
-        ),
         ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
         ({"condition": "classifier"}, "condition is classifier, and num_classes is not set"),
         ({"num_classes": 2, "packing": 2}, "about one label each"),
         ({"channels": (4, 4, 4, 4)}, "8"),
-        ({"architecture": "residual", "discriminator_norm": "none", "width": 0}, "give sizes of 1 or more"),
+        ({"architecture": "residual", "width": 0}, "is 0: give 1 or more"),
     ],
 )
 def test_bad_networks_of_images_are_refused(halves, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
-        recipes.train("dcgan-mnist", settings("dcgan-mnist", **{"data": halves} | changes), tmp_path / "run")
+        runs.train("dcgan-mnist", settings("dcgan-mnist", **{"data": halves} | changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("condition", ["projection", pytest.param("classifier", marks=pytest.mark.slow)])
 def test_a_conditional_gan_draws_what_its_label_says(halves, tmp_path, condition):
-    changes = {"architecture": "perceptron", "discriminator_norm": "none", "num_classes": 2, "condition": condition}
+    changes = {"architecture": "mlp", "num_classes": 2, "condition": condition}
     sizes = {"hidden_sizes": (32,), "latent_dim": 4, "batch_size": 20, "epochs": 20, "validate_every": 10, "learning_rate": 2e-3}
-    result = recipes.train("dcgan-mnist", settings("dcgan-mnist", data=halves, **changes, **sizes), tmp_path / "run")
+    result = runs.train("dcgan-mnist", settings("dcgan-mnist", data=halves, **changes, **sizes), tmp_path / "run")
     assert result["test_label_accuracy"] > 0.95
-    drawn = np.asarray(recipes.sample(recipes.load_run(tmp_path / "run"), 100))  # labels 0, 1, 0, 1, …
+    drawn = np.asarray(drawn_from(runs.load_run(tmp_path / "run"), 100))  # labels 0, 1, 0, 1, …
     brighter_on_the_left = drawn[:, :, :4].mean((1, 2, 3)) > drawn[:, :, 4:].mean((1, 2, 3))
     assert (brighter_on_the_left == (np.arange(100) % 2 == 0)).mean() > 0.95
     assert (tmp_path / "run" / "figures" / "interpolation.png").exists()
-    table = recipes.evaluate(recipes.load_run(tmp_path / "run")).table
+    table = runs.perform(runs.load_run(tmp_path / "run"), "evaluate").table
     assert set(table) == {"index", "label", "logit"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "value"),
+    [("residual", "generator_norm", "none"), ("dcgan", "width", 8), ("mlp", "channels", (8,)), ("mlp", "rms_decay", 0.9)],
+)
+def test_settings_without_effect_cannot_be_given(architecture, name, value):
+    with pytest.raises(InputError, match=f"There is no setting '{name}'"):
+        settings("dcgan-mnist", architecture=architecture, **{name: value})
+    with pytest.raises(InputError, match="discriminator_norm is 'batch': give spectral, none"):
+        check_settings(settings("dcgan-mnist", architecture="mlp", discriminator_norm="batch"))
 
 
 def test_labels_that_are_not_there_are_refused(points, halves, tmp_path):
     data = load_dataset(halves)
-    np.savez(tmp_path / "plain.npz", **{name: split.images for name, split in data._asdict().items()})
+    np.savez(tmp_path / "plain.npz", **{name: split.x for name, split in data._asdict().items()})
     small = settings("dcgan-mnist", data=f"npz:{tmp_path / 'plain.npz'}", num_classes=2)
     with pytest.raises(InputError, match="have no labels, and this model is conditioned on them"):
-        recipes.train("dcgan-mnist", small, tmp_path / "run")
+        runs.train("dcgan-mnist", small, tmp_path / "run")
 
 
 @pytest.mark.slow
 def test_the_modes_of_stacked_digits_are_counted(tmp_path):
     """Of the data themselves nearly all; of noise few; a run is measured by both commands alike."""
-    small = settings("stacked-mnist", data="stacked:mnist-5k", channels=(4,), epochs=1, epoch_steps=5, num_classes=None)
-    result = recipes.train("stacked-mnist", small, tmp_path / "run")
-    rows = recipes.quality(recipes.load_run(tmp_path / "run"))
+    small = settings("stacked-mnist", data="stacked:mnist-5k", channels=(4,), epochs=1, epoch_steps=5)
+    result = runs.train("stacked-mnist", small, tmp_path / "run")
+    rows = runs.perform(runs.load_run(tmp_path / "run"), "quality").summary
     assert result["num_samples"] == 26_000
     assert rows["training examples"]["num_modes"] > 980 > rows["noise"]["num_modes"]
     assert rows["training examples"]["reverse_kl"] < 0.1 < rows["noise"]["reverse_kl"]
@@ -302,13 +305,13 @@ def test_the_modes_of_stacked_digits_are_counted(tmp_path):
     [
         ("vae", {"hidden_sizes": (32,), "latent_dim": 2, "epochs": 40, "batch_size": 20, "num_importance_samples": 2}),
         ("made-mnist", {"hidden_sizes": (64,), "epochs": 20, "batch_size": 20}),
-        ("flow-2d", {"data": "toy:gaussian-ring", "epochs": 2, "num_layers": 4, "hidden_sizes": (32,)}),
+        ("flow-2d", {"data": "toy:gaussian-ring", "epochs": 2, "num_layers": 4, "flow_hidden_sizes": (32,)}),
     ],
 )
 def test_any_model_is_measured_between_noise_and_training_examples(halves, tmp_path, recipe, changes):
     changes = {"data": halves, "validate_every": 10} | changes
-    recipes.train(recipe, settings(recipe, **changes), tmp_path / "run")
-    rows = recipes.quality(recipes.load_run(tmp_path / "run"), 100)
+    runs.train(recipe, settings(recipe, **changes), tmp_path / "run")
+    rows = runs.perform(runs.load_run(tmp_path / "run"), "quality", QualityOptions(num=100)).summary
     assert set(rows) == {"model", "training examples", "noise"}
     name = "wasserstein_2" if changes["data"].startswith("toy:") else "frechet_distance"
     assert rows["training examples"][name] < rows["model"][name] < rows["noise"][name]
@@ -319,9 +322,9 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(tmp_path):
     flat = np.random.default_rng(0).integers(0, 2, (60, 6)).astype(np.uint8)
     np.savez(tmp_path / "flat.npz", images=flat)
     small = settings("made-dna", data=f"npz:{tmp_path / 'flat.npz'}", hidden_sizes=(4,), epochs=1, batch_size=10)
-    recipes.train("made-dna", small, tmp_path / "run")
+    runs.train("made-dna", small, tmp_path / "run")
     with pytest.raises(InputError, match=r"has shape \(6,\): what can be measured is images and points of the plane"):
-        recipes.quality(recipes.load_run(tmp_path / "run"), 10)
+        runs.perform(runs.load_run(tmp_path / "run"), "quality", QualityOptions(num=10)).summary
 
 
 @pytest.mark.slow
@@ -332,16 +335,15 @@ def test_images_that_no_classifier_takes_are_measured_without(tmp_path, size, wa
     labels = {f"{name}_labels": np.zeros(30, int) for name in ("valid", "test")}  # of the training images there are none
     np.savez(tmp_path / "noise.npz", **arrays, **labels)
     changes = {"hidden_sizes": (4,), "batch_size": 10, "epochs": 1, "latent_dim": 2}
-    result = recipes.train("gan-mnist", settings("gan-mnist", data=f"npz:{tmp_path / 'noise.npz'}", **changes), tmp_path / "run")
+    result = runs.train("gan-mnist", settings("gan-mnist", data=f"npz:{tmp_path / 'noise.npz'}", **changes), tmp_path / "run")
     found = {name.removeprefix("test_") for name in result} & {"sliced_wasserstein", "frechet_distance", "classifier_accuracy"}
     assert found == wanted
 
 
 def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
     """Of a generator whose z₁ is the ink and the sign of whose z₂ the class: bright a − dark a + dark b is a bright b."""
-    shown = {}
 
-    def decode(z, labels=None):
+    def decode(params, key, z, labels):
         ink, side = jax.nn.sigmoid(z[:, 0]), z[:, 1] > 0
         images = jnp.stack([ink * side, ink * ~side], axis=-1)
         return jnp.broadcast_to(images[:, None, :, None], (len(z), 2, 2, 1))
@@ -351,12 +353,10 @@ def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
         return np.stack([left, ~left], axis=-1).astype(np.float32)
 
     classifier = ImageClassifier(lambda images: np.zeros((len(images), 1)), probabilities, 1.0)
-    prior = Normal(jnp.zeros(3), jnp.ones(3))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "image_grid", lambda images, columns, title, names: shown.update(images=images, names=names))
-        latent_arithmetic(classifier, decode, prior, jax.random.key(0))
-    assert shown["names"] == ["0, 1", "1, 0"]
-    rows = shown["images"].reshape(2, 10, 4)
+    latents = LatentModel(lambda params, key, num, labels: jax.random.normal(key, (num, 3)), True, decode, None, ())
+    rows, names = latent_arithmetic(latents, None, jax.random.key(0), classifier)
+    assert names == ["0, 1", "1, 0"]
+    rows = rows.reshape(2, 10, 4)
     ink, left = rows.sum(-1) / 2, rows[..., 0] > 0
     for row, a in enumerate((0, 1)):
         np.testing.assert_array_equal(left[row], [(label == 0) for label in [a] * 6 + [1 - a] * 4])

@@ -1,7 +1,5 @@
 """The recipes of the VAE family, each by what only it does, on images of which the left or the right half is bright."""
 
-import dataclasses
-import functools
 import json
 import math
 
@@ -10,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax import recipes
+from gen_jax import runs
 from gen_jax.cli import main
-from gen_jax.data import Split, load_dataset
-from gen_jax.recipes.vae_experiment import _validate
+from gen_jax.data import load_dataset
+from gen_jax.recipes.vae_choices import Elbo
 from gen_jax.types import InputError
+from tests.small import done, drawn_from, settings
 
 SMALL = {"batch_size": 8, "num_importance_samples": 5, "learning_rate": 1e-2}
-PERCEPTRON = SMALL | {"hidden_sizes": (16,)}
+MLP = SMALL | {"hidden_sizes": (16,)}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +33,7 @@ def data(tmp_path_factory) -> str:
 
 
 def trained(name: str, data: str, out, **changes) -> dict:
-    settings = dataclasses.replace(recipes.RECIPES[name].settings, data=data, **changes)
-    result = recipes.train(name, settings, out)
+    result = runs.train(name, settings(name, data=data, **changes), out)
     assert result == json.loads((out / "result.json").read_text())
     return result
 
@@ -60,23 +58,23 @@ def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
         latent=latent,
         latent_dim=2,
         validate_every=10,
-        **PERCEPTRON | {"epochs": 30},
+        **MLP | {"epochs": 30},
     )
-    drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)  # labels 0, 1, 0, 1, …
+    drawn = drawn_from(runs.load_run(tmp_path / "run"), 40)  # labels 0, 1, 0, 1, …
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
     assert figures(tmp_path / "run") == {"reconstructions", "samples", "curves", "latents"}
-    assert main(["traverse", str(tmp_path / "run"), "--image", "1", "--num-steps", "3"]) == 0
+    assert main(["traverse", str(tmp_path / "run"), "--example", "1", "--steps", "3"]) == 0
     moved = np.load(tmp_path / "run/traversal-1.npy")
     assert moved.shape == (2, 3, 4, 4, 1)
     # whatever the latents, the label of test image 1 stays
-    label = recipes.evaluate(recipes.load_run(tmp_path / "run")).table["label"][1]
+    label = runs.perform(runs.load_run(tmp_path / "run"), "evaluate").table["label"][1]
     np.testing.assert_array_equal(left_is_brighter(moved.reshape(-1, 4, 4, 1)), label == 0)
 
 
 @pytest.mark.slow
 def test_capacity_holds_the_rate(data, tmp_path):
     capacity = {"objective": "capacity", "capacity": 3.0, "capacity_steps": 100, "gamma": 100.0, "schedule": "cosine"}
-    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, validate_every=20, **PERCEPTRON | capacity)
+    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, validate_every=20, **MLP | capacity)
     rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert abs(json.loads(rows[-1])["train_rate"] - 3.0) < 0.3
     assert {"manifold", "latents", "capacity"} <= figures(tmp_path / "run")
@@ -94,12 +92,12 @@ def test_capacity_holds_the_rate(data, tmp_path):
     ],
 )
 def test_a_hierarchical_vae_reports_its_layers(data, tmp_path, changes):
-    settings = SMALL | {"latent_dims": (3, 2), "hidden_sizes": (8, 8), "epochs": 2, "kl_warmup_steps": 0} | changes
-    result = trained("hvae-mnist", data, tmp_path / "run", **settings)
+    small = SMALL | {"latent_dims": (3, 2), "hidden_sizes": (8, 8), "epochs": 2, "objective": Elbo()} | changes
+    result = trained("hvae-mnist", data, tmp_path / "run", **small)
     assert result["test_rate_1"] + result["test_rate_2"] == pytest.approx(result["test_rate"], rel=1e-4)
     assert figures(tmp_path / "run") == {"reconstructions", "samples", "curves", "layers"}
     with pytest.raises(InputError, match="no single latent vector"):
-        recipes.save_traversal(recipes.load_run(tmp_path / "run"))
+        done(runs.load_run(tmp_path / "run"), "traverse")
 
 
 @pytest.mark.slow
@@ -114,7 +112,7 @@ def test_a_vq_vae_counts_bits_and_codes(data, tmp_path, codebook):
     assert 1 < result["test_perplexity"] <= result["test_codes_used"]
     assert result["test_bits_per_dim_bound"] < 7  # uniform pixels take 8
     assert "codes" in figures(tmp_path / "run")
-    sides = left_is_brighter(recipes.sample(recipes.load_run(tmp_path / "run"), 40))
+    sides = left_is_brighter(drawn_from(runs.load_run(tmp_path / "run"), 40))
     assert 2 < sides.sum() < 38  # both kinds are drawn
 
 
@@ -125,11 +123,11 @@ def test_a_vq_vae_counts_bits_and_codes(data, tmp_path, codebook):
      ("mixture-learned", 5, "samples")],
 )  # fmt: skip
 def test_every_prior_trains_and_is_drawn(data, tmp_path, latent, dim, figure):
-    result = trained("vae", data, tmp_path / "run", latent=latent, latent_dim=dim, epochs=60, **PERCEPTRON)
+    result = trained("vae", data, tmp_path / "run", latent=latent, latent_dim=dim, epochs=60, **MLP)
     first = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
     assert result["test_elbo"] > first["valid_elbo"] + 1
     assert figure in figures(tmp_path / "run")
-    assert recipes.save_traversal(recipes.load_run(tmp_path / "run"), 0, 3).exists()
+    assert done(runs.load_run(tmp_path / "run"), "traverse", steps=3).array.shape == (dim, 3, 4, 4, 1)
 
 
 @pytest.mark.slow
@@ -156,8 +154,8 @@ def test_an_autoencoder_learns_and_draws_nothing(data, tmp_path, name):
     assert result["test_squared_error"] < 0.5 * first["valid_squared_error"]
     assert {"reconstructions", "latents", "curves"} <= figures(out)
     assert ("corrupted" in figures(out)) == (name == "autoencoder-denoising")
-    with pytest.raises(InputError, match="no distribution to draw from"):
-        recipes.sample(recipes.load_run(out), 3)
+    with pytest.raises(InputError, match="no distribution"):
+        drawn_from(runs.load_run(out), 3)
 
 
 @pytest.mark.slow
@@ -167,9 +165,9 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
     result = trained(
         "beta-vae-sprites", "sprites", tmp_path / "run", epochs=1, epoch_steps=2, capacity_steps=2, num_importance_samples=2
     )
-    assert result["num_examples"] == len(load_dataset("sprites").test.images) < 160
+    assert result["num_examples"] == len(load_dataset("sprites").test.x) < 160
     assert -64 * 64 * math.log(2) * 1.2 < result["test_elbo"] < 0
-    assert main(["traverse", str(tmp_path / "run"), "--num-steps", "2"]) == 0
+    assert main(["traverse", str(tmp_path / "run"), "--steps", "2"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -179,28 +177,31 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
         ("vae", {"latent": "conditional-normal"}, "num_classes is not set"),
         ("vae", {"latent": "von-mises-fisher", "latent_dim": 1}, "a sphere needs the 2 coordinates"),
         ("vae", {"objective": "iwae", "num_train_samples": 0}, "num_train_samples is 0: give 1 or more"),
-        ("vae", {"objective": "iwae", "beta": 4.0}, "which has no weight of the KL"),
+        ("vae", {"objective": "iwae", "beta": 4.0}, "There is no setting 'beta'"),
+        ("vae", {"gamma": 3.0}, "There is no setting 'gamma'"),
+        ("vae", {"latent": "mixtrue"}, "There is no latent 'mixtrue'. Did you mean mixture?"),
+        ("vae", {"amortised": False}, "amortised is False, and there is no flow"),
+        ("vae-planar", {"context_dim": 3, "kl_warmup_steps": 0}, "the flow planar takes no context"),
         ("vae", {"beta": -1.0}, "beta is -1.0: give 0 or more"),
-        ("vae", {"channels": (4, 4, 4)}, "An image of 4 x 4 cannot be halved 3 times"),
+        ("vae", {"architecture": "conv", "channels": (4, 4, 4)}, "An image of 4 x 4 cannot be halved 3 times"),
         ("vae", {"likelihood": "discretised-logistic"}, "use --binarise none"),
-        ("vae", {"num_components": 0}, "num_components is 0"),
+        ("vae", {"latent": "mixture", "num_components": 0}, "num_components is 0"),
         ("vae", {"epoch_steps": 100}, "epoch_steps is 100, and 64 examples make 8 batches"),
         ("hvae-mnist", {"latent_dims": (3,)}, "give as many of each"),
         ("hvae-mnist", {"latent_dims": (), "hidden_sizes": ()}, "give as many of each"),
-        ("hvae-mnist", {"objective": "free-bits", "kl_warmup_steps": 0}, "only the sum over layers is a KL"),
-        ("hvae-mnist", {"objective": "iwae"}, "use --beta 1 --kl-warmup-steps 0"),
+        ("hvae-mnist", {"objective": "free-bits"}, "only the sum over layers is a KL"),
         ("vae", {"latent": "mixture", "latent_dim": -1}, "latent_dim is -1: give 1 or more"),
         ("vae", {"beta": float("inf")}, "beta is inf"),
         ("vae", {"likelihood": "gaussian"}, "a Gaussian density is of grey values"),
         ("vae", {"patience": 3, "kl_warmup_steps": 10}, "leave one of the two out"),
-        ("vae-iaf", {"flow_hidden_sizes": (), "channels": ()}, "flow_hidden_sizes is"),
+        ("vae-iaf", {"flow_hidden_sizes": (), "kl_warmup_steps": 0}, "flow_hidden_sizes is"),
         ("vq-vae", {"num_codes": 1, "channels": (4,)}, "num_codes is 1: give 2 or more"),
-        ("vq-vae", {"weight_decay": 0.1, "channels": (4,)}, "would shrink the averages of a codebook"),
+        ("vq-vae", {"channels": ()}, "channels is"),
         ("vae", {"objective": "capacity"}, "capacity_steps is 100000, and the run has 480 steps"),
         ("vae", {"kl_warmup_steps": 1000}, "kl_warmup_steps is 1000, and the run has 480 steps"),
         ("vae-planar", {"latent": "von-mises-fisher", "kl_warmup_steps": 0}, "A flow needs latents that may be any vector"),
         ("vq-vae", {"codebook_decay": 1.0, "channels": (4,)}, "codebook_decay is 1.0"),
-        ("autoencoder", {"corruption": "masking", "amount": 2.0}, "masking takes a probability"),
+        ("autoencoder", {"corruption": "masking", "amount": 2.0}, "amount is 2.0: give 1 or less"),
         ("autoencoder", {"contraction": -1.0}, "contraction is -1.0"),
     ],
 )
@@ -231,10 +232,10 @@ def test_what_is_off_the_256_grey_values_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_a_traversal_of_what_is_not_there_is_refused(data, tmp_path, capsys):
-    trained("vae", data, tmp_path / "run", latent_dim=2, epochs=1, **PERCEPTRON)
+    trained("vae", data, tmp_path / "run", latent_dim=2, epochs=1, **MLP)
     for argument, value, message in (
-        ("--image", "8", "image is 8"),
-        ("--num-steps", "1", "num_steps is 1"),
+        ("--example", "8", "example is 8"),
+        ("--steps", "1", "steps is 1"),
         ("--to", "a.pdf", "a.pdf"),
     ):
         assert main(["traverse", str(tmp_path / "run"), argument, value]) == 2
@@ -253,48 +254,28 @@ def test_a_vq_vae_that_stops_goes_on_and_ends_the_same(data, tmp_path):
             raise StoppedError
 
     sizes = {"channels": (8,), "num_residual": 0, "code_dim": 2, "num_codes": 4, "prior_hidden_sizes": (8,), "batch_size": 8}
-    settings = dataclasses.replace(recipes.RECIPES["vq-vae"].settings, data=data, epochs=4, ema_decay=0.9, **sizes)
-    whole = recipes.train("vq-vae", settings, tmp_path / "whole")
+    small = settings("vq-vae", data=data, epochs=4, ema_decay=0.9, **sizes)
+    whole = runs.train("vq-vae", small, tmp_path / "whole")
     with pytest.raises(StoppedError):
-        recipes.train("vq-vae", settings, tmp_path / "stopped", on_epoch=stop)
-    resumed = recipes.train("vq-vae", settings, tmp_path / "stopped")
+        runs.train("vq-vae", small, tmp_path / "stopped", on_epoch=stop)
+    resumed = runs.train("vq-vae", small, tmp_path / "stopped")
     assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {k: v for k, v in whole.items() if k != "train_seconds"}
-    a, b = (recipes.load_run(tmp_path / name).params for name in ("whole", "stopped"))
+    a, b = (runs.load_run(tmp_path / name).params for name in ("whole", "stopped"))
     assert jax.tree.all(jax.tree.map(np.array_equal, a, b))
 
 
 @pytest.mark.slow
 def test_labels_stream_with_their_images(data, tmp_path):
     trained(
-        "cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, validate_every=10, **PERCEPTRON | {"epochs": 30}
+        "cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, validate_every=10, **MLP | {"epochs": 30}
     )
-    drawn = recipes.sample(recipes.load_run(tmp_path / "run"), 40)
+    drawn = drawn_from(runs.load_run(tmp_path / "run"), 40)
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
-
-
-@pytest.mark.parametrize("batch_size", [4, 11, 20])
-def test_validation_is_the_mean_over_all_examples_with_the_weights_at_the_end(batch_size):
-    """A loss that says of a batch its mean pixel, and whether the step is the last: 11 examples in batches, and what is left."""
-    images = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 1), np.uint8)
-    seen = []
-
-    def loss(params, key, step, x, context):
-        seen.append(x.shape)
-        return params * jnp.mean(x), {"pixel": jnp.mean(x), "end": jnp.minimum(1.0, step / 100)}
-
-    found = jax.jit(functools.partial(_validate, loss, None, batch_size))(
-        3.0, jax.random.key(0), Split(jnp.asarray(images), None)
-    )
-    mean = images.mean() / 255
-    assert {name: float(value) for name, value in found.items()} == pytest.approx(
-        {"valid_pixel": mean, "valid_score": -3 * mean, "valid_end": 1.0}, rel=1e-5
-    )
-    assert set(seen) <= {(batch_size, 2, 2, 1), (11 % batch_size, 2, 2, 1)}
 
 
 def test_the_score_of_a_run_with_warm_up_is_at_its_full_weight(data, tmp_path):
     changes = {"kl_warmup_steps": 10, "beta": 2.0, "epochs": 2, "latent_dim": 2}
-    trained("vae", data, tmp_path / "run", **PERCEPTRON | changes)
+    trained("vae", data, tmp_path / "run", **MLP | changes)
     for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         assert row["valid_score"] == pytest.approx(-(row["valid_distortion"] + 2 * row["valid_rate"]), rel=1e-5)

@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from gen_jax import recipes, train
+from gen_jax import recipes, runs, tasks, train
 from gen_jax.cli import main
+from gen_jax.recipes.vae import VaeSettings
 from gen_jax.types import InputError
+from tests import small
+from tests.small import done, drawn_from
 
 RNG = np.random.default_rng(0)
 SMALL = {"hidden_sizes": (8,), "batch_size": 8, "num_importance_samples": 7, "epochs": 3}
@@ -38,14 +41,14 @@ def data(tmp_path_factory) -> str:
     return f"npz:{path}"
 
 
-def settings(data: str, **changes) -> recipes.VaeSettings:
-    return dataclasses.replace(recipes.RECIPES["vae"].settings, data=data, latent_dim=2, **(SMALL | changes))
+def settings(data: str, **changes) -> VaeSettings:
+    return small.settings("vae", data=data, latent_dim=2, **(SMALL | changes))
 
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "vae"
-    recipes.train("vae", settings(data), directory)
+    runs.train("vae", settings(data), directory)
     return directory
 
 
@@ -72,14 +75,14 @@ def test_a_run_holds_what_it_should(run):
 
 def test_training_learns(data, tmp_path):
     """More epochs give a better test ELBO than the first, by more than its error."""
-    result = recipes.train("vae", settings(data, epochs=60, validate_every=20, learning_rate=1e-2), tmp_path / "run")
+    result = runs.train("vae", settings(data, epochs=60, validate_every=20, learning_rate=1e-2), tmp_path / "run")
     first = train.read_metrics(tmp_path / "run" / "metrics.jsonl")[0]
     assert result["test_elbo"] > first["train_elbo"] + 1.0
 
 
 def test_a_finished_run_is_returned_as_it_is(run, data):
     before = (run / "result.json").stat().st_mtime_ns
-    assert recipes.train("vae", settings(data), run) == json.loads((run / "result.json").read_text())
+    assert runs.train("vae", settings(data), run) == json.loads((run / "result.json").read_text())
     assert (run / "result.json").stat().st_mtime_ns == before
 
 
@@ -95,28 +98,28 @@ def test_a_run_that_stops_goes_on_and_ends_the_same(data, tmp_path, change):
         if row["epoch"] == 2:
             raise StoppedError
 
-    whole = recipes.train("vae", settings(data, **change), tmp_path / "whole")
+    whole = runs.train("vae", settings(data, **change), tmp_path / "whole")
     with pytest.raises(StoppedError):
-        recipes.train("vae", settings(data, **change), tmp_path / "stopped", on_epoch=stop)
-    resumed = recipes.train("vae", settings(data, **change), tmp_path / "stopped")
+        runs.train("vae", settings(data, **change), tmp_path / "stopped", on_epoch=stop)
+    resumed = runs.train("vae", settings(data, **change), tmp_path / "stopped")
     assert resumed.pop("train_seconds") > 0
     whole.pop("train_seconds")
     assert resumed == whole
-    a, b = (recipes.load_run(tmp_path / name).params for name in ("whole", "stopped"))
+    a, b = (runs.load_run(tmp_path / name).params for name in ("whole", "stopped"))
     assert jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(x, y), a, b))
 
 
 @pytest.mark.slow
 def test_two_seeds_differ_and_one_repeats(data, tmp_path):
-    results = [recipes.train("vae", settings(data, seed=s), tmp_path / name) for s, name in ((0, "a"), (0, "b"), (1, "c"))]
+    results = [runs.train("vae", settings(data, seed=s), tmp_path / name) for s, name in ((0, "a"), (0, "b"), (1, "c"))]
     assert results[0]["test_elbo"] == results[1]["test_elbo"] != results[2]["test_elbo"]
 
 
 def test_a_run_is_rebuilt_from_its_config_alone(run):
-    loaded = recipes.load_run(run)
-    assert isinstance(loaded.settings, recipes.VaeSettings)
+    loaded = runs.load_run(run)
+    assert isinstance(loaded.settings, VaeSettings)
     result = json.loads((run / "result.json").read_text())
-    evaluation = recipes.evaluate(loaded)
+    evaluation = done(loaded, "evaluate")
     assert evaluation.summary["test_nll"] == result["test_nll"]
     assert evaluation.summary["test_elbo"] == result["test_elbo"]
 
@@ -139,11 +142,18 @@ def test_the_table_has_a_line_an_example(run, data, capsys):
 
 def test_every_split_is_evaluated_as_binary_images(run, monkeypatch):
     """Under dynamic binarisation training images are drawn at each step; an evaluation draws them once."""
-    loaded, seen = recipes.load_run(run), {}
-    spy = loaded.experiment._replace(evaluate=lambda params, key, split, name, *rest: seen.update({name: split}) or ({}, {}))
+    seen, real = {}, tasks.evaluation.evaluate
+
+    def spy(model, params, key, examples, **options):
+        seen[len(examples.x)] = examples.x
+        return real(model, params, key, examples, **options)
+
+    monkeypatch.setattr(tasks.evaluation, "evaluate", spy)
     for split in ("train", "valid", "test"):
-        recipes.evaluate(loaded._replace(experiment=spy), split=split)
-        assert set(np.unique(seen[split].images)) == {0, 255}
+        done(runs.load_run(run), "evaluate", split=split)
+    for x in seen.values():
+        assert set(np.unique(x)) == {0, 255}
+    assert set(seen) == {32, 4}
 
 
 def test_samples_are_written(run, tmp_path, capsys):
@@ -152,7 +162,7 @@ def test_samples_are_written(run, tmp_path, capsys):
     assert images.shape == (5, 4, 4, 1)
     assert images.min() >= 0
     assert images.max() <= 1
-    np.testing.assert_array_equal(images, recipes.sample(recipes.load_run(run), 5))
+    np.testing.assert_array_equal(images, drawn_from(runs.load_run(run), 5))
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
     assert "5 samples" in capsys.readouterr().out
 
@@ -161,15 +171,15 @@ def test_the_command_line_trains(data, tmp_path, capsys):
     assert main(["train", "vae", "--data", data, "--out", str(tmp_path / "run"), *FLAGS]) == 0
     assert "test_nll" in capsys.readouterr().out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["settings"]["hidden_sizes"] == [8]
+    assert config["settings"]["architecture"]["hidden_sizes"] == [8]
     assert config["settings"]["latent_dim"] == 20
 
 
 @pytest.mark.slow
 def test_gaussian_likelihoods_train_on_grey_values(data, tmp_path):
     changes = {"binarise": "none", "learning_rate": 1e-2, "epochs": 30, "validate_every": 10}
-    learned = recipes.train("vae", settings(data, likelihood="gaussian-learned", scale=0.5, **changes), tmp_path / "learned")
-    fixed = recipes.train("vae", settings(data, likelihood="gaussian", scale=0.5, **changes), tmp_path / "fixed")
+    learned = runs.train("vae", settings(data, likelihood="gaussian-learned", scale=0.5, **changes), tmp_path / "learned")
+    fixed = runs.train("vae", settings(data, likelihood="gaussian", scale=0.5, **changes), tmp_path / "fixed")
     assert learned["test_elbo"] > fixed["test_elbo"] + 1.0  # σ = ½ is far too wide for these images
 
 
@@ -179,19 +189,22 @@ def test_the_recipes_are_listed(capsys):
     assert all(f"  {name} " in listed for name in recipes.RECIPES)
 
 
-def test_every_recipe_builds_at_its_own_settings(key):
+def state_of(recipe, shape) -> train.TrainState:
+    """The shapes of the state of a recipe at its own settings."""
+    experiment = recipe.build(recipe.settings, shape)
+    return jax.eval_shape(lambda: train.start(jax.random.key(0), experiment.model, experiment.optimizer(1), shape))
+
+
+def test_every_recipe_builds_at_its_own_settings():
     for recipe in recipes.RECIPES.values():
-        recipe.settings.check()
+        recipes.check_settings(recipe.settings)
         shape = {"sprites": (64, 64, 1), "cifar10": (32, 32, 3)}.get(recipe.settings.data, (28, 28, 1))
-        experiment = recipe.build(recipe.settings, shape)
-        assert jax.tree.leaves(jax.eval_shape(experiment.training(1).init, key, key).params), (
-            f"{recipe.summary} has no parameters"
-        )
+        assert jax.tree.leaves(state_of(recipe, shape).params), f"{recipe.summary} has no parameters"
 
 
-def test_the_iwae_model_has_the_papers_size(key):
+def test_the_iwae_model_has_the_papers_size():
     recipe = recipes.RECIPES["vae-mnist"]
-    params = jax.eval_shape(recipe.build(recipe.settings, (28, 28, 1)).training(1).init, key, key).params
+    params = state_of(recipe, (28, 28, 1)).params
     weights = 785 * 200 + 201 * 200 + 201 * 100 + 51 * 200 + 201 * 200 + 201 * 784
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == weights
 
@@ -208,14 +221,16 @@ def test_the_iwae_model_has_the_papers_size(key):
         (["train", "vae", "--epochs", "0"], "epochs is 0: give 1 or more."),
         (["train", "vae", "--batch-size", "4001"], "A batch of 4001 cannot be drawn from 4000"),
         (["train", "vae", "--latent-dim", "0"], "latent_dim is 0"),
-        (["train", "vae", "--hidden-sizes", "8", "0"], "give sizes of 1 or more"),
-        (["train", "vae", "--learning-rate", "-1"], "The learning rate is -1.0"),
+        (["train", "vae", "--hidden-sizes", "8", "0"], "hidden_sizes is 0: give 1 or more"),
+        (["train", "vae", "--learning-rate", "-1"], "learning_rate is -1.0: give a positive number"),
         (["train", "vae", "--ema-decay", "1"], "ema_decay is 1.0"),
         (["train", "vae", "--clip-norm", "0"], "clip_norm is 0.0"),
         (["train", "vae", "--seed", "-1"], "seed is -1"),
         (["train", "vae", "--num-importance-samples", "0"], "num_importance_samples is 0"),
-        (["train", "vae-fashion", "--data", "mnist-5k", "--scale", "0"], "scale of a Gaussian likelihood is 0.0"),
-        (["train", "vae", "--stream", "--binarise", "fixed"], "Streamed images cannot be binarised once"),
+        (["train", "vae-fashion", "--data", "mnist-5k", "--scale", "0"], "scale is 0.0: give a positive number"),
+        (["train", "vae", "--objective", "capacty"], "There is no objective 'capacty'. Did you mean capacity?"),
+        (["train", "vae", "--objective"], "--objective needs a value: give elbo, capacity"),
+        (["train", "nowhere.py:RECIPE"], "There is no file nowhere.py"),
         (["train", "vae", "--data", "npz:nowhere.npz"], "There is no file"),
         (["train", "vae", "--data", "folder:nowhere"], "There is no folder"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
@@ -271,7 +286,7 @@ def test_a_folder_that_is_no_run_is_left_alone(data, tmp_path, capsys):
 
 def test_a_new_folder_that_another_process_holds_gets_no_config(data, tmp_path):
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="Another process"):
-        recipes.train("vae", settings(data), tmp_path)
+        runs.train("vae", settings(data), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
@@ -279,13 +294,15 @@ def test_a_new_folder_that_another_process_holds_gets_no_config(data, tmp_path):
 def test_a_run_killed_before_its_config_was_written_starts_again(data, tmp_path, left):
     for name in left:
         (tmp_path / name).write_text('{"recipe"')
-    assert recipes.train("vae", settings(data, epochs=1), tmp_path)["epoch"] == 1
+    assert runs.train("vae", settings(data, epochs=1), tmp_path)["epoch"] == 1
 
 
 def test_a_run_of_other_settings_is_left_alone(run, data, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    message = error_of(capsys, "train", "vae", "--data", data, "--latent-dim", "2", "--out", run, *FLAGS[:-1], "5")
-    assert "was made by other settings: settings.epochs = 3 (now 5)" in message
+    message = error_of(capsys, "train", "vae", "--data", data, "--latent-dim", "3", "--out", run, *FLAGS)
+    assert "was made by other settings: settings.latent_dim = 2 (now 3)" in message
+    message = error_of(capsys, "train", "vae", "--data", data, "--latent-dim", "2", "--out", run, *FLAGS[:-1], "2")
+    assert "has been trained for 3: give 3 or more" in message
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
@@ -308,8 +325,8 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
     config = json.loads((run / "config.json").read_text())
     for change, message in (
         ({"event_shape": ["a"]}, "damaged or of another version"),
-        ({"settings": [1]}, "damaged or of another version"),
-        ({"settings": config["settings"] | {"unheard_of": 1}}, "damaged or of another version"),
+        ({"settings": [1]}, "settings is [1]"),
+        ({"settings": config["settings"] | {"unheard_of": 1}}, "There is no setting 'unheard_of'"),
         ({"settings": config["settings"] | {"latent_dim": "20"}}, "latent_dim"),
         ({"settings": config["settings"] | {"learning_rate": "1e-3"}}, "learning_rate"),
         ({"settings": config["settings"] | {"likelihood": "x"}}, "likelihood"),
@@ -321,10 +338,10 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"likelihood": "Bernoulli"}, "likelihood is 'Bernoulli': give bernoulli, gaussian, gaussian-learned"),
+        ({"latent_dim": 0}, "latent_dim is 0: give 1 or more"),
         ({"schedule": "cosin"}, "schedule is 'cosin': give constant, cosine, iwae"),
         ({"epochs": 2.5}, "epochs is 2.5: give int"),
-        ({"hidden_sizes": 8}, "hidden_sizes is 8"),
+        ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
         ({"clip_norm": "1"}, "clip_norm is '1'"),
         ({"stream": 1}, "stream is 1: give bool"),
     ],
@@ -334,25 +351,25 @@ def test_a_setting_of_the_wrong_kind_is_refused_from_python_too(data, tmp_path, 
     for name, value in change.items():
         object.__setattr__(wrong, name, value)  # past the checker that these tests run with and users do not
     with pytest.raises(InputError, match=message):
-        recipes.train("vae", wrong, tmp_path / "run")
+        runs.train("vae", wrong, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_data_that_changed_under_their_name_are_told(data, tmp_path):
     path = tmp_path / "d.npz"
     shutil.copy(data.removeprefix("npz:"), path)
-    recipes.train("vae", settings(f"npz:{path}", epochs=1), tmp_path / "run")
+    runs.train("vae", settings(f"npz:{path}", epochs=1), tmp_path / "run")
     np.savez(path, images=RNG.integers(0, 256, (40, 4, 4), np.uint8))
     with pytest.raises(InputError, match="are not those that"):
-        recipes.evaluate(recipes.load_run(tmp_path / "run"))
+        done(runs.load_run(tmp_path / "run"), "evaluate")
     with pytest.raises(InputError, match=r"was made by other settings: data.test = 4, crc32"):
-        recipes.train("vae", settings(f"npz:{path}", epochs=1), tmp_path / "run")
+        runs.train("vae", settings(f"npz:{path}", epochs=1), tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_outside_training_is_a_sentence(run, monkeypatch, capsys, number):
     handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(recipes, "load_run", lambda directory: os.kill(os.getpid(), number))
+    monkeypatch.setattr(runs, "load_run", lambda *_: os.kill(os.getpid(), number))
     assert main(["evaluate", str(run)]) == 130
     assert "Stopped." in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == handler
@@ -385,7 +402,7 @@ def test_no_memory_is_a_sentence(data, tmp_path, capsys):
 @pytest.mark.slow
 def test_one_example_has_no_standard_error(tmp_path):
     np.savez(tmp_path / "d.npz", train=np.ones((9, 4), np.uint8), valid=np.ones((1, 4), np.uint8), test=np.ones((1, 4), np.uint8))
-    recipes.train("vae", settings(f"npz:{tmp_path}/d.npz", epochs=1, num_importance_samples=1), tmp_path / "run")
+    runs.train("vae", settings(f"npz:{tmp_path}/d.npz", epochs=1, num_importance_samples=1), tmp_path / "run")
     text = (tmp_path / "run" / "result.json").read_text()
     assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["test_nll_se"] is None
 
@@ -402,9 +419,9 @@ def test_a_damaged_result_is_named(run, data, tmp_path, capsys):
     result = tmp_path / "run" / "result.json"
     result.write_text(result.read_text()[:20])
     with pytest.raises(InputError, match="the same command evaluates the run again"):
-        recipes.train("vae", settings(data), tmp_path / "run")
+        runs.train("vae", settings(data), tmp_path / "run")
     result.unlink()
-    again = recipes.train("vae", settings(data), tmp_path / "run")
+    again = runs.train("vae", settings(data), tmp_path / "run")
     assert again == json.loads((run / "result.json").read_text())
 
 
@@ -419,9 +436,8 @@ def test_impossible_samples_are_refused(run, capsys, flags):
 
 
 def test_a_folder_in_which_another_process_trains_is_left_alone(data, tmp_path, capsys):
-    recipes.train("vae", settings(data, epochs=1), tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    with train.open_run(tmp_path / "run", config):
+    runs.train("vae", settings(data, epochs=1), tmp_path / "run")
+    with FileLock(tmp_path / "run" / ".lock"):
         argv = ["train", "vae", "--data", data, "--latent-dim", "2", "--out", tmp_path / "run", *FLAGS[:-1], "1"]
         assert "Another process is training" in error_of(capsys, *argv)
 
@@ -439,15 +455,15 @@ def test_other_data_have_an_evaluation_of_their_own(run, tmp_path, capsys):
 
 def test_grey_values_under_a_bernoulli_likelihood_are_told(data, tmp_path):
     with pytest.warns(UserWarning, match="cross-entropy, not a log-likelihood"):
-        recipes.train("vae", settings(data, binarise="none", epochs=1), tmp_path / "run")
+        runs.train("vae", settings(data, binarise="none", epochs=1), tmp_path / "run")
 
 
 def test_a_path_means_the_same_from_another_folder(data, tmp_path, monkeypatch):
     shutil.copy(data.removeprefix("npz:"), tmp_path / "d.npz")
     monkeypatch.chdir(tmp_path)
-    recipes.train("vae", settings("npz:d.npz", epochs=1), tmp_path / "run")
+    runs.train("vae", settings("npz:d.npz", epochs=1), tmp_path / "run")
     monkeypatch.chdir("/")
-    assert recipes.evaluate(recipes.load_run(tmp_path / "run")).summary["num_examples"] == 4
+    assert runs.perform(runs.load_run(tmp_path / "run"), "evaluate").summary["num_examples"] == 4
 
 
 def test_a_run_without_a_checkpoint_is_named(run, tmp_path, capsys):
@@ -460,7 +476,7 @@ def test_a_run_without_a_checkpoint_is_named(run, tmp_path, capsys):
 def test_a_damaged_best_checkpoint_gives_way_with_a_warning(run, tmp_path, capsys):
     directory = tmp_path / "run"
     shutil.copytree(run, directory)
-    best = directory / "checkpoints" / str(recipes.load_run(run).epoch)
+    best = directory / "checkpoints" / str(runs.load_run(run).epoch)
     file = next(path for path in best.rglob("*") if path.is_file() and path.stat().st_size > 100)
     file.write_bytes(file.read_bytes()[:50])
     assert main(["sample", str(directory), "--num", "2"]) == 0
@@ -520,16 +536,16 @@ def test_nothing_is_compiled_a_second_time(data, tmp_path):
         lambda event, duration, **_: compilations.append(event) if "backend_compile" in event else None
     )
     try:
-        recipes.train(
+        runs.train(
             "vae", settings(data, epochs=5), tmp_path, on_epoch=lambda row: at_epoch.update({row["epoch"]: len(compilations)})
         )
         assert compilations  # the listener hears
         assert at_epoch[2] == at_epoch[5]
-        run = recipes.load_run(tmp_path)
+        run = runs.load_run(tmp_path)
 
         def all_once():
-            recipes.evaluate(run)
-            recipes.sample(run, 3)
+            done(run, "evaluate")
+            drawn_from(run, 3)
 
         all_once()
         before = len(compilations)
@@ -572,7 +588,7 @@ def test_kill_9_at_ten_random_instants(data, tmp_path, flags):
     assert killed | {"train_seconds": 0} == whole | {"train_seconds": 0}
     states = [tmp_path / name / "checkpoints" for name in ("whole", "killed")]
     assert train.saved_epochs(states[0]) == train.saved_epochs(states[1])
-    params = [recipes.load_run(tmp_path / name).params for name in ("whole", "killed")]
+    params = [runs.load_run(tmp_path / name).params for name in ("whole", "killed")]
     assert jax.tree.all(jax.tree.map(np.array_equal, *params))
     without_time = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in train.read_metrics(tmp_path / name / "metrics.jsonl")]
