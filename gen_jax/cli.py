@@ -153,7 +153,7 @@ def _dispatch(arguments: list[str]) -> int:
         return _of_recipe(name, summaries[name], rest)
     elif name in tasks.TASKS:
         options = tasks.TASKS[name].options
-        return _perform(name, _read(TaskCommand[options], None, rest, f"gen-jax {name}", options.__doc__))
+        return _perform(name, _read(_of(TaskCommand, options), None, rest, f"gen-jax {name}", options.__doc__))
     elif name == "runs":
         return _runs(_read(RunsCommand, RunsCommand(), rest, "gen-jax runs", summaries[name]).folder)
     elif name == "recipes":
@@ -161,6 +161,10 @@ def _dispatch(arguments: list[str]) -> int:
     else:
         raise unknown("command", name, summaries)
     return 0
+
+
+def _of(command: Any, options: Any) -> Any:  # a type made at run time, which a type checker cannot follow
+    return command[options]
 
 
 def _read(command: Any, default: Any, arguments: list[str], prog: str, description: str) -> Any:
@@ -176,13 +180,13 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
         _recipes()
         out.print(f"\n`gen-jax {command} RECIPE --help` lists its settings.", highlight=False)
         return 0 if arguments else EXIT_BAD_INPUT
-    name, recipe = arguments[0], runs.find_recipe(arguments[0])
+    name, recipe = arguments[0], recipes.find_recipe(arguments[0])
     settings, rest = _choose(recipe.settings, arguments[1:])
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{_say_choices(settings)}"
     if command == "sweep":
-        return _sweep(_read(SweepCommand[type(settings)], SweepCommand(settings), rest, prog, description))
+        return _sweep(_read(_of(SweepCommand, type(settings)), SweepCommand(settings), rest, prog, description))
     default = TrainCommand(settings, Path("runs") / name.rpartition(":")[2])
-    return _train(name, _read(TrainCommand[type(settings)], default, rest, prog, description))
+    return _train(name, _read(_of(TrainCommand, type(settings)), default, rest, prog, description))
 
 
 def _choose(settings: Settings, arguments: list[str]) -> tuple[Settings, list[str]]:

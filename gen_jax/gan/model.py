@@ -1,5 +1,7 @@
 """Generative adversarial networks (Goodfellow et al. 2014, arXiv:1406.2661) as pure functions of a batch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +26,8 @@ def generative_adversarial_network(
         generator: (z [B, Z]) -> x [B, *event]; of a conditional model, ([z, y] [B, Z + C]) -> x.
         discriminator: (x [B, *event]) -> `DiscriminatorOutput`; of a conditional model, (x, y [B, C]) -> `DiscriminatorOutput`.
         prior: p(z).
-        packing: m, (PacGAN, Lin et al. 2018, arXiv:1712.04086): the discriminator sees packs of m examples, all real or all generated,
-            each as one example with m times as many features (channels of an image).
+        packing: m. The discriminator sees packs of m examples, all real or all generated, each as one example with m times as
+            many features (channels of an image); PacGAN, Lin et al. 2018, arXiv:1712.04086.
         num_classes: C, or None for a model without labels.
 
     Raises:
@@ -76,22 +78,25 @@ def generative_adversarial_network(
     def with_labels(z: Array, labels: Labels) -> Array:
         return jnp.concatenate([z, *context(labels, len(z))], axis=-1)
 
-    def context(labels: Labels, num: int) -> tuple[Array, ...]:
-        if num_classes is None:
-            if labels is not None:
-                raise InputError("labels are given, and this model has none: leave them out, or make it with num_classes.")
-            return ()
-        if labels is None:
-            raise InputError(f"labels are missing, and this model is conditional: give [B], from 0 to {num_classes - 1}.")
-        if labels.shape != (num,) or labels.dtype.kind not in "iu":
-            raise InputError(f"labels are {labels.dtype}{labels.shape}, for {num} examples: give {num} integers.")
-        if not isinstance(labels, Tracer):
-            values = np.asarray(labels)
-            if values.min() < 0 or values.max() >= num_classes:
-                raise InputError(f"labels range from {values.min()} to {values.max()}: give 0 to {num_classes - 1}.")
-        return (jax.nn.one_hot(labels, num_classes),)
-
+    context = functools.partial(_one_hot, num_classes)
     return GAN(init, prior, generate, discriminate, packing, num_classes)
+
+
+def _one_hot(num_classes: int | None, labels: Labels, num: int) -> tuple[Array, ...]:
+    """Return the labels of so many examples as one-hot vectors; nothing for a model without classes."""
+    if num_classes is None:
+        if labels is not None:
+            raise InputError("labels are given, and this model has none: leave them out, or make it with num_classes.")
+        return ()
+    if labels is None:
+        raise InputError(f"labels are missing, and this model is conditional: give [B], from 0 to {num_classes - 1}.")
+    if labels.shape != (num,) or labels.dtype.kind not in "iu":
+        raise InputError(f"labels are {labels.dtype}{labels.shape}, for {num} examples: give {num} integers.")
+    if not isinstance(labels, Tracer):
+        values = np.asarray(labels)
+        if values.min() < 0 or values.max() >= num_classes:
+            raise InputError(f"labels range from {values.min()} to {values.max()}: give 0 to {num_classes - 1}.")
+    return (jax.nn.one_hot(labels, num_classes),)
 
 
 def pack(x: Float[Array, "B *event"], packing: int) -> Float[Array, "P ..."]:

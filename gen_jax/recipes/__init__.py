@@ -1,8 +1,14 @@
 """Recipes: what is trained, each as a frozen dataclass of settings and a function that builds the experiment from them."""
 
+import importlib.util
+from pathlib import Path
+
 from gen_jax.recipes import autoencoder, flow, gan_images, gan_points, hierarchical, made, vae, vq_vae
 from gen_jax.recipes.settings import Experiment, Recipe, Settings, change, check_settings
-from gen_jax.types import unknown
+from gen_jax.types import InputError, unknown
+
+OWN_RECIPE = ".py:"
+"""What tells the name of a recipe in a user's file, FILE.py:NAME, from the library's."""
 
 RECIPES: dict[str, Recipe] = {
     name: recipe
@@ -12,14 +18,32 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by name.
+    """Return a recipe by name: one of the library's, or `FILE.py:NAME`, one of a user's file, which is run for it.
 
     Raises:
-        InputError: there is none of that name; the nearest one is named.
+        InputError: there is no such recipe, or the file raises an error.
     """
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]
+    if OWN_RECIPE not in name:
+        if name not in RECIPES:
+            raise unknown("recipe", name, RECIPES)
+        return RECIPES[name]
+    path, _, attribute = name.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"There is no file {path}: give FILE.py:NAME, a file that defines a Recipe of that name.")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None  # of a file that ends in .py there is one
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's code raises
+        raise InputError(f"{path} raises {type(error).__name__} ({error}): mend it; --debug shows where.") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, Recipe):
+        known = ", ".join(n for n, value in vars(module).items() if isinstance(value, Recipe)) or "none"
+        raise InputError(f"{path} has no recipe {attribute!r}: its recipes are {known}.")
+    return found
 
 
-__all__ = ["RECIPES", "Experiment", "Recipe", "Settings", "change", "check_settings", "find_recipe"]
+__all__ = ["OWN_RECIPE", "RECIPES", "Experiment", "Recipe", "Settings", "change", "check_settings", "find_recipe"]

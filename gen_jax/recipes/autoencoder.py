@@ -11,7 +11,7 @@ Jacobian: 7.5, 7.9, 1.6 (seed 0).
 
 import functools
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
@@ -76,7 +76,8 @@ class AutoencoderSettings(Settings):
 def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment that the settings describe, for events of the given shape."""
     activation, sizes, corruption = ACTIVATIONS[settings.activation], settings.hidden_sizes, settings.corruption
-    noise = None if isinstance(corruption, NoCorruption) else functools.partial(corrupt, corruption.kind, corruption.amount)
+    kind: Any = corruption.kind
+    noise = None if isinstance(corruption, NoCorruption) else functools.partial(corrupt, kind, corruption.amount)
     encoder, decoder = MLP(sizes, (settings.latent_dim,), activation), MLP(sizes[::-1], event_shape, activation)
     model = autoencoder(encoder, decoder, noise)
     return Experiment(

@@ -29,26 +29,16 @@ from gen_jax.types import Bijection, InputError
 BOUND = 5.0  # splines act on ±5
 
 
-class Layers(Choice):
-    """A stack of layers of one kind. `layer(dim, context_dim)` makes one; networks in it take a context of that size."""
-
-    num_layers: int
-
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer, with a reversal behind it where it leaves dimensions out or has an order."""
-        ...
-
-    def make(self, dim: int, context_dim: int = 0) -> Bijection:
-        """Return the flow on D dimensions."""
-        return flows.stack(self.layer(dim, context_dim), self.num_layers)
-
-
 @choice("planar")
-class Planar(Layers):
-    """Planar layers."""
+class Planar(Choice):
+    """Planar layers. Other kinds of flow differ in their `layer`."""
 
     num_layers: Count = 4
     """Layers of the flow."""
+
+    def make(self, dim: int, context_dim: int = 0) -> Bijection:
+        """Return the flow on D dimensions; networks in it take a context of the given size."""
+        return flows.stack(self.layer(dim, context_dim), self.num_layers)
 
     def layer(self, dim: int, context_dim: int) -> Bijection:
         """Return one layer."""

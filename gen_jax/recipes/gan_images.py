@@ -13,8 +13,8 @@
 `dcgan-cifar10`, on 18,000 images: 9 min on one core, Fréchet distance 3.6, but by a classifier of no more than 51 %; colours and
 outlines are those of photographs, and few of the things can be named.
 
-`lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with another loss and what goes with it; `stacked-mnist` is on three digits at once, whose 1,000 modes are counted. Their numbers are those of
-`benchmarks/tables/sample_quality.py` and `stacked.py`.
+`lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with other losses; `stacked-mnist` is on three digits at once,
+whose 1,000 modes are counted. Their numbers are those of `benchmarks/tables/sample_quality.py` and `stacked.py`.
 """
 
 from dataclasses import dataclass

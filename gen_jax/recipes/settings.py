@@ -6,7 +6,8 @@ dataclasses, told apart by their `kind`: there is no setting without effect. On 
 """
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform, get_args, get_type_hints
 
@@ -61,9 +62,10 @@ def choice(kind: str) -> Callable[[type[Any_]], type[Any_]]:
     """Make a class a frozen dataclass of settings whose `kind` is this word, by which the command line and files name it."""
 
     def decorate(cls: type[Any_]) -> type[Any_]:
-        cls.__annotations__ = {"kind": Suppress[Literal[kind]]} | cls.__dict__.get("__annotations__", {})
-        cls.kind = kind
-        return dataclass(frozen=True, kw_only=True)(cls)
+        made: Any = cls
+        made.__annotations__ = {"kind": Suppress[Literal[kind]], **inspect.get_annotations(cls)}  # ty: ignore[invalid-type-form]
+        made.kind = kind
+        return dataclass(frozen=True, kw_only=True)(made)
 
     return decorate
 
@@ -152,8 +154,8 @@ def _sentence(error: Any) -> str:
             wanted = f"give {context['ge']:g} or more"
         case "greater_than":
             wanted = "give a positive number" if context["gt"] == 0 else f"give more than {context['gt']:g}"
-        case "less_than":
-            wanted = f"give less than {context['lt']:g}"
+        case "less_than" | "less_than_equal":
+            wanted = f"give less than {context['lt']:g}" if "lt" in context else f"give {context['le']:g} or less"
         case "literal_error":
             wanted = f"give {context['expected']}".replace("'", "").replace(" or ", ", ")
         case "union_tag_invalid":
@@ -177,7 +179,7 @@ def variants(settings_type: type) -> dict[str, dict[str, Any]]:
     return found
 
 
-def change(settings: Any_, **changes: Any) -> Any_:
+def change(settings: Any, **changes: Any) -> Any:
     """Return settings with some changed, by the flat names of the command line; a choice may be given by its kind.
 
         change(vae.settings, objective="capacity", gamma=100.0, epochs=20)
@@ -240,7 +242,7 @@ class Experiment(NamedTuple):
     make_step: Callable[..., Step] | None = None
     validate: Callable[..., Any] | None = None
     best_metric: str | None = "valid_score"
-    curves: dict[str, tuple[tuple[str, ...], str]] = {}
+    curves: Mapping[str, tuple[tuple[str, ...], str]] = {}
     tasks: tuple[str, ...] = ()
     evaluation: dict[str, Any] = {}
 
@@ -275,7 +277,7 @@ def view_of(
     check: Callable[[np.ndarray, str], None] = lambda x, where: None,
     symmetric: bool = False,
 ) -> DataView:
-    """Return how a model of events of a shape sees the settings' data; it refuses events of another shape, and what `check` does."""
+    """Return how a model of events of a shape sees the settings' data; other shapes, and what `check` refuses, are refused."""
     view = data_view(settings.data, settings.binarise)._replace(symmetric=symmetric)
 
     def check_all(x: np.ndarray, where: str) -> None:

@@ -71,25 +71,17 @@ from gen_jax.types import InputError, Net
 from gen_jax.vae import Latent
 
 
-class LatentChoice(Choice):
-    """A prior with its posteriors."""
-
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z, of so many dimensions; the seed is of what is drawn for it."""
-        ...
-
-
 @choice("normal")
-class StandardNormal(LatentChoice):
+class StandardNormal(Choice):
     """p(z) = N(0, I)."""
 
     def make(self, dim: int, seed: int) -> Latent:
-        """Return z."""
+        """Return z, of so many dimensions; the seed is of what is drawn for its prior."""
         return models.standard_normal(dim)
 
 
 @choice("conditional-normal")
-class ConditionalNormal(LatentChoice):
+class ConditionalNormal(Choice):
     """p(z|y) = N(μ(y), σ²(y)), of a conditional VAE."""
 
     def make(self, dim: int, seed: int) -> Latent:
@@ -98,7 +90,7 @@ class ConditionalNormal(LatentChoice):
 
 
 @choice("mixture")
-class FixedMixture(LatentChoice):
+class FixedMixture(Choice):
     """A mixture of normals as the prior, drawn once."""
 
     num_components: Count = 10
@@ -118,7 +110,7 @@ class LearnedMixture(FixedMixture):
 
 
 @choice("von-mises-fisher")
-class VonMisesFisher(LatentChoice):
+class VonMisesFisher(Choice):
     """The unit sphere of --latent-dim dimensions, with von Mises–Fisher posteriors."""
 
     def make(self, dim: int, seed: int) -> Latent:
@@ -127,7 +119,7 @@ class VonMisesFisher(LatentChoice):
 
 
 @choice("power-spherical")
-class PowerSpherical(LatentChoice):
+class PowerSpherical(Choice):
     """The unit sphere, with power spherical posteriors."""
 
     def make(self, dim: int, seed: int) -> Latent:
@@ -136,7 +128,7 @@ class PowerSpherical(LatentChoice):
 
 
 @choice("beta")
-class BetaLatent(LatentChoice):
+class BetaLatent(Choice):
     """(0, 1) in each dimension, with Beta posteriors."""
 
     def make(self, dim: int, seed: int) -> Latent:

@@ -16,7 +16,14 @@ Observed = Literal["upper", "lower", "left", "right", "random"]
 
 
 def complete(
-    model: Any, params: Params, key: Key, examples: Split, observed: Array, num: int = 4, *, view: DataView = DataView()
+    model: Any,
+    params: Params,
+    key: Key,
+    examples: Split,
+    observed: Array | np.ndarray,
+    num: int = 4,
+    *,
+    view: DataView = DataView(),
 ) -> Any:
     """Return `num` completions of each example, a `made.Completion` of arrays [num, N, ...].
 

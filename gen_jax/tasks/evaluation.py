@@ -62,8 +62,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on examples.
 
-    A `VAE`: the ELBO and its terms, and log p(x) by importance samples. A `DensityModel`: log p(x), exactly. A `GAN`: the logit of
-    each example. An `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian.
+    A `VAE`: the ELBO and its terms, and log p(x) by importance samples. A `DensityModel`: log p(x), exactly. A `GAN`: the logit
+    of each example. An `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian.
 
     Args:
         model: one of these.
@@ -192,9 +192,9 @@ def _evaluate_vae(
     terms_key, weights_key = jax.random.split(key)
     columns = jax.device_get(functions.describe(params, example_keys(terms_key, num), examples))
     table = {name: columns[name] for name in ("elbo", "rate", "distortion")}
-    elbo, elbo_se = mean_and_standard_error(table["elbo"])
+    elbo, elbo_se = mean_and_standard_error(columns["elbo"])
     summary = {"elbo": elbo, "elbo_se": elbo_se}
-    summary |= {name: mean_and_standard_error(table[name])[0] for name in ("rate", "distortion")}
+    summary |= {name: float(np.mean(table[name], dtype=np.float64)) for name in ("rate", "distortion")}
     bits = _bits(vae, params, examples, view)
     if bits:
         summary["bits_per_dim_bound"] = -elbo / bits
@@ -202,7 +202,7 @@ def _evaluate_vae(
         return Evaluation(summary | _codes(vae, params, columns["codes"], examples, view), table)
 
     estimates = _estimates(functions, params, example_keys(weights_key, num), examples, num_samples, report)
-    nll, nll_se = mean_and_standard_error(-estimates.log_prob)
+    nll, nll_se = mean_and_standard_error(-np.asarray(estimates.log_prob))
     summary |= {
         "nll": nll,
         "nll_se": nll_se,

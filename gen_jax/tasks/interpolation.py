@@ -84,7 +84,7 @@ class InterpolateOptions:
     path: Path | None = None
     """A straight line, or a great arc; by default an arc, where the latents have both."""
     ends: Literal["prior", "test"] | None = None
-    """Whether the ends are drawn from the prior, or are the latents of test examples; by default the prior, where there is one."""
+    """Whether ends are drawn from the prior, or are latents of test examples; by default the prior, where there is one."""
     seed: int = 0
     """Seed of the draw."""
 

@@ -15,7 +15,7 @@ from gen_jax.types import VAE, Array, Key, Params, context_of
 
 
 def reconstruct(model: Any, params: Params, key: Key, examples: Split, *, view: DataView = DataView()) -> Array:
-    """Return E[x|z] at one z ~ q(z|x) for each example, of a `VAE`; g(f(x̃)) of an `Autoencoder`. [N, *event], in the data's range.
+    """Return [N, *event]: E[x|z] at one z ~ q(z|x) for each example, of a `VAE`; g(f(x̃)) of an `Autoencoder`.
 
     Raises:
         InputError: the model encodes nothing.

@@ -209,7 +209,7 @@ def train_classifier(data: Dataset, seed: int = 0) -> ImageClassifier:
     Raises:
         InputError: there are no labels, or the images cannot be halved twice.
     """
-    (train, _, test), read = data[:3], data.view.read
+    train, test, read = data.train, data.test, data.view.read
     if train.labels is None or test.labels is None:
         raise InputError("The data have no labels, and features are those of a classifier: give data with labels.")
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
@@ -231,9 +231,9 @@ def train_classifier(data: Dataset, seed: int = 0) -> ImageClassifier:
     params = {"body": body.init(init_key, image), "head": head.init(head_key, jnp.zeros(NUM_FEATURES))}
     state = init_state(params, optimizer, noise_key)
     epoch = jax.jit(scan_epoch(make_step(batch_mean(objective), optimizer), batch_size), donate_argnums=0)
-    data = train.on_device()
+    examples = train.on_device()
     for key in jax.random.split(order_key, EPOCHS):
-        state, _ = epoch(state, data, key)
+        state, _ = epoch(state, examples, key)
 
     @jax.jit
     @jax.default_matmul_precision("highest")

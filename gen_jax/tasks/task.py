@@ -1,7 +1,11 @@
 """What a task is: something that is done with a trained model, whichever family it is of."""
 
+import csv
 import functools
+import io
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +14,7 @@ import numpy as np
 
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import Dataset, DataView, Split
+from gen_jax.train import write_json, write_whole
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 
 NAMES = {VAE: "a VAE", GAN: "a GAN", DensityModel: "a density model", Autoencoder: "an autoencoder"}
@@ -123,3 +128,49 @@ def check_count(name: str, value: int, least: int = 1, most: int | None = None) 
 def first(examples: Split, num: int) -> Split:
     """Return the first examples, on the device."""
     return jax.tree.map(lambda leaf: leaf[:num], examples).on_device()
+
+
+def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
+    """Write what a task returned, and return the files: pictures, and beside them arrays, a table and numbers.
+
+    Every file is there whole or not at all.
+
+    Raises:
+        InputError: the path does not end in .png.
+    """
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    written = []
+    for number, (name, figure) in enumerate(outcome.figures.items()):
+        written.append(path if number == 0 else path.with_name(f"{path.stem}-{name}.png"))
+        save_figure(figure, written[-1])
+    if outcome.array is not None:
+        file = io.BytesIO()
+        np.save(file, np.asarray(outcome.array))
+        written.append(path.with_suffix(".npy"))
+        write_whole(written[-1], file.getvalue())
+    if outcome.table:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(outcome.table)
+        writer.writerows(zip(*(column.tolist() for column in outcome.table.values()), strict=True))
+        written.append(path.with_suffix(".csv"))
+        write_whole(written[-1], table.getvalue())
+    if outcome.summary:
+        written.append(path.with_suffix(".json"))
+        write_json(written[-1], json_numbers(outcome.summary))
+    return written
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure as a PNG picture."""
+    file = io.BytesIO()
+    figure.savefig(file, dpi=150, format="png")
+    write_whole(path, file.getvalue())
+
+
+def json_numbers(value: Any) -> Any:
+    """Return numbers as JSON can have them: without infinities, such as the standard error of one example, and NaN."""
+    if isinstance(value, dict):
+        return {name: json_numbers(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

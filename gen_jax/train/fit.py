@@ -13,7 +13,7 @@ import optax
 
 from gen_jax.train.checkpoint import restore_best
 from gen_jax.train.game_step import make_game_step
-from gen_jax.train.loop import CHECKPOINTS, Course, run_epochs
+from gen_jax.train.loop import CHECKPOINTS, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
 from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config
 from gen_jax.train.step import (
@@ -64,42 +64,10 @@ def fit_keys(key: Key) -> FitKeys:
     return FitKeys(*jax.random.split(key, len(FitKeys._fields)))
 
 
-def fit(
-    key: Key,
-    model: Any,
-    loss: Loss | Adversaries,
-    data: Any,
-    *,
-    epochs: int,
-    batch_size: int = 100,
-    learning_rate: float = 1e-3,
-    schedule: ScheduleName = "cosine",
-    optimizer: Any = None,
-    make_step: Callable[..., Step] | None = None,
-    ema_decay: float | None = None,
-    epoch_steps: int | None = None,
-    stream: bool = False,
-    validate: Callable[[Params, Key, Any], Metrics] | None = None,
-    best_metric: str | None = "valid_score",
-    validate_every: int = 1,
-    patience: int | None = None,
-    directory: Path | str | None = None,
-    config: dict[str, Any] | None = None,
-    tensorboard: bool = False,
-    report: Callable[[dict[str, Any]], None] = lambda row: None,
-    snapshot: Callable[[Params, int], None] = lambda params, epoch: None,
-) -> Fitted:
-    """Train a model on a data set.
+class Options(NamedTuple):
+    """What `fit` can be told.
 
-        fitted = fit(key, vae, elbo_loss(vae), load_dataset("mnist-5k"), epochs=20)
-
-    With a directory it is checkpointed, and the same call goes on with a run that was stopped, bit for bit.
-
-    Args:
-        key: of the initialisation, the order of examples and the noise.
-        model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`.
-        loss: a `Loss`; of a GAN, `Adversaries` of two.
-        data: a `data.Dataset`.
+    Attributes:
         epochs: passes over the training examples.
         batch_size: examples of a step; of a GAN, of all its discriminator steps together.
         learning_rate: of Adam, where no optimizer is given.
@@ -109,99 +77,139 @@ def fit(
         ema_decay: evaluate a moving average of the parameters with this decay.
         epoch_steps: steps of an epoch, where it is not a whole pass.
         stream: read batches from the host through Grain, for data that does not fit on the device.
-        validate: (params, key, validation examples) -> metrics; by default, those of the loss as `valid_NAME`, and minus the
-            loss as `valid_score` (nothing, of a GAN).
+        validate: (params, key, validation examples) -> metrics; by default those of `validation` (nothing, of a GAN).
         best_metric: the one whose largest value says which parameters are returned; None for the latest.
         validate_every: in epochs.
         patience: stop early after so many validations in a row without a better `best_metric`.
         directory: for checkpoints and `metrics.jsonl`.
-        config: what tells this run from others in the directory; by default, the arguments and the compiled program.
+        config: what tells this run from others in the directory; by default, the options and the compiled program.
         tensorboard: write TensorBoard's event files there too.
         report: called with each epoch's row of metrics.
         snapshot: called with the parameters and the number of epochs done, at every validation.
+    """
+
+    epochs: int
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    schedule: ScheduleName = "cosine"
+    optimizer: Any = None
+    make_step: Callable[..., Step] | None = None
+    ema_decay: float | None = None
+    epoch_steps: int | None = None
+    stream: bool = False
+    validate: Callable[[Params, Key, Any], Metrics] | None = None
+    best_metric: str | None = "valid_score"
+    validate_every: int = 1
+    patience: int | None = None
+    directory: Path | str | None = None
+    config: dict[str, Any] | None = None
+    tensorboard: bool = False
+    report: Callable[[dict[str, Any]], None] = lambda row: None
+    snapshot: Callable[[Params, int], None] = lambda params, epoch: None
+
+
+def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: Any) -> Fitted:
+    """Train a model on a data set.
+
+        fitted = fit(key, vae, elbo_loss(vae), load_dataset("mnist-5k"), epochs=20)
+
+    With a directory it is checkpointed, and the same call goes on with a run that was stopped, bit for bit; with more epochs it
+    goes on with one that was finished.
+
+    Args:
+        key: of the initialisation, the order of examples and the noise.
+        model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`.
+        loss: a `Loss`; of a GAN, `Adversaries` of two.
+        data: a `data.Dataset`.
+        **options: the attributes of `Options`, of which `epochs` is required.
 
     Raises:
-        InputError: the directory was made by another call, or an argument cannot be used.
+        InputError: the directory was made by another call, or an option cannot be used.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
-    keys = fit_keys(key)
-    for name, value in {"epochs": epochs, "validate_every": validate_every}.items():
-        if value < 1:
-            raise InputError(f"{name} is {value}: give 1 or more.")
-    num_examples = len(data.train.x)
-    num_steps = epochs * steps_per_epoch(num_examples, batch_size, epoch_steps)
-    if optimizer is None:
-        optimizer = adam(learning_rate_schedule(schedule, learning_rate, num_steps))
-        optimizer = Adversaries(optimizer, optimizer) if isinstance(loss, Adversaries) else optimizer
-    elif not isinstance(optimizer, optax.GradientTransformation | Adversaries):
-        optimizer = optimizer(num_steps)
+    chosen, keys = Options(**options), fit_keys(key)
+    for name in ("epochs", "validate_every"):
+        if getattr(chosen, name) < 1:
+            raise InputError(f"{name} is {getattr(chosen, name)}: give 1 or more.")
+    adversarial = isinstance(loss, Adversaries)
+    if chosen.validate is None:
+        default = None if adversarial else validation(loss, data.view, model, chosen.batch_size)
+        chosen = chosen._replace(validate=default, best_metric=None if adversarial else chosen.best_metric)
+    optimizer = _optimizer(chosen, data, adversarial)
     on_view = functools.partial(on_stored, data.view, model)
-    losses = Adversaries(*map(on_view, loss)) if isinstance(loss, Adversaries) else on_view(loss)
-    step = (make_step or (make_game_step if isinstance(loss, Adversaries) else make_plain_step))(losses, optimizer, ema_decay)
-
-    state = start(key, model, optimizer, data.event_shape, ema_decay is not None)
-    if stream:
-        compiled = jax.jit(step, donate_argnums=0)
-
-        def batches(epoch: int) -> Iterator[Any]:
-            return data.batches(
-                np.asarray(epoch_rows(jax.random.fold_in(keys.order, epoch), num_examples, batch_size, epoch_steps))
-            )
-
-        run_epoch = lambda state, epoch: stream_epoch(compiled, state, batches(epoch))
-        lower = lambda: compiled.lower(state, next(batches(0)))
-    else:
-        compiled = jax.jit(scan_epoch(step, batch_size, epoch_steps), donate_argnums=0)
-        examples = data.train.on_device()
-        run_epoch = lambda state, epoch: compiled(state, examples, jax.random.fold_in(keys.order, epoch))
-        lower = lambda: compiled.lower(state, examples, keys.order)
-
-    if isinstance(loss, Adversaries):
-        best_metric = None if validate is None else best_metric
-    else:
-        validate = validate or validation(loss, data.view, model, batch_size)
+    losses: Any = Adversaries(*map(on_view, loss)) if isinstance(loss, Adversaries) else on_view(loss)
+    make: Any = chosen.make_step or (make_game_step if adversarial else make_plain_step)
+    state = start(key, model, optimizer, data.event_shape, chosen.ema_decay is not None)
+    run_epoch, lower = _epochs(make(losses, optimizer, chosen.ema_decay), state, data, chosen, keys.order)
     valid = data.valid.on_device()
-
-    def train(directory: Path | None) -> Course:
-        return run_epochs(
-            state,
-            run_epoch,
-            epochs,
-            directory,
-            validate=lambda params: validate(params, keys.validation, valid) if validate else {},
-            best_metric=best_metric,
-            validate_every=validate_every,
-            patience=patience,
-            tensorboard=tensorboard,
-            report=report,
-            snapshot=snapshot,
-        )
-
-    if directory is None:
-        found = train(None)
+    train = functools.partial(
+        run_epochs,
+        state,
+        run_epoch,
+        chosen.epochs,
+        validate=lambda params: chosen.validate(params, keys.validation, valid) if chosen.validate else {},
+        **{name: getattr(chosen, name) for name in LOOP_OPTIONS},
+    )
+    if chosen.directory is None:
+        found = train()
         _, epoch, params = found.best or (0.0, len(found.rows), evaluation_params(found.state))
         return Fitted(params, epoch, found.rows, found.finished, found.state)
-    directory, may_change = Path(directory), {"epochs", "validate_every", "patience"}
-    if config is None:
-        config = {
-            "key": np.asarray(jax.random.key_data(key)).tolist(),
-            "batch_size": batch_size,
-            "epochs": epochs,
-            "validate_every": validate_every,
-            "patience": patience,
-            "best_metric": best_metric,
-            "program": f"{zlib.crc32(lower().as_text().encode()):08x}",
-            "data": data.fingerprints(),
-            "jax": jax.__version__,
-        }
-        made_by = read_config(directory) if (directory / CONFIG_FILE).is_file() else config
-        if [made_by.get(name) for name in ("epochs", "jax")] != [config[name] for name in ("epochs", "jax")]:
-            may_change |= {"program", "jax"}  # another schedule, other names for the same operations
+    directory = Path(chosen.directory)
+    config, may_change = _config(directory, key, chosen, data, lower)
     with open_run(directory, config, may_change):
         found = train(directory)
-        best = restore_best(directory / CHECKPOINTS, found.state, best_metric)
+        best = restore_best(directory / CHECKPOINTS, found.state, chosen.best_metric)
         assert best is not None  # training ends with a checkpoint
         return Fitted(evaluation_params(best[0]), best[1], found.rows, found.finished, found.state)
+
+
+LOOP_OPTIONS = ("best_metric", "validate_every", "patience", "tensorboard", "report", "snapshot")
+
+
+def _optimizer(chosen: Options, data: Any, adversarial: bool) -> Any:
+    num_steps = chosen.epochs * steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps)
+    if chosen.optimizer is None:
+        optimizer = adam(learning_rate_schedule(chosen.schedule, chosen.learning_rate, num_steps))
+        return Adversaries(optimizer, optimizer) if adversarial else optimizer
+    if isinstance(chosen.optimizer, optax.GradientTransformation | Adversaries):
+        return chosen.optimizer
+    return chosen.optimizer(num_steps)
+
+
+def _epochs(step: Step, state: TrainState, data: Any, chosen: Options, order_key: Key) -> tuple[Any, Any]:
+    """Return (state, epoch) -> (state, metrics of every step), and () -> the program that it runs, lowered."""
+    if not chosen.stream:
+        compiled = jax.jit(scan_epoch(step, chosen.batch_size, chosen.epoch_steps), donate_argnums=0)
+        examples = data.train.on_device()
+        run_epoch = lambda state, epoch: compiled(state, examples, jax.random.fold_in(order_key, epoch))
+        return run_epoch, lambda: compiled.lower(state, examples, order_key)
+    compiled, num = jax.jit(step, donate_argnums=0), len(data.train.x)
+
+    def batches(epoch: int) -> Iterator[Any]:
+        rows = epoch_rows(jax.random.fold_in(order_key, epoch), num, chosen.batch_size, chosen.epoch_steps)
+        return data.batches(np.asarray(rows))
+
+    return lambda state, epoch: stream_epoch(compiled, state, batches(epoch)), lambda: compiled.lower(state, next(batches(0)))
+
+
+def _config(directory: Path, key: Key, chosen: Options, data: Any, lower: Callable[[], Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return what a directory says that it was made by, and what of it may differ when it is opened again."""
+    may_change = {"epochs", "validate_every", "patience"}
+    if chosen.config is not None:
+        return chosen.config, may_change
+    config = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "validate_every", "patience", "best_metric")}
+    if chosen.optimizer is None:
+        config |= {"learning_rate": chosen.learning_rate, "schedule": chosen.schedule}
+    config |= {
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "program": f"{zlib.crc32(lower().as_text().encode()):08x}",
+        "data": data.fingerprints(),
+        "jax": jax.__version__,
+    }
+    made_by = read_config(directory) if (directory / CONFIG_FILE).is_file() else config
+    if any(made_by.get(name) != config[name] for name in ("epochs", "jax")):
+        may_change |= {"program", "jax"}  # another schedule, or other names for the same operations
+    return config, may_change
 
 
 def start(key: Key, model: Any, optimizer: Any, event_shape: tuple[int, ...], ema: bool = False) -> TrainState:

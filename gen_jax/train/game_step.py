@@ -1,5 +1,6 @@
 """The step of a GAN: k steps of the discriminator, one of the generator and its moving average, in one call."""
 
+import functools
 from typing import Any
 
 import jax
@@ -38,20 +39,7 @@ def make_game_step(
     if simultaneous and num_disc_steps > 1:
         raise InputError(f"num_disc_steps is {num_disc_steps}, and in simultaneous steps each network takes one: give 1.")
 
-    def descend(
-        name: str, at: tuple[Adversaries, Adversaries], opt_state: Any, key: Key, step: Array, batch: Any
-    ) -> tuple[Params, Params, Any, Metrics]:
-        """Return the new parameters, state and optimizer state of one network, given both as they are."""
-        params, model_state = at
-        own = getattr(params, name)
-
-        def loss(own: Params) -> tuple[Array, tuple[Adversaries, Metrics]]:
-            return getattr(losses, name)(params._replace(**{name: own}), model_state, key, step, batch)
-
-        (_, (new_state, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(own)
-        updates, opt_state = getattr(optimizers, name).update(grads, opt_state, own)
-        metrics = {**metrics, f"{name}_grad_norm": optax.tree.norm(grads)}
-        return optax.apply_updates(own, updates), getattr(new_state, name), opt_state, metrics
+    descend = functools.partial(_descend, losses, optimizers)
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         before: tuple[Adversaries, Adversaries] = (state.params, state.state)
@@ -62,8 +50,8 @@ def make_game_step(
         def body(carry: tuple[Params, Params, Any], row: tuple[Key, Any]) -> tuple[tuple[Params, Params, Any], Metrics]:
             params, model_state, opt_state = carry
             at = (before[0]._replace(discriminator=params), before[1]._replace(discriminator=model_state))
-            *carry, metrics = descend("discriminator", at, opt_state, row[0], state.step, row[1])
-            return tuple(carry), metrics
+            after, opt_state, metrics = descend("discriminator", at, opt_state, row[0], state.step, row[1])
+            return (*after, opt_state), metrics
 
         start = (before[0].discriminator, before[1].discriminator, opt_states.discriminator)
         (disc, disc_state, disc_opt_state), disc_metrics = jax.lax.scan(body, start, (keys[1:], batches))
@@ -71,7 +59,7 @@ def make_game_step(
         after = (before[0]._replace(discriminator=disc), before[1]._replace(discriminator=disc_state))
         last = jax.tree.map(lambda leaf: leaf[-1], batches)
         at = before if simultaneous else after
-        gen, gen_state, gen_opt_state, metrics = descend("generator", at, opt_states.generator, keys[0], state.step, last)
+        (gen, gen_state), gen_opt_state, metrics = descend("generator", at, opt_states.generator, keys[0], state.step, last)
 
         ema = None if ema_decay is None else update_ema(state.ema, gen, ema_decay, state.step)
         return TrainState(
@@ -84,6 +72,29 @@ def make_game_step(
         ), {**jax.tree.map(jnp.mean, disc_metrics), **metrics}
 
     return step
+
+
+def _descend(
+    losses: Adversaries,
+    optimizers: Adversaries,
+    name: str,
+    at: tuple[Adversaries, Adversaries],
+    opt_state: Any,
+    key: Key,
+    step: Array,
+    batch: Any,
+) -> tuple[tuple[Params, Params], Any, Metrics]:
+    """Return the new parameters and state of one network, its optimizer's state, and metrics, given both networks as they are."""
+    params, model_state = at
+    own = getattr(params, name)
+
+    def loss(own: Params) -> tuple[Array, tuple[Adversaries, Metrics]]:
+        return getattr(losses, name)(params._replace(**{name: own}), model_state, key, step, batch)
+
+    (_, (new_state, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(own)
+    updates, opt_state = getattr(optimizers, name).update(grads, opt_state, own)
+    metrics = {**metrics, f"{name}_grad_norm": optax.tree.norm(grads)}
+    return (optax.apply_updates(own, updates), getattr(new_state, name)), opt_state, metrics
 
 
 def _cut(leaf: Array, num: int) -> Array:

@@ -110,54 +110,76 @@ def run_epochs(
         log = stack.enter_context(contextlib.closing(MetricsLog(directory, first_epoch, tensorboard)))
         if log.rows:
             report(log.rows[-1])
-        best: tuple[float, int, Params] | None = None
-
-        def begin(state: TrainState, epoch: int) -> tuple[TrainState, _Epoch]:
-            start = time.perf_counter()
-            state, metrics = run_epoch(state, epoch)
-            done = epoch + 1
-            due = done % validate_every == 0 or done == num_epochs
-            # the next epoch takes the state's buffers
-            kept = _copy(state) if due and done < num_epochs else state
-            valid = validate(evaluation_params(kept)) if due else {}
-            return state, _Epoch(done, start, due, kept, _finite(state.params), metrics, valid)
-
-        def end(epoch: _Epoch, save: bool) -> None:
-            nonlocal best
-            metrics, finite, valid = jax.device_get((epoch.metrics, epoch.finite, epoch.valid))
-            num_steps = len(next(iter(metrics.values())))
-            last_step = (log.rows[-1]["step"] if log.rows else 0) + num_steps
-            _check_finite(metrics, last_step - num_steps)
-            if not finite:  # a finite gradient can still be one too many for a float32 parameter
-                raise NonFiniteError(f"A parameter is not finite after epoch {epoch.done}: {STOPPED}")
-            row: dict[str, Any] = {"epoch": epoch.done, "step": last_step}
-            row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
-            scores = _finite_floats(valid, epoch.done)
-            row |= scores
-            if epoch.due:
-                best = _better(best, epoch, scores, best_metric)
-                snapshot(evaluation_params(epoch.state), epoch.done)
-            row["seconds"] = time.perf_counter() - max(epoch.start, ended)
-            log.append(row)
-            if directory is not None and (epoch.due or save):
-                save_checkpoint(directory / CHECKPOINTS, epoch.done, epoch.state, scores, best_metric)
-            report(row)
-
-        running, ended = None, 0.0
+        books = _Books(directory, log, best_metric, report, snapshot)
+        running = None
         for epoch in range(first_epoch, num_epochs):
             if stopped() or _out_of_patience(log.rows, best_metric, patience):
                 break
-            state, begun = begin(state, epoch)
+            due = (epoch + 1) % validate_every == 0 or epoch + 1 == num_epochs
+            state, begun = _begin(state, epoch, due, epoch + 1 == num_epochs, run_epoch, validate)
             if running is not None:
-                end(running, save=False)
-                ended = time.perf_counter()
+                books.enter(running)
             running = begun
             if patience is not None:  # what comes next depends on this epoch
-                end(running, save=False)
+                books.enter(running)
                 running = None
         if running is not None:
-            end(running, save=True)
-        return Course(state, log.rows, not stopped(), best)
+            books.enter(running, last=True)
+        return Course(state, log.rows, not stopped(), books.best)
+
+
+def _begin(
+    state: TrainState,
+    epoch: int,
+    due: bool,
+    last: bool,
+    run_epoch: Callable[[TrainState, int], tuple[TrainState, Metrics]],
+    validate: Callable[[Params], Metrics],
+) -> tuple[TrainState, _Epoch]:
+    """Hand an epoch, and its validation where it is due, to the device, and return before they are done."""
+    start = time.perf_counter()
+    state, metrics = run_epoch(state, epoch)
+    kept = _copy(state) if due and not last else state  # the next epoch takes the state's buffers
+    valid = validate(evaluation_params(kept)) if due else {}
+    return state, _Epoch(epoch + 1, start, due, kept, _finite(state.params), metrics, valid)
+
+
+class _Books:
+    """Waits for an epoch, checks its numbers, and writes down what is to be kept of it."""
+
+    def __init__(
+        self,
+        directory: Path | None,
+        log: MetricsLog,
+        best_metric: str | None,
+        report: Callable[[dict[str, Any]], None],
+        snapshot: Callable[[Params, int], None],
+    ):
+        self.directory, self.log, self.best_metric, self.report, self.snapshot = directory, log, best_metric, report, snapshot
+        self.best: tuple[float, int, Params] | None = None
+        self.ended = 0.0
+
+    def enter(self, epoch: _Epoch, last: bool = False) -> None:
+        """Log an epoch and, where it was validated or is the last, save it."""
+        metrics, finite, valid = jax.device_get((epoch.metrics, epoch.finite, epoch.valid))
+        num_steps = len(next(iter(metrics.values())))
+        last_step = (self.log.rows[-1]["step"] if self.log.rows else 0) + num_steps
+        _check_finite(metrics, last_step - num_steps)
+        if not finite:  # a finite gradient can still be one too many for a float32 parameter
+            raise NonFiniteError(f"A parameter is not finite after epoch {epoch.done}: {STOPPED}")
+        row: dict[str, Any] = {"epoch": epoch.done, "step": last_step}
+        row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
+        scores = _finite_floats(valid, epoch.done)
+        row |= scores
+        if epoch.due:
+            self.best = _better(self.best, epoch, scores, self.best_metric)
+            self.snapshot(evaluation_params(epoch.state), epoch.done)
+        row["seconds"] = time.perf_counter() - max(epoch.start, self.ended)
+        self.log.append(row)
+        if self.directory is not None and (epoch.due or last):
+            save_checkpoint(self.directory / CHECKPOINTS, epoch.done, epoch.state, scores, self.best_metric)
+        self.report(row)
+        self.ended = time.perf_counter()
 
 
 def _better(

@@ -134,7 +134,7 @@ def vector_quantised_vae(
     """Return the VQ-VAE as a `VAE`, whose z are the vectors of the codes.
 
     Its functions take `Variables`. The state is the codebook of K vectors e_k with moving averages: of the share of all h that
-    chose each code, and of the sums of these h. Where the codebook is `learned`, e is `params["codebook"]`, and there is no state.
+    chose each code, and of the sums of these h. Where gradients train it (`learned`), e is `params["codebook"]`.
 
     Args:
         encoder: x -> [*grid, D].
@@ -167,15 +167,10 @@ def vector_quantised_vae(
             return join(params | {"codebook": vectors}, density_state)
         return Variables(params, Codebook(vectors, jnp.full(num_codes, 1 / num_codes), vectors / num_codes, density_state))
 
-    def codebook(variables: Params) -> tuple[Params, Array, Params]:
-        """Return the parameters, the vectors, and the state of the prior of codes."""
-        params, state = split(variables)
-        return (params, params["codebook"], state) if learned else (params, state.vectors, state.prior)
-
     def encode(variables: Params, x: Array, context: Any = None) -> Quantised:
         if context is not None:
             raise InputError("context is given, and this model has none: leave it out.")
-        params, vectors, _ = codebook(variables)
+        params, vectors, _ = _codebook(variables)
         features = encoder.apply(params["encoder"], x)
         if features.shape[:-1] != grid:
             raise InputError(f"encoder returns {features.shape}, and the grid is {grid}: make the two agree.")
@@ -186,10 +181,16 @@ def vector_quantised_vae(
         return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], z))
 
     def code_prior(variables: Params, context: Any = None) -> CodePrior:
-        params, vectors, density_state = codebook(variables)
+        params, vectors, density_state = _codebook(variables)
         return CodePrior(prior, join(params["prior"], density_state), vectors, grid)
 
     return VAE(init, encode, decode, code_prior)
+
+
+def _codebook(variables: Params) -> tuple[Params, Array, Params]:
+    """Return the parameters, the vectors, and the state of the prior of codes."""
+    params, state = split(variables)
+    return (params, state.vectors, state.prior) if isinstance(state, Codebook) else (params, params["codebook"], state)
 
 
 def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.99) -> Loss:

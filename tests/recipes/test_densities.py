@@ -8,8 +8,10 @@ import chex
 import numpy as np
 import pytest
 
-from gen_jax import recipes, runs
+from gen_jax import runs
 from gen_jax.cli import main
+from gen_jax.recipes.made import MadeSettings
+from gen_jax.recipes.settings import read_settings, settings_json
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError
 from tests.small import drawn_from, settings
@@ -78,9 +80,7 @@ def test_training_stops_when_patience_runs_out_and_keeps_the_best(binary, tmp_pa
     assert len(rows) == int(np.argmax(scores)) + 1 + 3
     assert result["epoch"] == int(np.argmax(scores)) + 1
     # the same command again returns the result that is there
-    assert (
-        runs.train("made-dna", settings("made-dna", data=binary, epochs=500, **changes, **fixed), tmp_path / "run") == result
-    )
+    assert runs.train("made-dna", settings("made-dna", data=binary, epochs=500, **changes, **fixed), tmp_path / "run") == result
 
 
 @pytest.mark.slow
@@ -143,7 +143,9 @@ def test_settings_that_do_not_fit_are_refused(binary, tmp_path):
         settings("made-dna", masks="fixed", num_masks=2)
     with pytest.raises(InputError, match="There is no setting 'num_units'"):  # of planar layers
         settings("flow-2d", flow="planar", num_units=2)
-    assert "shuffle is 'none'" in error("made-dna", data=binary, shuffle="none")
+    wrong = json.dumps(settings_json(settings("made-dna"))).replace('"shuffle": "both"', '"shuffle": "none"')
+    with pytest.raises(InputError, match="shuffle is 'none': give orderings, connectivities, both"):
+        read_settings(MadeSettings, wrong)
     assert "patience is 0" in error("made-dna", data=binary, patience=0)
     assert "weight_decay is -1" in error("made-dna", data=binary, weight_decay=-1.0)
     assert "a flow is a density of real numbers" in error("flow-2d", binarise="dynamic")

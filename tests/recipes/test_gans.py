@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gen_jax import plots, runs
+from gen_jax import runs
 from gen_jax.cli import main
 from gen_jax.data import load_dataset
-from gen_jax.distributions import Normal
-from gen_jax.recipes import change, check_settings
+from gen_jax.recipes import change
+from gen_jax.recipes.gan_images import ImageSettings
+from gen_jax.recipes.settings import read_settings, settings_json
 from gen_jax.sweep import sweep
 from gen_jax.tasks.arithmetic import latent_arithmetic
 from gen_jax.tasks.latent_models import LatentModel
@@ -243,7 +244,7 @@ def test_a_gan_of_images_learns_what_they_have_in_common(halves, tmp_path, archi
         ({"penalty": "r1"}, "a batch norm makes the discriminator a function of the batch"),
         ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
         ({"condition": "classifier"}, "condition is classifier, and num_classes is not set"),
-        ({"num_classes": 2, "packing": 2}, "about one label each"),
+        ({"num_classes": 2, "packing": 2}, "would have many labels"),
         ({"channels": (4, 4, 4, 4)}, "8"),
         ({"architecture": "residual", "width": 0}, "is 0: give 1 or more"),
     ],
@@ -275,13 +276,19 @@ def test_a_conditional_gan_draws_what_its_label_says(halves, tmp_path, condition
 def test_settings_without_effect_cannot_be_given(architecture, name, value):
     with pytest.raises(InputError, match=f"There is no setting '{name}'"):
         settings("dcgan-mnist", architecture=architecture, **{name: value})
+
+
+def test_a_choice_has_the_values_that_it_can_have():
+    wrong = json.dumps(settings_json(settings("gan-mnist"))).replace(
+        '"discriminator_norm": "none"', '"discriminator_norm": "batch"'
+    )
     with pytest.raises(InputError, match="discriminator_norm is 'batch': give spectral, none"):
-        check_settings(settings("dcgan-mnist", architecture="mlp", discriminator_norm="batch"))
+        read_settings(ImageSettings, wrong)
 
 
 def test_labels_that_are_not_there_are_refused(points, halves, tmp_path):
     data = load_dataset(halves)
-    np.savez(tmp_path / "plain.npz", **{name: split.x for name, split in data._asdict().items()})
+    np.savez(tmp_path / "plain.npz", **{name: split.x for name, split in data.splits.items()})
     small = settings("dcgan-mnist", data=f"npz:{tmp_path / 'plain.npz'}", num_classes=2)
     with pytest.raises(InputError, match="have no labels, and this model is conditioned on them"):
         runs.train("dcgan-mnist", small, tmp_path / "run")

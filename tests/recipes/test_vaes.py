@@ -4,7 +4,6 @@ import json
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -266,9 +265,7 @@ def test_a_vq_vae_that_stops_goes_on_and_ends_the_same(data, tmp_path):
 
 @pytest.mark.slow
 def test_labels_stream_with_their_images(data, tmp_path):
-    trained(
-        "cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, validate_every=10, **MLP | {"epochs": 30}
-    )
+    trained("cvae", data, tmp_path / "run", num_classes=2, latent_dim=2, stream=True, validate_every=10, **MLP | {"epochs": 30})
     drawn = drawn_from(runs.load_run(tmp_path / "run"), 40)
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from gen_jax import plots, recipes, runs
+from gen_jax.recipes.settings import RUN, seed_key
 from gen_jax.tasks import sample
 from gen_jax.tasks.animation import frame_epochs, write_animation
 from gen_jax.train import fit_keys
-from gen_jax.recipes.settings import RUN, seed_key
 
 
 @pytest.mark.parametrize(
