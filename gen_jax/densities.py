@@ -26,7 +26,7 @@ def with_event_shape(model: DensityModel, event_shape: tuple[int, ...]) -> Densi
             raise InputError(f"x has shape {x.shape}, and the model takes {event_shape}: give one example, or vmap over more.")
         return jnp.ravel(x)
 
-    def complete(params: Params, key: Key, x: Array, observed: Array) -> Any:
+    def complete(params: Params, key: Key, x: Array, observed: Any) -> Any:
         assert model.complete is not None
         found = model.complete(params, key, flat(x), flat(jnp.asarray(observed)))
         return found._replace(x=found.x.reshape(event_shape))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gen_jax import train
-from gen_jax.autoencoders import autoencoder, contraction, corrupt, squared_error
+from gen_jax.autoencoders import autoencoder, autoencoder_loss, contraction, corrupt, squared_error
+from gen_jax.data import Split
 from gen_jax.nets import MLP
 from gen_jax.types import InputError
 
@@ -17,11 +18,16 @@ def test_the_error_of_a_linear_autoencoder_is_that_of_its_matrices(key):
     params = LINEAR.init(key, jnp.zeros(5))
     x = jax.random.normal(key, (5,))
     f, g = params["encoder"]["params"]["Dense_0"]["kernel"], params["decoder"]["params"]["Dense_0"]["kernel"]
-    np.testing.assert_allclose(squared_error(LINEAR, params, x), np.sum((np.asarray(x) - np.asarray(x @ f @ g)) ** 2), rtol=1e-5)
-    shown = x.at[2].set(0.0)
-    np.testing.assert_allclose(
-        squared_error(LINEAR, params, x, shown), np.sum((np.asarray(x) - np.asarray(shown @ f @ g)) ** 2), rtol=1e-5
-    )
+    error = np.sum((np.asarray(x) - np.asarray(x @ f @ g)) ** 2)
+    np.testing.assert_allclose(squared_error(LINEAR, params, key, x), error, rtol=1e-5)
+    denoising = LINEAR._replace(corrupt=lambda key, x: x.at[2].set(0.0))
+    seen = x.at[2].set(0.0)
+    from_seen = np.sum((np.asarray(x) - np.asarray(seen @ f @ g)) ** 2)
+    np.testing.assert_allclose(squared_error(denoising, params, key, x), from_seen, rtol=1e-5)
+    value, (state, metrics) = autoencoder_loss(LINEAR, 0.5)(params, (), key, jnp.int32(0), Split(jnp.stack([x, x])))
+    np.testing.assert_allclose(value, error + 0.5 * np.sum(np.asarray(f) ** 2), rtol=1e-5)
+    assert state == ()
+    assert set(metrics) == {"squared_error", "contraction"}
     np.testing.assert_allclose(contraction(LINEAR, params, x), np.sum(np.asarray(f) ** 2), rtol=1e-5)
 
 
@@ -38,7 +44,7 @@ def test_a_trained_linear_autoencoder_spans_the_principal_components(key):
     """Its error is the variance that two principal components leave over (Baldi & Hornik 1989)."""
     data = np.random.default_rng(0).normal(size=(200, 5)) @ np.diag([3.0, 2.0, 1.0, 0.5, 0.2]).astype(np.float32)
     data = jnp.asarray(data - data.mean(0), jnp.float32)
-    loss = train.batch_mean(lambda params, key, x: (squared_error(LINEAR, params, x), {}))
+    loss = train.batch_mean(lambda params, key, x: (squared_error(LINEAR, params, key, x), {}))
     step = train.make_step(loss, train.adam(0.03))
     state = train.init_state(LINEAR.init(key, data[0]), train.adam(0.03), key)
     state, metrics = jax.jit(lambda s: jax.lax.scan(lambda s, _: step(s, data), s, None, length=1500))(state)
@@ -62,5 +68,5 @@ def test_bad_input_is_refused(key):
     with pytest.raises(InputError, match="amount is -1"):
         corrupt("gaussian", -1.0, key, jnp.zeros(2))
     model = autoencoder(MLP((), (2,)), MLP((), (4,)))
-    with pytest.raises(InputError, match="The decoder puts out"):
-        squared_error(model, model.init(key, jnp.zeros(5)), jnp.zeros(5))
+    with pytest.raises(InputError, match="The decoder returns"):
+        squared_error(model, model.init(key, jnp.zeros(5)), key, jnp.zeros(5))

@@ -72,7 +72,7 @@ class Case(NamedTuple):
     # draws that are differentiated implicitly are no smooth function of the parameters at one key, though right in the mean
     smooth: bool = True
     edges: bool = False  # a draw in a hundred may be at an end of (0, 1), where float32 is coarse
-    untrained: tuple[str, ...] = ()
+    point: bool = False  # its posterior is a point: nothing is drawn
     far: float = 1e2  # by which parameters are multiplied; what a chain of nets puts out grows as a power of it, beyond float32
 
 
@@ -99,7 +99,7 @@ CASES = {
         vector_quantised_vae(MLP((5,), (2, 2)), MLP((5,), EVENT), 3, (2,), bernoulli_likelihood(), CODES),
         BINARY,
         smooth=False,
-        untrained=("codebook",),  # by `vector_quantised_loss` and `update_codebook`
+        point=True,
     ),
 }
 # a row of each kind for the fast suite; `pytest -m slow` runs the others

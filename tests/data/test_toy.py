@@ -34,7 +34,7 @@ def test_energies_have_finite_gradients_everywhere(name):
 @pytest.mark.parametrize("name", ENERGIES)
 def test_draws_of_an_energy_have_its_density(name):
     """The share of draws in each of 16 squares is the integral of e^(−U) over it."""
-    draws = load_dataset(f"toy:{name}").train.images
+    draws = load_dataset(f"toy:{name}").train.x
     axis = np.arange(-6, 6, 0.02) + 0.01
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     density = np.exp(-np.asarray(jax.vmap(ENERGIES[name])(jnp.asarray(grid, jnp.float32)), np.float64))
@@ -59,11 +59,11 @@ def test_the_checkerboard_is_uniform_on_its_dark_squares():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_toy_data_are_points_that_are_the_same_every_time(name):
     first, again = load_dataset(f"toy:{name}"), load_dataset(f"toy:{name}")
-    assert [part.images.shape for part in first] == [(50_000, 2), (5000, 2), (5000, 2)]
-    assert first.train.images.dtype == np.float32
-    for part, same in zip(first, again, strict=True):
-        np.testing.assert_array_equal(part.images, same.images)
-    assert np.abs(first.train.images).max() < 5.5
+    assert [part.x.shape for part in first.splits.values()] == [(50_000, 2), (5000, 2), (5000, 2)]
+    assert first.train.x.dtype == np.float32
+    for part, same in zip(first.splits.values(), again.splits.values(), strict=True):
+        np.testing.assert_array_equal(part.x, same.x)
+    assert np.abs(first.train.x).max() < 5.5
 
 
 def test_unknown_toy_data_are_answered_with_the_nearest_known():
@@ -75,4 +75,4 @@ def test_dna_comes_from_the_data_folder(shared_data, monkeypatch):
     with pytest.raises(InputError, match="GEN_JAX_DATA_DIR"):
         load_dataset("dna")
     monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))
-    assert [part.images.shape for part in load_dataset("dna")] == [(1400, 180), (600, 180), (1186, 180)]
+    assert [part.x.shape for part in load_dataset("dna").splits.values()] == [(1400, 180), (600, 180), (1186, 180)]

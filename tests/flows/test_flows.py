@@ -8,6 +8,7 @@ import scipy.optimize
 import scipy.stats
 
 from gen_jax import flows
+from gen_jax.data import Split
 from gen_jax.distributions import MultivariateNormal, Normal
 from gen_jax.flows.root import tanh_root
 from gen_jax.nets import MLP, autoregressive_net, near_zero
@@ -388,7 +389,7 @@ def test_an_encoder_of_another_size_is_refused():
     for size in (3, 9):
         latent = with_flow(standard_normal(2), flows.planar(2))
         vae = variational_autoencoder(MLP((4,), (size,)), MLP((4,), (6,)), latent, bernoulli_likelihood())
-        with pytest.raises(InputError, match=rf"encoder puts out \({size},\), and the posterior takes \(4,\)"):
+        with pytest.raises(InputError, match=rf"encoder returns \({size},\), and the posterior takes \(4,\)"):
             vae.encode(vae.init(jax.random.key(0), jnp.zeros(6)), jnp.zeros(6))
 
 
@@ -403,3 +404,18 @@ def test_an_example_of_another_size_is_refused(make):
             direction(params, jnp.zeros(4))
     with pytest.raises(InputError, match=r"x has shape \(4,\)"):
         flows.flow_density(Normal(jnp.zeros(3), jnp.ones(3)), bijection).log_prob(params, jnp.zeros(4))
+
+
+def test_the_loss_of_an_energy_is_log_q_and_the_weighted_energy():
+    """By hand, at the draws of the flow: the weight is 0.01 at first and 1 in the end, where the loss is a KL up to log Z."""
+    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), flows.planar(2)
+    params, key, batch = bijection.init(jax.random.key(0)), jax.random.key(1), Split(jnp.zeros((5, 2)))
+    energy = lambda z: jnp.sum(z**2)
+    drawn = [flows.Transformed(base, bijection, params).sample_and_log_prob(k) for k in jax.random.split(key, 5)]
+    log_q, u = np.array([q for _, q in drawn]), np.array([energy(z) for z, _ in drawn])
+    loss = flows.energy_loss(base, bijection, energy, annealing_steps=100)
+    for step, weight in ((0, 0.01), (50, 0.51), (jnp.inf, 1.0)):
+        value, (state, metrics) = loss(params, (), key, jnp.float32(step), batch)
+        np.testing.assert_allclose(value, np.mean(log_q + weight * u), rtol=1e-5)
+        np.testing.assert_allclose(metrics["elbo"], np.mean(-log_q - u), rtol=1e-5)
+        assert state == ()

@@ -10,6 +10,8 @@ import pytest
 import scipy.stats
 
 from gen_jax import made
+from gen_jax.data import Split
+from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.made import bernoulli_output, categorical_output, draw_by_passes, normal_mixture_output
 from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, connectivity, draw_degrees, natural_degrees
 from gen_jax.types import InputError
@@ -66,7 +68,8 @@ def test_probabilities_of_all_inputs_sum_to_one(mode, direct, one_hot):
     model = made.made(12, (25, 30), bernoulli_output(one_hot), direct)
     masks, num_masks = mask_modes(model)[mode]
     density = made.ensemble(model, masks, num_masks)
-    params = jax.tree.map(lambda leaf: 2 * leaf, model.init(jax.random.key(0)))
+    params = density.init(jax.random.key(0))
+    params = params._replace(params=jax.tree.map(lambda leaf: 2 * leaf, params.params))
     inputs = jnp.array(list(itertools.product((0.0, 1.0), repeat=12)))
     log_probs = np.asarray(jax.jit(jax.vmap(density.log_prob, in_axes=(None, 0)))(params, inputs), np.float64)
     np.testing.assert_allclose(np.exp(log_probs).sum(), 1, rtol=1e-5)
@@ -79,7 +82,38 @@ def test_an_ensemble_is_the_mean_of_the_densities_of_its_masks():
     each = [case.model.log_prob(case.params, masks(m), case.x) for m in range(5)]
     assert np.std(each) > 0.1
     wanted = np.log(np.mean(np.exp(np.asarray(each, np.float64))))
-    np.testing.assert_allclose(made.ensemble(case.model, masks, 5).log_prob(case.params, case.x), wanted, rtol=1e-5)
+    density = made.ensemble(case.model, masks, 5)
+    params = density.init(jax.random.key(0))._replace(params=case.params)
+    np.testing.assert_allclose(density.log_prob(params, case.x), wanted, rtol=1e-5)
+
+
+def test_a_loss_goes_through_the_masks_of_the_ensemble_in_turn_or_takes_fresh_ones():
+    case = CASES["bernoulli"]
+    masks = made.shuffled_masks(jax.random.key(4), case.model.degrees)
+    state = made.ensemble(case.model, masks, 3).init(jax.random.key(0)).state
+    batch = Split(jnp.stack([case.x, 1 - case.x]))
+    for fresh, index in ((None, 8 % 3), (masks, 3 + 8)):
+        value, (after, metrics) = made.made_loss(case.model, fresh)(case.params, state, jax.random.key(1), jnp.int32(8), batch)
+        wanted = np.mean([case.model.log_prob(case.params, masks(index), x) for x in batch.x])
+        np.testing.assert_allclose((value, metrics["log_prob"]), (-wanted, wanted), rtol=1e-5)
+        chex.assert_trees_all_equal(after, state)
+
+
+def test_a_density_of_images_is_that_of_their_vectors():
+    case = CASES["bernoulli-three-layers"]
+    flat = made.ensemble(case.model, lambda m: case.model.degrees)
+    images = with_event_shape(flat, (3, 2, 1))
+    params, x = flat.init(jax.random.key(0))._replace(params=case.params), case.x
+    assert images.log_prob(params, x.reshape(3, 2, 1)) == flat.log_prob(params, x)
+    key = jax.random.key(5)
+    np.testing.assert_array_equal(images.sample(params, key), flat.sample(params, key).reshape(3, 2, 1))
+    observed = np.arange(6) < 3
+    drawn = images.complete(params, key, x.reshape(3, 2, 1), observed.reshape(3, 2, 1))
+    np.testing.assert_array_equal(drawn.x, flat.complete(params, key, x, observed).x.reshape(3, 2, 1))
+    value, (_, metrics) = density_loss(images)(*params, key, jnp.int32(0), Split(x.reshape(1, 3, 2, 1)))
+    np.testing.assert_allclose((value, metrics["log_prob"]), (-flat.log_prob(params, x), flat.log_prob(params, x)), rtol=1e-5)
+    with pytest.raises(InputError, match=r"x has shape \(6,\), and the model takes \(3, 2, 1\)"):
+        images.log_prob(params, x)
 
 
 @pytest.mark.slow
@@ -145,7 +179,7 @@ def test_samples_have_the_probabilities_that_the_model_gives(name):
     case = CASES[name]._replace(dim=3)
     masks = made.shuffled_masks(jax.random.key(4), case.model.degrees)
     density = made.ensemble(case.model, masks, 4)
-    params = case.params
+    params = density.init(jax.random.key(0))._replace(params=case.params)
     draws = jax.jit(jax.vmap(lambda k: density.sample(params, k)))(jax.random.split(jax.random.key(8), 4000))
     num = max(case.output.num_params, 2)
     inputs = np.array(list(itertools.product(range(num), repeat=3)))
@@ -292,7 +326,7 @@ def test_errors_name_the_argument():
         model.complete(params, model.degrees, jax.random.key(0), jnp.array([0.5, 7, 1]), jnp.array([False, True, True]))
     density = made.ensemble(model, lambda m: model.degrees)
     with pytest.raises(InputError, match="context is given"):
-        density.log_prob(params, jnp.zeros(3), jnp.zeros(2))
+        density.log_prob(density.init(jax.random.key(0)), jnp.zeros(3), jnp.zeros(2))
     with pytest.raises(InputError, match="num_masks is 0"):
         made.complete(model, params, lambda m: model.degrees, 0, jax.random.key(0), jnp.zeros(3), jnp.zeros(3, bool))
     with pytest.raises(InputError, match="num_categories is 1"):

@@ -82,10 +82,10 @@ def test_traversals_stay_in_the_support():
         np.testing.assert_array_equal(standard_normal(3).move(z, i, value), z.at[1].set(value))
 
 
-def test_a_chart_covers_the_prior_evenly():
+def test_a_map_of_the_square_covers_the_prior_evenly():
     """Octants of the sphere have an eighth of the unit square each."""
     u, v = (np.arange(100) + 0.5)[:, None] / 100 * np.ones((1, 100)), np.ones((100, 1)) * (np.arange(100) + 0.5) / 100
-    z = jax.vmap(jax.vmap(von_mises_fisher(3).chart))(jnp.asarray(u), jnp.asarray(v)).reshape(-1, 3)
+    z = jax.vmap(jax.vmap(von_mises_fisher(3).from_square))(jnp.asarray(u), jnp.asarray(v)).reshape(-1, 3)
     np.testing.assert_allclose(jnp.linalg.norm(z, axis=-1), 1.0, rtol=1e-5)
     octant = (np.asarray(z) > 0) @ np.array([1, 2, 4])
     np.testing.assert_array_equal(np.bincount(octant), 1250)
@@ -141,7 +141,7 @@ MIXTURE = Mixture(jnp.zeros(2), Normal(jnp.zeros((2, 3)), jnp.ones((2, 3))))
             lambda: variational_autoencoder(MLP((), (2, 3)), MLP((), EVENT), standard_normal(2), bernoulli_likelihood()).encode(
                 {"encoder": MLP((), (2, 3)).init(jax.random.key(0), BINARY), "latent": ()}, BINARY
             ),
-            r"encoder puts out \(2, 3\), and the posterior takes \(2, 2\)",
+            r"encoder returns \(2, 3\), and the posterior takes \(2, 2\)",
         ),
     ],
 )

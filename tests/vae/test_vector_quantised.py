@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gen_jax.data import Split
 from gen_jax.nets import MLP
 from gen_jax.types import InputError
 from gen_jax.vae import (
+    Codebook,
     Quantised,
     bernoulli_likelihood,
     elbo_terms,
     nearest_codes,
     perplexity,
-    update_codebook,
+    updated_codebook,
     vector_quantised_loss,
     vector_quantised_vae,
 )
@@ -27,9 +29,16 @@ FEATURES = jnp.asarray(RNG.normal(size=(4, 3, 2)), jnp.float32)
 CODEBOOK = jnp.asarray(RNG.normal(size=(5, 2)), jnp.float32)
 
 
+LEARNED = vector_quantised_vae(MLP((5,), (2, 2)), MLP((5,), EVENT), 3, (2,), bernoulli_likelihood(), CODES, learned=True)
+
+
 @pytest.fixture
 def params(key):
     return VAE.init(key, BINARY)
+
+
+def vectors_of(variables):
+    return variables.state.vectors if isinstance(variables.state, Codebook) else variables.params["codebook"]
 
 
 def test_codes_are_the_nearest():
@@ -49,7 +58,7 @@ def test_gradients_go_straight_through():
 
 @pytest.mark.slow
 def test_the_prior_is_a_distribution_over_all_codes(params):
-    prior, vectors = VAE.prior(params), params["codebook"]["vectors"]
+    prior, vectors = VAE.prior(params), params.state.vectors
     every = jnp.array(list(itertools.product(range(3), repeat=2)))
     np.testing.assert_allclose(np.exp(jax.vmap(lambda codes: prior.log_prob(vectors[codes]))(every)).sum(), 1.0, rtol=1e-5)
     drawn = prior.sample(jax.random.key(0))
@@ -59,52 +68,58 @@ def test_the_prior_is_a_distribution_over_all_codes(params):
 def test_the_elbo_prices_the_codes_exactly(params, key):
     """log p(x, z) of the one z that the posterior has: no Monte Carlo in it."""
     posterior = VAE.encode(params, BINARY)
-    z = params["codebook"]["vectors"][posterior.codes]
+    z = vectors_of(params)[posterior.codes]
     expected = VAE.decode(params, z).log_prob(BINARY) + VAE.prior(params).log_prob(z)
     np.testing.assert_allclose(elbo_terms(VAE, params, key, BINARY).elbo, expected, rtol=1e-5)
     assert posterior.log_prob(z) == 0
-    assert posterior.log_prob(params["codebook"]["vectors"][(posterior.codes + 1) % 3]) == -np.inf
+    assert posterior.log_prob(vectors_of(params)[(posterior.codes + 1) % 3]) == -np.inf
 
 
-def test_the_loss_is_the_papers(params, key):
+@pytest.mark.parametrize("vae", [VAE, LEARNED], ids=["averages", "learned"])
+def test_the_loss_is_the_papers(vae, key):
     x = jnp.stack([BINARY, 1 - BINARY])
-    for learn in (False, True):
-        value, _ = vector_quantised_loss(VAE, 0.25, learn)(params, key, jnp.int32(0), x)
-        expected = 0.0
-        for image in x:
-            posterior = VAE.encode(params, image)
-            e = params["codebook"]["vectors"][posterior.codes]
-            gap = np.sum((np.asarray(posterior.features) - np.asarray(e)) ** 2)
-            expected += -float(elbo_terms(VAE, params, key, image).elbo) + (1.25 if learn else 0.25) * gap
-        np.testing.assert_allclose(value, expected / 2, rtol=1e-5)
+    params = vae.init(key, BINARY)
+    value, (_, metrics) = vector_quantised_loss(vae, 0.25)(*params, key, jnp.int32(0), Split(x))
+    expected, gaps = 0.0, 0.0
+    for image in x:
+        posterior = vae.encode(params, image)
+        e = vectors_of(params)[posterior.codes]
+        gap = np.sum((np.asarray(posterior.features) - np.asarray(e)) ** 2)
+        expected += -float(elbo_terms(vae, params, key, image).elbo) + (1.25 if vae is LEARNED else 0.25) * gap
+        gaps += gap
+    np.testing.assert_allclose(value, expected / 2, rtol=1e-5)
+    np.testing.assert_allclose(metrics["quantisation_error"], gaps / 2, rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_a_codebook_that_is_learned_moves_towards_the_features(params, key):
-    loss = vector_quantised_loss(VAE, 0.25, learn_codebook=True)
-    gradient = jax.grad(lambda p: loss(p, key, jnp.int32(0), BINARY[None])[0])(params)["codebook"]["vectors"]
-    posterior = VAE.encode(params, BINARY)
+def test_a_codebook_that_is_learned_moves_towards_the_features(key):
+    params = LEARNED.init(key, BINARY)
+    loss = lambda p: vector_quantised_loss(LEARNED, 0.25)(p, params.state, key, jnp.int32(0), Split(BINARY[None]))[0]
+    gradient = jax.grad(loss)(params.params)["codebook"]
+    posterior = LEARNED.encode(params, BINARY)
     expected = np.zeros_like(gradient)
     for code, h in zip(posterior.codes, posterior.features, strict=True):
-        expected[code] += 2 * (np.asarray(params["codebook"]["vectors"])[code] - np.asarray(h))
+        expected[code] += 2 * (np.asarray(vectors_of(params))[code] - np.asarray(h))
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("learn", [False, True])
-def test_averages_are_those_of_numpy_and_dead_codes_are_put_where_features_are(params, key, learn):
+def test_averages_are_those_of_numpy_and_dead_codes_are_put_where_features_are(params, key):
+    """In the state that the loss returns: of the features of its own batch, at the parameters before the step."""
     x = jax.random.bernoulli(key, 0.5, (16, *BINARY.shape)).astype(jnp.float32)
     features = np.asarray(jax.vmap(lambda x: VAE.encode(params, x).features)(x)).reshape(-1, 2)
     # one code at the middle of the features, one far away and in use until now, one dead
     vectors = np.array([features.mean(0), [50.0, 50.0], [-50.0, 50.0]], np.float32)
     shares = np.array([0.5, 0.4, 0.005], np.float32)
-    codebook = {"vectors": jnp.asarray(vectors), "shares": jnp.asarray(shares), "sums": jnp.asarray(vectors * shares[:, None])}
-    new = update_codebook(VAE, 0.9, learn)({**params, "codebook": codebook}, key, x)["codebook"]
-    np.testing.assert_allclose(new["shares"], [0.9 * 0.5 + 0.1, 0.9 * 0.4, 1 / 3], rtol=1e-5)
+    codebook = Codebook(jnp.asarray(vectors), jnp.asarray(shares), jnp.asarray(vectors * shares[:, None]), params.state.prior)
+    _, (new, _) = vector_quantised_loss(VAE, decay=0.9)(params.params, codebook, key, jnp.int32(0), Split(x))
+    np.testing.assert_allclose(new.shares, [0.9 * 0.5 + 0.1, 0.9 * 0.4, 1 / 3], rtol=1e-5)
     moved = (0.9 * 0.5 * vectors[0] + 0.1 * features.mean(0)) / (0.9 * 0.5 + 0.1)
-    np.testing.assert_allclose(new["vectors"][0], vectors[0] if learn else moved, rtol=1e-4)
-    np.testing.assert_allclose(new["vectors"][1], vectors[1], rtol=1e-5)
-    assert np.any(np.all(features == np.asarray(new["vectors"][2]), axis=-1))
-    np.testing.assert_allclose(new["sums"][2], new["vectors"][2] / 3, rtol=1e-5)
+    np.testing.assert_allclose(new.vectors[0], moved, rtol=1e-4)
+    np.testing.assert_allclose(new.vectors[1], vectors[1], rtol=1e-5)
+    assert np.any(np.all(np.isclose(features, np.asarray(new.vectors[2]), rtol=1e-6), axis=-1))
+    np.testing.assert_allclose(new.sums[2], new.vectors[2] / 3, rtol=1e-5)
+    again = updated_codebook(codebook, jax.random.fold_in(key, 16), jnp.asarray(features).reshape(16, 2, 2), 0.9)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), again, new)
 
 
 def test_perplexity_counts_codes():
