@@ -3,8 +3,10 @@
 Importing the package initialises no device and imports neither TensorFlow, matplotlib nor scikit-learn.
 """
 
+import importlib
 import importlib.metadata
 import os
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -14,3 +16,14 @@ _FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 _flags = os.environ.get("XLA_FLAGS", "")
 if importlib.metadata.version("jaxlib") == "0.10.2" and _FLAG not in _flags:
     os.environ["XLA_FLAGS"] = f"{_flags} {_FLAG}=-reduce".strip()
+
+_SHORT = {"fit": "gen_jax.train", "load_dataset": "gen_jax.data"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import `fit` and `load_dataset`, and the rooms of the package, when they are first asked for."""
+    if name in _SHORT:
+        return getattr(importlib.import_module(_SHORT[name]), name)
+    if name in ("data", "evaluate", "flows", "gan", "made", "nets", "plots", "recipes", "runs", "tasks", "train", "vae"):
+        return importlib.import_module(f"gen_jax.{name}")
+    raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")

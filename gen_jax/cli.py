@@ -265,7 +265,7 @@ def _sweep(command: SweepCommand[Any]) -> int:
 def _perform(name: str, command: TaskCommand[Any]) -> int:
     _keep_compilations()
     run = runs.load_run(command.run, command.recipe)
-    with _progress() as progress:
+    with _progress(transient=True) as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)
         outcome = runs.perform(run, name, command.options, report)
@@ -287,9 +287,16 @@ def _runs(folder: Path) -> int:
         raise InputError(f"There is no run in {folder}: give a folder that holds run folders.")
     table = Table(*rows[0], box=None)
     for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
+        table.add_row(*(_shown(value) for value in (row | {"age": _duration(row["age"])}).values()))
     out.print(table)
     return 0
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _shown(value: Any) -> str:
@@ -301,7 +308,7 @@ def _shown(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _progress() -> Generator[Progress]:
+def _progress(transient: bool = False) -> Generator[Progress]:
     columns = (
         TextColumn("{task.description:8}"),
         BarColumn(),
@@ -310,7 +317,7 @@ def _progress() -> Generator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=err, transient=transient) as progress:
         yield progress
 
 

@@ -26,12 +26,14 @@ def test_every_row_can_be_run(name, monkeypatch, shared_data):
         chosen = importlib.import_module("table").settings_of(rows, Namespace(only=None, set=[]))
         assert set(chosen) == set(rows)
         for row, settings in chosen.items():
-            settings.check()
-            dataset = load_dataset(settings.data)
-            steps = steps_per_epoch(len(dataset.train.images), settings.examples_per_step, settings.epoch_steps)
-            settings.check_steps(settings.epochs * steps)
+            recipes.check_settings(settings)
+            dataset = load_dataset(settings.data, "none")
             experiment = recipes.RECIPES[rows[row][0]].build(settings, dataset.event_shape)
-            experiment.training(settings.epochs * steps)
+            for part, split in dataset.splits.items():
+                experiment.view.check(split.x, part)
+            steps = steps_per_epoch(len(dataset.train.x), settings.examples_per_step, settings.epoch_steps)
+            settings.check_steps(settings.epochs * steps)
+            experiment.optimizer(settings.epochs * steps)
     finally:
         for module in (name, "table"):
             sys.modules.pop(module, None)

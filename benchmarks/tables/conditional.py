@@ -7,9 +7,8 @@ digits stands beside.
 """
 
 import numpy as np
-from table import arguments, report, run_directory, run_rows
+from table import arguments, drawn, load, report, run_rows
 
-from gen_jax import recipes
 from gen_jax.data import load_dataset
 from gen_jax.evaluate import label_classifier
 
@@ -22,11 +21,11 @@ ROWS = {
 if __name__ == "__main__":
     args = arguments(__doc__)
     results = run_rows(ROWS, args)
-    data = load_dataset(recipes.load_run(run_directory(args, "p(z)", 0)).settings.data)
-    accuracy = label_classifier(data.train.images, data.train.labels)
-    real = accuracy(data.test.images, data.test.labels)
+    data = load_dataset(load(args, "p(z)", 0).settings.data, "none")
+    accuracy = label_classifier(data.train.x, data.train.labels)
+    real = accuracy(data.test.x, data.test.labels)
     for row, runs in results.items():
         for seed, run in enumerate(runs):
-            drawn = np.asarray(recipes.sample(recipes.load_run(run_directory(args, row, seed)), NUM))
-            run |= {"accuracy_on_drawn": accuracy(drawn, np.arange(NUM) % 10), "accuracy_on_real": real}
+            digits = drawn(load(args, row, seed), NUM)
+            run |= {"accuracy_on_drawn": accuracy(digits, np.arange(NUM) % 10), "accuracy_on_real": real}
     report(ROWS, results, ("accuracy_on_drawn", "accuracy_on_real", "test_nll", "test_rate", "train_seconds"), args)

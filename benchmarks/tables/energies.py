@@ -5,20 +5,16 @@
 With `--save` it draws docs/images/energies.png too: every energy's target, then what 2, 8 and 32 layers make of it (seed 0).
 """
 
-import functools
+import argparse
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from table import Rows, arguments, program, report, run_rows
+from table import Rows, arguments, load, report, run_rows
 
-from gen_jax import plots, recipes
+from gen_jax import plots
 from gen_jax.data import ENERGIES
-from gen_jax.distributions import Normal
 from gen_jax.evaluate import log_on_grid, square_grid
-from gen_jax.flows import flow_density
-from gen_jax.recipes.flows import make_flow
+from gen_jax.tasks.sampling import log_density
 
 LAYERS = (2, 8, 32)
 BOUND, PIXELS = 4.0, 200
@@ -34,20 +30,16 @@ def rows() -> Rows:
     }
 
 
-def panels(name: str, out: Path) -> list[tuple[str, np.ndarray]]:
+def panels(name: str, args: argparse.Namespace) -> list[tuple[str, np.ndarray]]:
     """Return the density of an energy and those of its flows, on a grid."""
     points, _ = square_grid(BOUND, PIXELS)
     square = lambda log_density: np.exp(np.asarray(log_density)).reshape(PIXELS, PIXELS)
     energy = ENERGIES[name]
-    drawn = [(f"{name}: target", square(log_on_grid(lambda z: -energy(z), points)))]
+    densities = [(f"{name}: target", square(log_on_grid(lambda z: -energy(z), points)))]
     for num_layers in LAYERS:
-        run = recipes.load_run(out / program() / f"{name} {num_layers}-0")
-        s = run.settings
-        bijection = make_flow(s.flow, 2, s.num_layers, s.hidden_sizes, s.num_units)
-        model = flow_density(Normal(jnp.zeros(2), jnp.ones(2)), bijection)
-        log_q = jax.jit(lambda params, points, model=model: log_on_grid(functools.partial(model.log_prob, params), points))
-        drawn.append((f"K = {num_layers}", square(log_q(run.params, points))))
-    return drawn
+        run = load(args, f"{name} {num_layers}", 0)
+        densities.append((f"K = {num_layers}", square(log_density(run.experiment.model, run.params, points))))
+    return densities
 
 
 if __name__ == "__main__":
@@ -55,4 +47,4 @@ if __name__ == "__main__":
     results = run_rows(rows(), args)
     report(rows(), results, ("kl", "mass_on_grid", "train_seconds"), args)
     if args.save:
-        plots.plane_grid([panels(name, args.out) for name in ENERGIES], BOUND).savefig(FIGURE, dpi=100)
+        plots.plane_grid([panels(name, args) for name in ENERGIES], BOUND).savefig(FIGURE, dpi=100)

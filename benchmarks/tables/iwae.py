@@ -22,15 +22,14 @@ PUBLISHED = {
     "two-layers-iwae-50": 82.90,
 }
 SHORT = {"data": "mnist", "epochs": 20, "batch_size": 20, "schedule": "cosine", "num_importance_samples": 5000}
-OBJECTIVES = {"vae": "elbo", "iwae": "iwae"}
+OBJECTIVES = {"vae": {"objective": "elbo", "kl_warmup_steps": 0}, "iwae": {"objective": "iwae"}}
 
 
 def row(name: str) -> tuple[str, dict]:
     """Return the recipe of a cell, and what it changes."""
     layers, model, num = name.rsplit("-", 2)
     recipe = {"one-layer": "vae-mnist", "two-layers": "hvae-mnist"}[layers]
-    as_published = {"kl_warmup_steps": 0, "activation": "tanh"}
-    return recipe, as_published | {"objective": OBJECTIVES[model], "num_train_samples": int(num), "validate_every": 1}
+    return recipe, OBJECTIVES[model] | {"activation": "tanh", "num_train_samples": int(num), "validate_every": 1}
 
 
 ROWS = {name: row(name) for name in PUBLISHED}

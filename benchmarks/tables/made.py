@@ -11,7 +11,6 @@ from table import arguments, report, run_rows
 FIXED = {
     "activation": "tanh",
     "masks": "fixed",
-    "num_masks": 1,
     "shuffle": "orderings",
     "learning_rate": 1e-3,
     "weight_decay": 1.0,

@@ -5,7 +5,7 @@
 
 The paper takes 400,000 steps of 100 decisions of the discriminator; 800 epochs are as many here, of 50,000 points. By default a
 schedule for a CPU, that of the recipes; the rows of a data set share it. 2,500 samples, of high quality within 3σ; true data have
-98.89 % of them. The seeds of a row are one program (`gen_jax.recipes.sweep`); a row that is done is kept in --out, and not done
+98.89 % of them. The seeds of a row are one program (`gen_jax.sweep`); a row that is done is kept in --out, and not done
 again.
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from table import arguments, device, program, save, settings_of
 
-from gen_jax import recipes
-from gen_jax.data import load_dataset
+from gen_jax.data import MODES, load_dataset
 from gen_jax.evaluate import mode_coverage
-from gen_jax.recipes.sample_quality import MODES, NUM_POINTS
+from gen_jax.recipes.gan_points import NUM_POINTS
+from gen_jax.sweep import sweep
 
 PUBLISHED = {  # modes, and the share of high quality where the paper has it
     "ring-gan": (6.3, 0.982),
@@ -34,7 +34,7 @@ COLUMNS = ("num_modes", "share_covering", "high_quality", "reverse_kl", "varianc
 
 def of_true_data(data: str, num_seeds: int) -> dict[str, Any]:
     """What as many draws of the data themselves are found to be, 2,500 each of the training points."""
-    points, draws = load_dataset(data).train.images, np.random.default_rng(0)
+    points, draws = load_dataset(data).train.x, np.random.default_rng(0)
     found = [mode_coverage(points[draws.permutation(len(points))[:NUM_POINTS]], *MODES[data]) for _ in range(num_seeds)]
     covering = np.mean([coverage.num_modes == len(MODES[data][0]) for coverage in found])
     return {name: float(np.mean(values)) for name, values in zip(found[0]._fields, zip(*found, strict=True), strict=True)} | {
@@ -51,7 +51,8 @@ if __name__ == "__main__":
         wanted = json.loads(json.dumps(wanted))  # with lists for tuples, as they come back
         kept = json.loads(path.read_text()) if path.exists() else {}
         if {name: kept.get(name) for name in wanted} != wanted:
-            kept = wanted | {"device": device(), "found": recipes.sweep(settings, args.seeds, [settings.penalty_weight])[0]}
+            weight = getattr(settings.penalty, "penalty_weight", 0.0)
+            kept = wanted | {"device": device(), "found": sweep(settings, args.seeds, [weight])[0]}
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(kept))
         modes, share = PUBLISHED.get(row, (None, None))

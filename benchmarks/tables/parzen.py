@@ -10,9 +10,8 @@ measure is known to rank models badly (see `gen_jax.evaluate.parzen`): it is her
 
 import jax
 import numpy as np
-from table import arguments, report, run_directory, run_rows
+from table import arguments, drawn, load, report, run_rows
 
-from gen_jax import recipes
 from gen_jax.data import load_dataset, to_unit
 from gen_jax.evaluate import choose_parzen_scale, mean_and_standard_error, parzen_log_likelihood
 
@@ -51,14 +50,13 @@ def measure(samples: np.ndarray) -> dict[str, float]:
 if __name__ == "__main__":
     args = arguments(__doc__, seeds=1)
     results = run_rows(ROWS, args)
-    data = load_dataset("mnist")
-    VALID, TEST = flat(data.valid.images[:NUM_CHOOSING]), flat(data.test.images)
+    data = load_dataset("mnist", "none")
+    VALID, TEST = flat(data.valid.x[:NUM_CHOOSING]), flat(data.test.x)
     for row, runs in results.items():
         for seed, run in enumerate(runs):
-            drawn = recipes.sample(recipes.load_run(run_directory(args, row, seed)), NUM_SAMPLES)
-            run |= measure(np.asarray(drawn).reshape(NUM_SAMPLES, -1))
+            run |= measure(drawn(load(args, row, seed), NUM_SAMPLES).reshape(NUM_SAMPLES, -1))
     device = next(iter(results.values()))[0]["device"]
     noise = np.random.default_rng(0).uniform(size=(NUM_SAMPLES, TEST.shape[1])).astype(np.float32)
     results["noise"] = [measure(noise) | {"device": device}]
-    results["training images"] = [measure(flat(data.train.images[:NUM_SAMPLES])) | {"device": device}]
+    results["training images"] = [measure(flat(data.train.x[:NUM_SAMPLES])) | {"device": device}]
     report({row: ROWS[row] for row in results if row in ROWS}, results, ("parzen", "parzen_se", "scale", "train_seconds"), args)

@@ -7,9 +7,7 @@ ten epochs, in which the two Wasserstein ones take five steps of the critic for 
 schedules of their recipes. Each number is of 5,000 samples against 5,000 test images, in features of a classifier trained here.
 """
 
-from table import arguments, report, run_directory, run_rows
-
-from gen_jax import recipes
+from table import arguments, load, quality, report, run_rows
 
 FASHION = {"data": "fashion_mnist"}
 ROWS = {
@@ -36,8 +34,8 @@ if __name__ == "__main__":
     measured: dict = {}
     for row, runs in results.items():
         for seed, run in enumerate(runs):
-            quality = recipes.quality(recipes.load_run(run_directory(args, row, seed)))
-            measured.setdefault(row, []).append(run | quality.pop("model"))
-            for name, numbers in quality.items():  # of the data alone: the same for every row
+            found = quality(load(args, row, seed))
+            measured.setdefault(row, []).append(run | found.pop("model"))
+            for name, numbers in found.items():  # of the data alone: the same for every row
                 measured[name] = [numbers | {"device": run["device"]}]
     report({name: ROWS[name] for name in results}, measured, (*COLUMNS, "train_seconds"), args)

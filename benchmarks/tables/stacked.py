@@ -9,9 +9,7 @@ epochs, one step of each. A critic of WGAN-GP takes five steps for one of the ge
 some (1,000 − 1) / 52,000 = 0.02 nats are the finite number of samples.
 """
 
-from table import arguments, report, run_directory, run_rows
-
-from gen_jax import recipes
+from table import arguments, load, quality, report, run_rows
 
 PUBLISHED = {"DCGAN": (78.9, 4.50), "PacDCGAN2": (1000.0, 0.06)}
 ROWS = {
@@ -38,7 +36,7 @@ if __name__ == "__main__":
         for run in runs:
             run |= {name: value for name, value in (("published_modes", modes), ("published_kl", kl)) if value is not None}
     row = next(iter(results))
-    of_data = recipes.quality(recipes.load_run(run_directory(args, row, 0)))
+    of_data = quality(load(args, row, 0))
     for name in ("training examples", "noise"):
         found = {f"test_{quantity}": value for quantity, value in of_data[name].items()}
         results[name] = [found | {"device": results[row][0]["device"]}]

@@ -2,8 +2,9 @@
 
     python benchmarks/tables/PROGRAM.py [--out runs/tables] [--seeds 3] [--set NAME=VALUE ...] [--only ROW ...] [--save]
 
-Each cell is a run folder, made by `gen_jax.recipes.train`: a program that was stopped goes on where it was, and what is done is
-not done again. `--set` changes a setting of every run, such as `epochs=200`.
+Each cell is a run folder, made by `gen_jax.runs.train`: a program that was stopped goes on where it was, and what is done is
+not done again. `--set` changes a setting of every run, such as `epochs=200`. Settings have the flat names of the command line, and a
+choice is given by its kind: `objective=capacity gamma=100`.
 
 Packs of m, of a GAN, are in batches of m times the examples and have m times the epochs: as many steps, of as many decisions of
 the discriminator, which is how PacGAN (Lin et al. 2018, arXiv:1712.04086) compares them.
@@ -24,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-from gen_jax import recipes
+from gen_jax import recipes, runs, tasks
+from gen_jax.recipes.settings import SAMPLES, seed_key
+from gen_jax.types import InputError
 
 RESULTS = Path(__file__).parents[1] / "results"
 Rows = dict[str, tuple[str, dict[str, Any]]]
@@ -49,14 +53,16 @@ def settings_of(rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
         sys.exit(f"There is no row {', '.join(unknown)}: the rows are {', '.join(rows)}.")
     common = {name: _value(text) for name, _, text in (item.partition("=") for item in args.set)}
     varied = {name for _, changes in rows.values() for name in changes}
-    for name in common:
-        if name in varied or not all(hasattr(recipes.RECIPES[recipe].settings, name) for recipe, _ in rows.values()):
-            sys.exit(f"--set {name}: the rows differ in it, or not every row's recipe has it.")
-    return {
-        row: _as_many_decisions(dataclasses.replace(recipes.RECIPES[recipe].settings, **(changes | common)))
-        for row, (recipe, changes) in rows.items()
-        if not args.only or row in args.only
-    }
+    if both := sorted(varied & set(common)):
+        sys.exit(f"--set {both[0]}: the rows differ in it.")
+    try:
+        return {
+            row: _as_many_decisions(recipes.change(recipes.RECIPES[recipe].settings, **changes, **common))
+            for row, (recipe, changes) in rows.items()
+            if not args.only or row in args.only
+        }
+    except InputError as error:  # a setting that a row has not
+        sys.exit(str(error))
 
 
 def _as_many_decisions(settings: Any) -> Any:
@@ -70,7 +76,7 @@ def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
     results: Results = {}
     for seed in range(args.seeds):  # a seed of every row first, so that a table cut short compares like with like
         for row, settings in chosen.items():
-            result = recipes.train(rows[row][0], dataclasses.replace(settings, seed=seed), run_directory(args, row, seed))
+            result = runs.train(rows[row][0], dataclasses.replace(settings, seed=seed), run_directory(args, row, seed))
             if result is None:
                 sys.exit(130)
             print(row, f"seed {seed}", {k: round(v, 3) for k, v in result.items() if isinstance(v, float)}, flush=True)
@@ -81,6 +87,22 @@ def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
 def run_directory(args: argparse.Namespace, row: str, seed: int) -> Path:
     """Return where a run of a row is."""
     return args.out / program() / f"{row}-{seed}".replace(" ", "_").replace(",", "")
+
+
+def load(args: argparse.Namespace, row: str, seed: int) -> runs.Run:
+    """Return a run of a row, as it was trained."""
+    return runs.load_run(run_directory(args, row, seed))
+
+
+def drawn(run: runs.Run, num: int) -> np.ndarray:
+    """Return `num` draws of a run, under seed 0: means of a VAE, examples of any other model; for each label in turn."""
+    view, model = run.experiment.view, run.experiment.model
+    return np.asarray(tasks.sample(model, run.params, seed_key(0, SAMPLES), num, view=view))
+
+
+def quality(run: runs.Run) -> dict[str, dict[str, float]]:
+    """Return what samples of a run are worth, beside training examples and noise."""
+    return runs.perform(run, "quality").summary
 
 
 def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argparse.Namespace) -> None:

@@ -11,9 +11,9 @@ Adam of β₁ = 0.5, β₂ = 0.999 (the paper, for its images: λ = 10, β₁ = 
 from pathlib import Path
 
 import numpy as np
-from table import arguments, report, run_directory, run_rows
+from table import arguments, drawn, load, quality, report, run_rows
 
-from gen_jax import plots, recipes
+from gen_jax import plots
 from gen_jax.data import load_dataset
 
 FIGURE = Path(__file__).parents[2] / "docs/images/wgan_points.png"
@@ -38,13 +38,12 @@ if __name__ == "__main__":
     results = run_rows(ROWS, args)
     panels = []
     for row, runs in results.items():
-        trained = [recipes.load_run(run_directory(args, row, seed)) for seed in range(args.seeds)]
+        trained = [load(args, row, seed) for seed in range(args.seeds)]
         for run, loaded in zip(runs, trained, strict=True):
-            run["training_points"] = recipes.quality(loaded)["training examples"]["wasserstein_2"]
-        test = load_dataset(ROWS[row][1]["data"]).test.images[:2000]
+            run["training_points"] = quality(loaded)["training examples"]["wasserstein_2"]
+        test = load_dataset(ROWS[row][1]["data"]).test.x[:2000]
         bound = 1.2 * float(np.abs(test).max())
-        drawn = np.asarray(recipes.sample(trained[0], 2000))
-        panels += [(f"{row}: test points", test / bound), ("WGAN-GP", drawn / bound)]
+        panels += [(f"{row}: test points", test / bound), ("WGAN-GP", drawn(trained[0], 2000) / bound)]
     report({row: ROWS[row] for row in results}, results, ("test_wasserstein_2", "training_points", "train_seconds"), args)
     if args.save:
         plots.plane(panels, 1.0).savefig(FIGURE, dpi=80)

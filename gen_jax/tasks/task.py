@@ -17,7 +17,7 @@ from gen_jax.data import Dataset, DataView, Split
 from gen_jax.train import write_json, write_whole
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 
-NAMES = {VAE: "a VAE", GAN: "a GAN", DensityModel: "a density model", Autoencoder: "an autoencoder"}
+NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder"}
 AT_ONCE = 500  # examples on the device at once
 
 
@@ -80,7 +80,7 @@ class Task(NamedTuple):
 
 def refuse(model: Any, what: str, wanted: str) -> InputError:
     """Return the error for a task that a model cannot do."""
-    return InputError(f"{NAMES.get(type(model), type(model).__name__).capitalize()} cannot {what}: give {wanted}.")
+    return InputError(f"{NAMES.get(type(model), type(model).__name__)} cannot {what}: give {wanted}.")
 
 
 class _ByIdentity:
