@@ -18,6 +18,8 @@ import zuko
 from common import arguments, report, seconds_in_turn
 
 from gen_jax import flows, train
+from gen_jax.data import Split
+from gen_jax.densities import density_loss
 from gen_jax.distributions import Normal
 from gen_jax.nets import MLP, autoregressive_net, near_zero
 from gen_jax.types import Bijection
@@ -39,7 +41,7 @@ def ours(name: str, data: np.ndarray) -> dict[str, Callable[[], Any]]:
     """Return the two programs of gen_jax: log-densities of all batches, and an epoch of training on them."""
     model = flows.flow_density(Normal(jnp.zeros(DIM), jnp.ones(DIM)), flows.stack(layer(name), LAYERS))
     optimizer = train.adam(1e-3)
-    step = train.make_step(train.batch_mean(lambda params, key, x: (-model.log_prob(params, x), {})), optimizer)
+    step = train.make_step(density_loss(model), optimizer)
     epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)
     log_prob = jax.jit(lambda params, x: jax.lax.map(lambda x: model.log_prob(params, x), x, batch_size=BATCH))
     params, x = model.init(jax.random.key(SEED)), jnp.asarray(data)
@@ -47,7 +49,7 @@ def ours(name: str, data: np.ndarray) -> dict[str, Callable[[], Any]]:
 
     def train_epoch() -> None:
         nonlocal state
-        state, metrics = epoch(state, x, jax.random.fold_in(jax.random.key(2), state.step))
+        state, metrics = epoch(state, Split(x), jax.random.fold_in(jax.random.key(2), state.step))
         jax.block_until_ready(metrics)
 
     return {"log_prob": lambda: jax.block_until_ready(log_prob(params, x)), "train": train_epoch}

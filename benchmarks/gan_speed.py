@@ -20,11 +20,12 @@ from common import arguments, report, seconds_in_turn
 from torch_gan import ring_players, train_ring, train_wgan, wgan_players
 
 from gen_jax import train
+from gen_jax.data import Split
 from gen_jax.data.toy import ring_of_gaussians
 from gen_jax.distributions import Normal
-from gen_jax.gan import LOSSES, PENALTIES, discriminator_objective, generative_adversarial_network, generator_objective
+from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses, generative_adversarial_network
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
-from gen_jax.types import GAN, Game
+from gen_jax.types import GAN, Adversaries
 
 SEED, SEEDS = 0, 16
 STEPS = {"WGAN-GP": 20, "ring": 50, "small": 50}
@@ -55,16 +56,13 @@ def gen_jax_epoch(name: str) -> tuple[Callable, Callable]:
     gan, loss, penalty = GANS[name]
     critic_steps = CRITIC_STEPS if name == "WGAN-GP" else 1
     penalty_weight = 10.0 if critic_steps > 1 else 0.003
-    losses = Game(
-        generator_objective(gan, LOSSES[loss]),
-        discriminator_objective(gan, LOSSES[loss], PENALTIES[penalty] if penalty else None, penalty_weight, together=True),
-    )
-    optimizers = Game(train.adam(1e-4, b1=0.5), train.adam(1e-4, b1=0.5))
-    step = train.make_game_step(losses, optimizers, critic_steps)
+    losses = adversarial_losses(gan, LOSSES[loss], PENALTIES[penalty] if penalty else None, penalty_weight, joint_batch=True)
+    optimizers = Adversaries(train.adam(1e-4, b1=0.5), train.adam(1e-4, b1=0.5))
+    step = train.make_game_step(losses, optimizers, num_disc_steps=critic_steps)
     epoch = train.scan_epoch(step, critic_steps * BATCH[name], STEPS[name])
 
     def start(key):
-        return train.init_game_state(gan.init(key, jnp.zeros(2)), optimizers, jax.random.fold_in(key, 1))
+        return train.init_state(gan.init(key, jnp.zeros(2)), optimizers, jax.random.fold_in(key, 1))
 
     return epoch, start
 
@@ -72,7 +70,7 @@ def gen_jax_epoch(name: str) -> tuple[Callable, Callable]:
 def gen_jax_program(name: str, seeds: int | None = None) -> Callable:
     """Return a function that trains an epoch: of one seed, or of several at once."""
     epoch, start = gen_jax_epoch(name)
-    key, data = jax.random.key(SEED), jnp.asarray(POINTS)
+    key, data = jax.random.key(SEED), Split(jnp.asarray(POINTS))
     if seeds is not None:
         epoch, start = jax.vmap(epoch, in_axes=(0, None, None)), jax.vmap(start)
     run_epoch = jax.jit(epoch, donate_argnums=0)

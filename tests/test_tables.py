@@ -1,6 +1,7 @@
 """The tables of results: every row is settings that its recipe can have, on the data that it names."""
 
 import importlib
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -16,6 +17,7 @@ PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "tab
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The examples are grey")  # samples are what the VAE of `parzen` is asked for
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_row_can_be_run(name, monkeypatch, shared_data):
     monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))
@@ -23,7 +25,11 @@ def test_every_row_can_be_run(name, monkeypatch, shared_data):
     program = importlib.import_module(name)
     try:
         rows = program.rows() if hasattr(program, "rows") else program.ROWS
-        chosen = importlib.import_module("table").settings_of(rows, Namespace(only=None, set=[]))
+        table = importlib.import_module("table")
+        for documented in re.findall(r"--set ((?:\w+=[\w.-]+ ?)+)", program.__doc__):
+            for settings in table.settings_of(rows, Namespace(only=None, set=documented.split())).values():
+                recipes.check_settings(settings)
+        chosen = table.settings_of(rows, Namespace(only=None, set=[]))
         assert set(chosen) == set(rows)
         for row, settings in chosen.items():
             recipes.check_settings(settings)
@@ -48,5 +54,7 @@ def test_packs_take_as_many_steps_of_as_many_decisions(monkeypatch):
         assert {name: (row.batch_size, row.epochs) for name, row in chosen.items()} == {"alone": (100, 6), "packed": (400, 24)}
         with pytest.raises(SystemExit, match="--set packing: the rows differ in it"):
             table.settings_of(rows, Namespace(only=None, set=["packing=2"]))
+        with pytest.raises(SystemExit, match="There is no setting 'beta'"):
+            table.settings_of(rows, Namespace(only=None, set=["beta=2"]))
     finally:
         sys.modules.pop("table", None)

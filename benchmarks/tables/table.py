@@ -3,8 +3,8 @@
     python benchmarks/tables/PROGRAM.py [--out runs/tables] [--seeds 3] [--set NAME=VALUE ...] [--only ROW ...] [--save]
 
 Each cell is a run folder, made by `gen_jax.runs.train`: a program that was stopped goes on where it was, and what is done is
-not done again. `--set` changes a setting of every run, such as `epochs=200`. Settings have the flat names of the command line, and a
-choice is given by its kind: `objective=capacity gamma=100`.
+not done again. `--set` changes a setting of every run, such as `epochs=200`. Settings have the flat names of the command line,
+and a choice is given by its kind: `objective=capacity gamma=100`.
 
 Packs of m, of a GAN, are in batches of m times the examples and have m times the epochs: as many steps, of as many decisions of
 the discriminator, which is how PacGAN (Lin et al. 2018, arXiv:1712.04086) compares them.
@@ -52,12 +52,13 @@ def settings_of(rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
     if unknown := sorted(set(args.only or ()) - set(rows)):
         sys.exit(f"There is no row {', '.join(unknown)}: the rows are {', '.join(rows)}.")
     common = {name: _value(text) for name, _, text in (item.partition("=") for item in args.set)}
-    varied = {name for _, changes in rows.values() for name in changes}
+    every = [changes for _, changes in rows.values()]
+    varied = {name for changes in every for name in changes if any(other.get(name) != changes[name] for other in every)}
     if both := sorted(varied & set(common)):
         sys.exit(f"--set {both[0]}: the rows differ in it.")
     try:
         return {
-            row: _as_many_decisions(recipes.change(recipes.RECIPES[recipe].settings, **changes, **common))
+            row: _as_many_decisions(recipes.change(recipes.RECIPES[recipe].settings, **(changes | common)))
             for row, (recipe, changes) in rows.items()
             if not args.only or row in args.only
         }
