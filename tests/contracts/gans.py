@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gen_jax.distributions import Normal
-from gen_jax.gan import LOSSES, PENALTIES, discriminator_objective, generative_adversarial_network, generator_objective
+from gen_jax.data import Split
+from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses, generative_adversarial_network
 from gen_jax.nets import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -19,14 +20,14 @@ from gen_jax.nets import (
     ResidualGenerator,
     batch_net,
 )
-from gen_jax.types import GAN, Game
+from gen_jax.types import GAN, Adversaries
 
 LATENT_DIM, BATCH, CLASSES = 3, 4, 3
 IMAGE = (8, 8, 1)
 
 
 class Case(NamedTuple):
-    """A model with its game."""
+    """A model with its losses."""
 
     generator: Any
     discriminator: Any
@@ -34,29 +35,29 @@ class Case(NamedTuple):
     penalty: str | None = None
     packing: int = 1
     labelled: bool = False
-    together: bool = False
+    joint: bool = False
 
     @property
     def gan(self) -> GAN:
         prior = Normal(jnp.zeros(LATENT_DIM), jnp.ones(LATENT_DIM))
-        players = batch_net(self.generator), batch_net(self.discriminator)
-        return generative_adversarial_network(*players, prior, self.packing, CLASSES if self.labelled else None)
+        networks = batch_net(self.generator), batch_net(self.discriminator)
+        return generative_adversarial_network(*networks, prior, self.packing, CLASSES if self.labelled else None)
 
     @property
-    def losses(self) -> Game:
+    def losses(self) -> Adversaries:
         loss, penalty = LOSSES[self.loss], PENALTIES[self.penalty] if self.penalty else None
-        return Game(generator_objective(self.gan, loss), discriminator_objective(self.gan, loss, penalty, 10.0, self.together))
+        return adversarial_losses(self.gan, loss, penalty, 10.0, self.joint)
 
     @property
-    def batch(self) -> tuple[jax.Array, jax.Array | None]:
+    def batch(self) -> Split:
         """Examples, and their labels where the model takes some."""
         rng = np.random.default_rng(0)
         x = jnp.asarray(rng.uniform(-1, 1, (BATCH, *self.generator.event_shape)), jnp.float32)
-        return x, jnp.asarray(rng.integers(0, CLASSES, BATCH), jnp.int32) if self.labelled else None
+        return Split(x, jnp.asarray(rng.integers(0, CLASSES, BATCH), jnp.int32) if self.labelled else None)
 
 
 POINTS = MLPGenerator((6,), (2,), batch_norm=True)
-PERCEPTRONS = MLPGenerator((6,), IMAGE, output=jnp.tanh)
+MLPS = MLPGenerator((6,), IMAGE, output=jnp.tanh)
 DCGAN = DCGANGenerator((4, 3), IMAGE)
 RESIDUAL = ResidualGenerator(3, IMAGE)
 
@@ -66,14 +67,14 @@ CASES = {
     "points-packed": Case(POINTS, MaxoutDiscriminator((5,), 3), packing=2),
     "points-packed-penalised": Case(POINTS, MLPDiscriminator((6,)), "wasserstein", "gradient-penalty", packing=2),
     "points-spectral": Case(POINTS, MLPDiscriminator((6,), spectral_norm=True), "hinge"),
-    "images": Case(PERCEPTRONS, MLPDiscriminator((6,)), "least-squares", "r2"),
-    "images-projection": Case(PERCEPTRONS, MLPDiscriminator((6,)), penalty="zero-centred", labelled=True),
-    "images-classifier": Case(PERCEPTRONS, MLPDiscriminator((6,), classes=CLASSES), penalty="r1", labelled=True),
+    "images": Case(MLPS, MLPDiscriminator((6,)), "least-squares", "r2"),
+    "images-projection": Case(MLPS, MLPDiscriminator((6,)), penalty="zero-centred", labelled=True),
+    "images-classifier": Case(MLPS, MLPDiscriminator((6,), classes=CLASSES), penalty="r1", labelled=True),
     "dcgan": Case(DCGAN, DCGANDiscriminator((3, 4))),
-    "dcgan-together": Case(DCGAN, DCGANDiscriminator((3, 4)), "least-squares", together=True),
+    "dcgan-joint": Case(DCGAN, DCGANDiscriminator((3, 4)), "least-squares", joint=True),
     "dcgan-penalised": Case(DCGAN, DCGANDiscriminator((3, 4), batch_norm=False), "wasserstein", "gradient-penalty"),
     "dcgan-projection": Case(DCGAN, DCGANDiscriminator((3, 4), batch_norm=False, spectral_norm=True), "hinge", labelled=True),
-    "dcgan-classifier": Case(DCGAN, DCGANDiscriminator((3, 4), classes=CLASSES), labelled=True, together=True),
+    "dcgan-classifier": Case(DCGAN, DCGANDiscriminator((3, 4), classes=CLASSES), labelled=True, joint=True),
     "dcgan-packed": Case(DCGAN, DCGANDiscriminator((3, 4)), packing=2),
     "residual": Case(RESIDUAL, ResidualDiscriminator(3, spectral_norm=True), "hinge"),
 }

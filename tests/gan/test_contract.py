@@ -1,4 +1,4 @@
-"""What holds for every GAN: shapes, whose parameters and statistics each player moves, examples on their own in evaluation."""
+"""What holds for every GAN: shapes, whose parameters each loss moves, examples on their own in evaluation."""
 
 import chex
 import jax
@@ -9,7 +9,7 @@ import pytest
 
 from gen_jax import train
 from gen_jax.gan import draw_latents
-from gen_jax.types import Game
+from gen_jax.types import Adversaries
 from tests.contracts.gans import BATCH, CASES, CLASSES, ROWS
 
 
@@ -17,50 +17,47 @@ from tests.contracts.gans import BATCH, CASES, CLASSES, ROWS
 def test_contract(name, key):
     case = CASES[name]
     gan, (x, labels) = case.gan, case.batch
-    game = jax.jit(gan.init)(key, x[0])
+    variables = jax.jit(gan.init)(key, x[0])
     z = draw_latents(gan.prior, key, BATCH)
 
     @jax.jit
-    def play(game, z, labels):
-        fake, generator_statistics = gan.generate(game.generator, z, labels)
-        verdict, discriminator_statistics = gan.discriminate(game.discriminator, fake, labels)
-        return fake, verdict, Game(generator_statistics, discriminator_statistics)
+    def both(variables, z, labels):
+        fake, after_one = gan.generate(*variables, key, z, labels)
+        output, after_both = gan.discriminate(variables.params, after_one, fake, labels)
+        return fake, output, after_both
 
-    fake, verdict, statistics = play(game, z, labels)
+    fake, output, state = both(variables, z, labels)
     assert fake.shape == x.shape
-    assert verdict.logits.shape == (BATCH // gan.packing,)
-    assert verdict.classes is None or verdict.classes.shape == (BATCH, CLASSES)
-    chex.assert_trees_all_equal((fake, verdict, statistics), play(game, z, labels))  # no hidden state
+    assert output.logits.shape == (BATCH // gan.packing,)
+    assert output.classes is None or output.classes.shape == (BATCH, CLASSES)
+    chex.assert_trees_all_equal((fake, output, state), both(variables, z, labels))  # no hidden state
     # in evaluation nothing moves, and an example, or a pack, is on its own
-    chex.assert_trees_all_equal(statistics, Game(*(player.statistics for player in game)))
+    chex.assert_trees_all_equal(state, variables.state)
     for i in range(0, BATCH, gan.packing):
         some = slice(i, i + gan.packing)
-        alone = play(game, z[some], None if labels is None else labels[some])
+        alone = both(variables, z[some], None if labels is None else labels[some])
         np.testing.assert_allclose(alone[0], fake[some], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(alone[1].logits[0], verdict.logits[i // gan.packing], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone[1].logits[0], output.logits[i // gan.packing], rtol=1e-4, atol=1e-5)
 
-    # a player whose learning rate is 0 keeps its parameters, bit by bit; the other's all move
-    def loss_of_batch(objective):
-        return lambda params, game, key, batch: objective(params, game, key, *batch)
-
+    # a network whose learning rate is 0 keeps its parameters, bit by bit; the other's all move
     sgd = optax.inject_hyperparams(optax.sgd)
-    optimizers = Game(sgd(0.1), sgd(0.1))
-    step = jax.jit(train.make_game_step(Game(*map(loss_of_batch, case.losses)), optimizers))
-    batch = (x,) if labels is None else (x, labels)
-    for rates in (Game(0.1, 0.0), Game(0.0, 0.1)):
-        state = train.init_game_state(game, optimizers, key)
-        opt_state = Game(
+    optimizers, batch = Adversaries(sgd(0.1), sgd(0.1)), case.batch
+    step = jax.jit(train.make_game_step(case.losses, optimizers))
+    for rates in (Adversaries(0.1, 0.0), Adversaries(0.0, 0.1)):
+        state = train.init_state(variables, optimizers, key)
+        opt_state = Adversaries(
             *(o._replace(hyperparams={"learning_rate": jnp.float32(r)}) for o, r in zip(state.opt_state, rates, strict=True))
         )
         state, metrics = step(state._replace(opt_state=opt_state), batch)
         chex.assert_tree_all_finite((state.params, metrics))
-        for before, after, rate in zip(game, state.params, rates, strict=True):
+        chex.assert_trees_all_equal_shapes_and_dtypes(state.state, variables.state)
+        for before, after, rate in zip(variables.params, state.params, rates, strict=True):
             moved = {
                 jax.tree_util.keystr(path): bool(jnp.any(a != b))
-                for (path, a), b in zip(jax.tree.leaves_with_path(before.params), jax.tree.leaves(after.params), strict=True)
+                for (path, a), b in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True)
             }
             # a loss that is a difference of logits is none of their common offset
-            offset = {"['Verdicts_0']['Dense_0']['bias']"} if case.loss in ("wasserstein", "hinge") else set()
+            offset = {"['DiscriminatorHead_0']['Dense_0']['bias']"} if case.loss in ("wasserstein", "hinge") else set()
             assert {path for path, has in moved.items() if not has} <= (offset if rate else set(moved)), (rate, moved)
             assert rate or not any(moved.values())
     _, metrics = step(state, jax.tree.map(lambda leaf: 30 * leaf if leaf.dtype == jnp.float32 else leaf, batch))

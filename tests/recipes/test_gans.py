@@ -59,7 +59,8 @@ def test_a_gan_finds_both_clusters(points, tmp_path):
 def test_a_resumed_game_is_the_game_that_was_not_stopped(points, tmp_path):
     """Both players, their optimizers, the moving average and the averages of the batch norm."""
     changes = {"data": points, "epochs": 3, "ema_decay": 0.9, "architecture": "reference", "num_disc_steps": 2, "packing": 2}
-    small = settings("gan-ring", **SMALL | changes)
+    without_widths = {name: value for name, value in SMALL.items() if name != "hidden_sizes"}
+    small = settings("gan-ring", **without_widths | changes)
     whole = runs.train("gan-ring", small, tmp_path / "whole")
 
     def stop(row):
@@ -167,15 +168,15 @@ def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     rows = sweep(small, num_seeds=2, penalty_weights=(0.003, 0.3))
     for row in rows:
         of_weight = change(small, penalty_weight=row["penalty_weight"])
-        runs = [
+        results = [
             runs.train("gan-ring", dataclasses.replace(of_weight, seed=seed), tmp_path / f"{row['penalty_weight']}-{seed}")
             for seed in (3, 4)
         ]
         for name in ("reverse_kl", "high_quality"):
-            found = np.array([run[f"test_{name}"] for run in runs])
+            found = np.array([run[f"test_{name}"] for run in results])
             np.testing.assert_allclose(row[name], found.mean(), atol=0.02)
             np.testing.assert_allclose(row[f"{name}_se"], found.std(ddof=1) / np.sqrt(2), atol=0.02)
-        assert row["share_covering"] == np.mean([run["test_num_modes"] == 8 for run in runs])
+        assert row["share_covering"] == np.mean([run["test_num_modes"] == 8 for run in results])
     assert rows[0]["reverse_kl"] != rows[1]["reverse_kl"]
 
 
@@ -331,7 +332,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(tmp_path):
     small = settings("made-dna", data=f"npz:{tmp_path / 'flat.npz'}", hidden_sizes=(4,), epochs=1, batch_size=10)
     runs.train("made-dna", small, tmp_path / "run")
     with pytest.raises(InputError, match=r"has shape \(6,\): what can be measured is images and points of the plane"):
-        runs.perform(runs.load_run(tmp_path / "run"), "quality", QualityOptions(num=10)).summary
+        runs.perform(runs.load_run(tmp_path / "run"), "quality", QualityOptions(num=10))
 
 
 @pytest.mark.slow

@@ -20,9 +20,9 @@ def objective(params, key, x):
     return error**2, {"error": error}
 
 
-def initial_state(optimizer, ema_decay=0.9):
+def initial_state(optimizer, ema=True):
     params = {"w": jnp.zeros(4), "b": jnp.zeros(())}
-    return train.init_state(params, optimizer, jax.random.key(3), ema_decay)
+    return train.init_state(params, optimizer, jax.random.key(3), ema)
 
 
 def make_step(ema_decay=0.9, loss=None, learning_rate=1e-2):
@@ -30,8 +30,8 @@ def make_step(ema_decay=0.9, loss=None, learning_rate=1e-2):
     return optimizer, train.make_step(loss or train.batch_mean(objective), optimizer, ema_decay)
 
 
-def run(directory: Path, num_epochs: int, **options):
-    """Train on the problem in `directory` (or go on) and return (state, finished)."""
+def run(directory: Path | None, num_epochs: int, **options) -> train.Course:
+    """Train on the problem in `directory` (or go on)."""
     optimizer, step = make_step(loss=options.pop("loss", None), learning_rate=options.pop("learning_rate", 1e-2))
     epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)
     data, order_key, before_epoch = jnp.asarray(DATA), jax.random.key(4), options.pop("before_epoch", lambda: None)
@@ -41,13 +41,7 @@ def run(directory: Path, num_epochs: int, **options):
         return epoch(state, data, jax.random.fold_in(order_key, e))
 
     options = {"validate": jax.jit(validate), "best_metric": "valid_score", **options}
-    return train.fit(
-        initial_state(optimizer),
-        run_epoch,
-        num_epochs,
-        directory,
-        **options,
-    )
+    return train.run_epochs(initial_state(optimizer), run_epoch, num_epochs, directory, **options)
 
 
 def validate(params):

@@ -22,9 +22,9 @@ EPOCHS = 6
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> tuple[Path, str]:
     directory = tmp_path_factory.mktemp("uninterrupted")
-    state, finished = problem.run(directory, EPOCHS)
-    assert finished
-    return directory, problem.digest(state)
+    course = problem.run(directory, EPOCHS)
+    assert course.finished
+    return directory, problem.digest(course.state)
 
 
 def rows_without_time(directory: Path) -> list[dict]:
@@ -51,15 +51,16 @@ def test_a_resumed_run_ends_with_the_same_bits(uninterrupted, tmp_path, stop_aft
 
     with pytest.raises(StoppedError):
         problem.run(tmp_path, EPOCHS, report=stop)
-    state, finished = problem.run(tmp_path, EPOCHS)
-    assert finished
-    assert problem.digest(state) == uninterrupted[1]
+    course = problem.run(tmp_path, EPOCHS)
+    assert course.finished
+    assert problem.digest(course.state) == uninterrupted[1]
     assert rows_without_time(tmp_path) == rows_without_time(uninterrupted[0])
+    assert course.rows == train.read_metrics(tmp_path / "metrics.jsonl")
 
 
 def test_checkpoints_are_the_two_latest_and_the_best(tmp_path):
     scores = iter([1.0, 5.0, 2.0, 3.0, 4.0, 0.0])
-    state, _ = problem.run(tmp_path, EPOCHS, validate=lambda params: {"valid_score": next(scores)})
+    state = problem.run(tmp_path, EPOCHS, validate=lambda params: {"valid_score": next(scores)}).state
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2", "2.json", "5", "5.json", "6", "6.json"}
     best, epoch = train.restore_best(tmp_path / "checkpoints", state, "valid_score")
     assert (epoch, int(best.step)) == (2, 2 * problem.STEPS)
@@ -97,16 +98,16 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(uninterrupted, tmp_p
     else:
         assert chosen
     with pytest.warns(UserWarning, match=f"Going on from the one of epoch {EPOCHS - 1}"):
-        state, finished = problem.run(directory, EPOCHS)
-    assert finished
-    assert problem.digest(state) == uninterrupted[1]
+        course = problem.run(directory, EPOCHS)
+    assert course.finished
+    assert problem.digest(course.state) == uninterrupted[1]
     assert len(list((directory / "unreadable").iterdir())) == 1  # moved aside, not deleted
     assert rows_without_time(directory) == rows_without_time(uninterrupted[0])
 
 
 def test_each_file_of_a_checkpoint_is_watched(uninterrupted, tmp_path):
     """Cut by one byte, whichever file it is, the checkpoint before is used."""
-    state, _ = problem.run(tmp_path / "a run to copy the structure of", 1)
+    state = problem.run(tmp_path / "a run to copy the structure of", 1).state
     for i, name in enumerate(checkpoint_files(uninterrupted[0])):
         directory = tmp_path / str(i)
         shutil.copytree(uninterrupted[0], directory)
@@ -129,17 +130,17 @@ def test_where_no_checkpoint_can_be_read_the_run_says_so_and_stays(uninterrupted
 
 
 def test_a_non_finite_loss_stops_with_the_step_and_keeps_the_checkpoint(tmp_path):
-    def diverges_at_step_9(params, key, step, batch):
-        loss, metrics = train.batch_mean(problem.objective)(params, key, step, batch)
-        return jnp.where(step == 9, jnp.nan, loss), metrics
+    def diverges_at_step_9(params, state, key, step, batch):
+        loss, aux = train.batch_mean(problem.objective)(params, state, key, step, batch)
+        return jnp.where(step == 9, jnp.nan, loss), aux
 
     with pytest.raises(train.NonFiniteError, match="Step 9 has loss nan"):
         problem.run(tmp_path, EPOCHS, loss=diverges_at_step_9)
     assert train.saved_epochs(tmp_path / "checkpoints") == [1, 2]
     assert [row["epoch"] for row in rows_without_time(tmp_path)] == [1, 2]
-    state, finished = problem.run(tmp_path, 2)  # what was saved is whole
-    assert finished
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    course = problem.run(tmp_path, 2)  # what was saved is whole
+    assert course.finished
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(course.state.params))
 
 
 def test_a_non_finite_validation_metric_stops_too(tmp_path):
@@ -150,7 +151,10 @@ def test_a_non_finite_validation_metric_stops_too(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["in the epoch", "in the report"])
 def test_a_signal_saves_and_ends_cleanly(uninterrupted, tmp_path, number, moment):
-    """Whenever it comes, what the loop returns is what it saved, and the run goes on from there."""
+    """Whenever it comes, what the loop returns is what it saved, and the run goes on from there.
+
+    In the report of epoch 2, epoch 3 is already with the device: it is finished and saved too.
+    """
     epochs = []
 
     def send(*_):
@@ -160,17 +164,21 @@ def test_a_signal_saves_and_ends_cleanly(uninterrupted, tmp_path, number, moment
 
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     options = {"report": send} if moment == "in the report" else {"before_epoch": send}
-    state, finished = problem.run(tmp_path, EPOCHS, validate_every=4, **options)
-    assert not finished
+    course = problem.run(tmp_path, EPOCHS, validate_every=4, **options)
+    assert not course.finished
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     saved = train.saved_epochs(tmp_path / "checkpoints")[-1]
-    assert saved * problem.STEPS == int(state.step)
+    assert saved * problem.STEPS == int(course.state.step)
     assert saved == (3 if moment == "in the report" else 2)
+    assert [row["epoch"] for row in course.rows] == list(range(1, saved + 1))
+    restored, epoch = train.restore_latest(tmp_path / "checkpoints", course.state)
+    assert epoch == saved
+    assert problem.digest(restored) == problem.digest(course.state)
     first_rows = []
-    state, finished = problem.run(tmp_path, EPOCHS, validate_every=4, report=first_rows.append)
-    assert finished
+    course = problem.run(tmp_path, EPOCHS, validate_every=4, report=first_rows.append)
+    assert course.finished
     assert first_rows[0]["epoch"] == saved  # it went on, and did not start again
-    assert problem.digest(state) == uninterrupted[1]
+    assert problem.digest(course.state) == uninterrupted[1]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["as it ends", "when all is done"])
@@ -182,24 +190,23 @@ def test_a_signal_in_the_last_report_ends_the_run_before_what_follows(tmp_path, 
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert not problem.run(tmp_path, 2, report=send)[1]
+    assert not problem.run(tmp_path, 2, report=send).finished
     assert train.saved_epochs(tmp_path / "checkpoints") == [1, 2]
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert problem.run(tmp_path, 2, before_epoch=lambda: os.kill(os.getpid(), signal.SIGINT))[1]
+        assert problem.run(tmp_path, 2, before_epoch=lambda: os.kill(os.getpid(), signal.SIGINT)).finished
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, previous)
 
 
 def test_a_signal_in_the_last_epoch_ends_the_run_before_what_follows(tmp_path):
-    _, finished = problem.run(tmp_path, 1, before_epoch=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert not finished
+    assert not problem.run(tmp_path, 1, before_epoch=lambda: os.kill(os.getpid(), signal.SIGTERM)).finished
     assert train.saved_epochs(tmp_path / "checkpoints") == [1]
-    assert problem.run(tmp_path, 1)[1]
+    assert problem.run(tmp_path, 1).finished
 
 
 def test_the_loop_runs_in_a_thread(tmp_path):
@@ -208,7 +215,7 @@ def test_the_loop_runs_in_a_thread(tmp_path):
     thread = threading.Thread(target=lambda: results.append(problem.run(tmp_path, 1)))
     thread.start()
     thread.join()
-    assert results[0][1] is True
+    assert results[0].finished is True
 
 
 def test_a_cut_last_line_of_metrics_is_left_out(uninterrupted, tmp_path):
@@ -243,12 +250,11 @@ def test_a_checkpoint_of_another_device_is_read(uninterrupted, tmp_path):
     content = json.loads(commit.read_text())
     content["files"]["_sharding"] = zlib.crc32((folder / "_sharding").read_bytes())
     commit.write_text(json.dumps(content))
-    state, _ = problem.run(directory, EPOCHS)
-    assert problem.digest(state) == uninterrupted[1]
+    assert problem.digest(problem.run(directory, EPOCHS).state) == uninterrupted[1]
 
 
 def test_a_checkpoint_of_another_model_is_refused(uninterrupted):
-    state, _ = problem.run(uninterrupted[0], EPOCHS)
+    state = problem.run(uninterrupted[0], EPOCHS).state
     wider = state._replace(params={**state.params, "w": jnp.zeros(5)})
     with pytest.raises(InputError, match=r"of another model: \.params\['w'\] is float32\[4\] there and float32\[5\] here"):
         train.restore_latest(uninterrupted[0] / "checkpoints", wider)
@@ -259,8 +265,8 @@ def test_a_checkpoint_of_another_model_is_refused(uninterrupted):
 def test_a_parameter_that_overflows_is_not_saved(tmp_path):
     """Every loss and gradient is finite; the last of the four steps, each of 1e38, is one too many."""
 
-    def loss(params, key, step, batch):
-        return params["b"], {}
+    def loss(params, state, key, step, batch):
+        return params["b"], (state, {})
 
     with pytest.raises(train.NonFiniteError, match="A parameter is not finite after epoch 1"):
         problem.run(tmp_path, EPOCHS, loss=loss, learning_rate=1e38, validate=lambda params: {"valid_score": 0.0})
@@ -278,8 +284,7 @@ def test_patience_counts_on_in_a_run_that_goes_on(tmp_path):
 
     problem.run(tmp_path, 4, patience=3, validate=scripted(0))
     for start in (4, 5):  # the second time there is nothing left to do
-        _, finished = problem.run(tmp_path, 7, patience=3, validate=scripted(start))
-        assert finished
+        assert problem.run(tmp_path, 7, patience=3, validate=scripted(start)).finished
         assert [row["valid_score"] for row in train.read_metrics(tmp_path / "metrics.jsonl")] == scores[:5]
     optimizer, _ = problem.make_step()
     _, epoch = train.restore_best(tmp_path / "checkpoints", problem.initial_state(optimizer), "valid_score")

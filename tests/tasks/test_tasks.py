@@ -1,0 +1,249 @@
+"""Tasks on models that are known: a linear-Gaussian VAE, a flow that is a normal, a GAN that is a map, a MADE of coins."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from gen_jax import flows, gan, made, tasks
+from gen_jax.autoencoders import autoencoder
+from gen_jax.data import DataView, Split
+from gen_jax.densities import with_event_shape
+from gen_jax.distributions import Bernoulli, Normal
+from gen_jax.nets import MLP, MLPDiscriminator, MLPGenerator, batch_net
+from gen_jax.tasks.completion import observed_part
+from gen_jax.tasks.latent_models import great_arc, line
+from gen_jax.types import VAE, InputError
+from gen_jax.vae import (
+    bernoulli_likelihood,
+    beta,
+    gaussian_vae,
+    on_labels,
+    standard_normal,
+    variational_autoencoder,
+    von_mises_fisher,
+)
+from tests.contracts.vaes import linear_gaussian_vae
+
+KEY = jax.random.key(0)
+LINEAR, MARGINAL = linear_gaussian_vae()
+PARAMS = LINEAR.init(KEY, MARGINAL.mean)
+XS = Split(np.asarray(jax.vmap(MARGINAL.sample)(jax.random.split(jax.random.key(1), 40))))
+
+AUTOENCODER = autoencoder(MLP((), (2,)), MLP((), (5,)))
+FLOW = flows.flow_density(
+    Normal(jnp.zeros(5), jnp.ones(5)), flows.chain(flows.elementwise_affine(5), flows.elementwise_affine(5))
+)
+COINS = made.made(5, (8,), made.bernoulli_output())
+MADE = made.ensemble(COINS, lambda index: COINS.degrees)
+POINTS = gan.generative_adversarial_network(
+    batch_net(MLPGenerator((), (5,))), batch_net(MLPDiscriminator((3,))), Normal(jnp.zeros(2), jnp.ones(2))
+)
+FAMILIES = {
+    "VAE": (gaussian_vae(MLP((), (2, 2)), MLP((), (5,)), 2, bernoulli_likelihood()), np.ones((40, 5), np.float32)),
+    "autoencoder": (AUTOENCODER, XS.x),
+    "flow": (FLOW, XS.x),
+    "MADE": (MADE, np.ones((40, 5), np.float32)),
+    "GAN": (POINTS, XS.x),
+}
+DOES = {
+    "evaluate": set(FAMILIES),
+    "sample": {"VAE", "flow", "MADE", "GAN"},
+    "reconstruct": {"VAE", "autoencoder"},
+    "interpolate": {"VAE", "autoencoder", "GAN"},
+    "traverse": {"VAE"},
+    "complete": {"MADE"},
+}
+
+
+def do(task: str, model, params, x):
+    examples = Split(x)
+    return {
+        "evaluate": lambda: tasks.evaluate(model, params, KEY, examples),
+        "sample": lambda: tasks.sample(model, params, KEY, 3),
+        "reconstruct": lambda: tasks.reconstruct(model, params, KEY, examples),
+        "interpolate": lambda: tasks.interpolate(model, params, KEY, 2, 3, examples=examples if model is AUTOENCODER else None),
+        "traverse": lambda: tasks.traverse(model, params, KEY, Split(jnp.asarray(x[:1])), 3),
+        "complete": lambda: tasks.complete(model, params, KEY, examples, np.arange(5) < 2),
+    }[task]()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_task_serves_every_family_that_can_do_it_and_refuses_the_others_in_a_sentence(family):
+    model, x = FAMILIES[family]
+    params = model.init(KEY, jnp.asarray(x[0]))
+    for task, able in DOES.items():
+        if family in able:
+            leaves = [leaf for leaf in jax.tree.leaves(do(task, model, params, x)) if not isinstance(leaf, str)]
+            assert all(np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in leaves)
+            again = jax.tree.leaves(do(task, model, params, x))
+            assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(do(task, model, params, x)), again, strict=True))
+        else:
+            with pytest.raises(InputError, match=r"cannot .*: give .*\.$"):
+                do(task, model, params, x)
+
+
+def test_what_is_no_model_is_named():
+    with pytest.raises(InputError, match="tuple cannot be evaluated: give a VAE, a flow"):
+        tasks.evaluate((), {}, KEY, XS)
+
+
+def test_an_evaluation_of_a_linear_gaussian_vae_is_log_p():
+    found = tasks.evaluate(LINEAR, PARAMS, KEY, XS, num_importance_samples=50)
+    log_p = np.asarray(jax.vmap(MARGINAL.log_prob)(jnp.asarray(XS.x)), np.float64)
+    np.testing.assert_allclose(found.table["log_prob"], log_p, atol=1e-4)  # its posterior is exact: every weight is p(x)
+    np.testing.assert_allclose(found.summary["nll"], -log_p.mean(), atol=1e-4)
+    np.testing.assert_allclose(found.summary["nll_se"], log_p.std(ddof=1) / np.sqrt(40), atol=1e-4)
+    assert found.details == {"num_importance_samples": 50, "num_examples": 40}
+
+
+def test_means_are_those_of_p_of_x_given_z_and_examples_have_its_noise():
+    """x = W z + b + σ ε: means have the covariance W Wᵀ, examples W Wᵀ + σ² I."""
+    weights = np.asarray(jax.jacobian(lambda z: LINEAR.decode(PARAMS, z).mean)(jnp.zeros(2)), np.float64)
+    means, examples = (
+        np.asarray(tasks.sample(LINEAR, PARAMS, KEY, 20_000, draw=draw), np.float64) for draw in (None, "examples")
+    )
+    scale = (weights @ weights.T).diagonal().max()
+    np.testing.assert_allclose(np.cov(means.T), weights @ weights.T, atol=0.06 * scale)
+    np.testing.assert_allclose(np.cov(examples.T), weights @ weights.T + 0.36 * np.eye(5), atol=0.06 * scale)
+    with pytest.raises(InputError, match="draw is means, which are those of a VAE"):
+        tasks.sample(FLOW, FLOW.init(KEY), KEY, 3, draw="means")
+
+
+def test_samples_of_a_density_follow_it():
+    params = jax.tree.map(lambda leaf: leaf + 0.3, FLOW.init(KEY))
+    drawn = tasks.sample(FLOW, params, KEY, 4000)
+    to_base = lambda x: flows.chain(flows.elementwise_affine(5), flows.elementwise_affine(5)).inverse_and_log_det(params, x)[0]
+    assert kstest(np.asarray(jax.vmap(to_base)(drawn)).ravel(), "norm").pvalue > 1e-3
+
+
+def test_a_gan_is_drawn_in_the_range_of_the_data():
+    params = POINTS.init(KEY, jnp.zeros(5))
+    plain, shown = (tasks.sample(POINTS, params, KEY, 6, view=view) for view in (DataView(), DataView(symmetric=True)))
+    np.testing.assert_allclose(shown, (plain + 1) / 2, rtol=1e-6)
+    dense = params.params.generator["Dense_0"]
+    z = np.asarray(gan.draw_latents(POINTS.prior, KEY, 6))
+    np.testing.assert_allclose(plain, z @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"]), rtol=1e-5, atol=1e-6)
+
+
+def labelled_vae() -> VAE:
+    """x is the one-hot of the label, whatever z is."""
+    likelihood = bernoulli_likelihood()._replace(distribution=lambda params, output: Bernoulli(output))
+
+    class Decoder:
+        def init(self, key, z, context=None):
+            return {}
+
+        def apply(self, params, z, context=None):
+            return 20 * (2 * context - 1) + 0 * jnp.sum(z)
+
+    return on_labels(variational_autoencoder(MLP((), (2, 2)), Decoder(), standard_normal(2), likelihood), 3)
+
+
+def test_labels_are_drawn_in_turn_or_as_they_are_asked_for():
+    vae = labelled_vae()
+    params = vae.init(KEY, jnp.zeros(3), jnp.int32(0))
+    for draw in (None, "examples"):
+        in_turn = tasks.sample(vae, params, KEY, 7, draw=draw)
+        np.testing.assert_array_equal(np.argmax(in_turn, axis=1), np.arange(7) % 3)
+        asked = tasks.sample(vae, params, KEY, 5, labels=(2, 0), draw=draw)
+        np.testing.assert_array_equal(np.argmax(asked, axis=1), [2, 0, 2, 0, 2])
+    with pytest.raises(InputError, match=r"labels is \[3\], and the model has 3 classes: give 0 to 2"):
+        tasks.sample(vae, params, KEY, 5, labels=(3,))
+    with pytest.raises(InputError, match="the model is not conditional"):
+        tasks.sample(LINEAR, PARAMS, KEY, 5, labels=(0,))
+    rows = tasks.interpolate(vae, params, KEY, 4, 3)
+    np.testing.assert_array_equal(np.argmax(rows, axis=-1), (np.arange(4) % 3)[:, None].repeat(3, 1))
+
+
+def test_a_reconstruction_is_drawn_from_the_posterior():
+    """Of a linear-Gaussian VAE: its mean over keys is W E[z|x] + b."""
+    some = Split(XS.x[:4])
+    drawn = [tasks.reconstruct(LINEAR, PARAMS, jax.random.key(i), some) for i in range(300)]
+    wanted = [LINEAR.decode(PARAMS, LINEAR.encode(PARAMS, jnp.asarray(x)).mean).mean for x in some.x]
+    error = np.std(drawn, axis=0) / np.sqrt(300)
+    assert np.all(np.abs(np.mean(drawn, axis=0) - np.array(wanted)) < 5 * error + 1e-5)
+
+
+def test_an_interpolation_keeps_the_norm_and_goes_at_an_even_pace():
+    start, end = jnp.array([3.0, 0.0, 0.0]), jnp.array([0.0, 3.0, 0.0])
+    path = np.asarray(great_arc(start, end, 4))
+    angles = np.arange(4) * np.pi / 6
+    np.testing.assert_allclose(path, 3 * np.stack([np.cos(angles), np.sin(angles), 0 * angles], -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("end", [jnp.array([2.0, 4.0]), jnp.array([-1.0, -2.0]), jnp.array([1.0, 2.0])])
+def test_along_one_direction_it_is_a_line(end):
+    start = jnp.array([1.0, 2.0])
+    path = np.asarray(great_arc(start, end, 3))
+    np.testing.assert_allclose(path, np.stack([start, (start + end) / 2, end]), atol=1e-5)
+
+
+def test_a_path_goes_from_the_latent_of_one_example_to_that_of_the_next():
+    params = AUTOENCODER.init(KEY, jnp.zeros(5))
+    found = np.asarray(tasks.interpolate(AUTOENCODER, params, KEY, 3, 4, examples=XS))
+    decode = lambda z: AUTOENCODER.decode(params, z)
+    for i in range(3):
+        ends = [AUTOENCODER.encode(params, jnp.asarray(XS.x[2 * i + j])) for j in (0, 1)]
+        np.testing.assert_allclose(found[i], jax.vmap(decode)(line(*ends, 4)), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="There are 4 examples for the ends of 3 paths: give 6"):
+        tasks.interpolate(AUTOENCODER, params, KEY, 3, 4, examples=Split(XS.x[:4]))
+
+
+@pytest.mark.parametrize(
+    ("latent", "path", "other"), [(von_mises_fisher(3), "spherical", "linear"), (beta(2), "linear", "spherical")]
+)
+def test_a_path_stays_where_latents_can_be(latent, path, other):
+    vae = variational_autoencoder(MLP((), latent.encoder_shape), MLP((), (5,)), latent, bernoulli_likelihood())
+    params = vae.init(KEY, jnp.zeros(5))
+    chosen, default = (np.asarray(tasks.interpolate(vae, params, KEY, 2, 3, path=way)) for way in (path, None))
+    np.testing.assert_array_equal(chosen, default)
+    with pytest.raises(InputError, match=f"path is {other}, which leaves where the latents of this model can be: use {path}"):
+        tasks.interpolate(vae, params, KEY, 2, 3, path=other)
+
+
+def test_a_completion_keeps_what_is_observed_and_draws_the_rest_given_it():
+    """A MADE in which the last bit is the first one: a completion repeats it."""
+    params = MADE.init(KEY)
+    inner = jax.tree.map(jnp.zeros_like, params.params)
+    hidden, output = inner["params"]["hidden_0"], inner["params"]["output"]
+    hidden["kernel"] = hidden["kernel"].at[0, -1].set(1.0)  # the unit of the highest degree sees bit 0
+    output["kernel"] = output["kernel"].at[-1, 4].set(40.0)
+    output["bias"] = output["bias"].at[4].set(-20.0)
+    params = params._replace(params=inner)
+    x = np.array([[1, 0, 1, 0, 0], [0, 1, 1, 0, 0]], np.float32)
+    found = tasks.complete(MADE, params, KEY, Split(x), np.arange(5) < 2, num=50)
+    assert found.x.shape == (50, 2, 5)
+    np.testing.assert_array_equal(found.x[:, :, :2], np.broadcast_to(x[:, :2], (50, 2, 2)))
+    np.testing.assert_array_equal(found.x[:, :, 4], np.broadcast_to(x[:, 0], (50, 2)))
+    assert 0.3 < found.x[:, :, 2].mean() < 0.7  # a coin
+    assert found.exact.all()
+    images = with_event_shape(MADE, (5, 1, 1))
+    drawn = tasks.complete(images, params, KEY, Split(x.reshape(2, 5, 1, 1)), (np.arange(5) < 2).reshape(5, 1, 1), num=50)
+    np.testing.assert_array_equal(drawn.x.reshape(50, 2, 5), found.x)
+
+
+@pytest.mark.parametrize(
+    ("which", "wanted"),
+    [("upper", [[1, 1], [0, 0]]), ("lower", [[0, 0], [1, 1]]), ("left", [[1, 0], [1, 0]]), ("right", [[0, 1], [0, 1]])],
+)
+def test_the_observed_half_is_the_one_that_is_named(which, wanted):
+    np.testing.assert_array_equal(observed_part(which, (2, 2, 1), KEY)[..., 0], wanted)
+    assert observed_part("random", (100, 100, 1), KEY).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_nothing_is_compiled_a_second_time_for_a_model():
+    compilations = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: compilations.append(event) if "backend_compile" in event else None
+    )
+    try:
+        do("sample", LINEAR, PARAMS, XS.x)
+        do("evaluate", LINEAR, PARAMS, XS.x)
+        before = len(compilations)
+        do("sample", LINEAR, PARAMS, XS.x)
+        do("evaluate", LINEAR, PARAMS, XS.x)
+        assert len(compilations) == before
+    finally:
+        jax.monitoring.clear_event_listeners()
