@@ -1,24 +1,27 @@
-"""Networks on a batch: what normalises by it, as pure functions with explicit statistics."""
+"""Flax modules on a batch as pure functions: what gradients do not train, such as batch statistics, is an explicit state."""
 
 from typing import Any
 
 import flax.linen as nn
 
-from gen_jax.types import BatchNet, Key, Params, Player
+from gen_jax.types import BatchNet, Key, Params, Variables
 
 
 def batch_net(module: nn.Module) -> BatchNet:
-    """Return a Flax module as functions of a batch; its `__call__` takes the keyword `train`."""
+    """Return the `init` and `apply` of a Flax module whose `__call__` takes the keyword `train`.
 
-    def init(key: Key, *inputs: Any) -> Player:
-        variables = dict(module.init(key, *inputs, train=False))
-        return Player(variables.pop("params"), variables)
+    The state holds every collection but "params". The key of `apply` is the module's rng "noise".
+    """
 
-    def apply(player: Player, *inputs: Any, train: bool = False) -> tuple[Any, Params]:
-        variables = {"params": player.params, **player.statistics}
+    def init(key: Key, *inputs: Any) -> Variables:
+        state = dict(module.init(key, *inputs, train=False))
+        return Variables(state.pop("params"), state)
+
+    def apply(params: Params, state: Params, *inputs: Any, train: bool = False, key: Key | None = None) -> tuple[Any, Params]:
+        variables, rngs = {"params": params, **state}, None if key is None else {"noise": key}
         if not train:
-            return module.apply(variables, *inputs, train=False), player.statistics
-        output, statistics = module.apply(variables, *inputs, train=True, mutable=list(player.statistics))
-        return output, dict(statistics)
+            return module.apply(variables, *inputs, train=False, rngs=rngs), state
+        output, state = module.apply(variables, *inputs, train=True, mutable=list(state), rngs=rngs)
+        return output, dict(state)
 
     return BatchNet(init, apply)
