@@ -29,7 +29,7 @@ from gen_jax.types import Array, InputError
 
 Pair = tuple[int, int]
 Padding = Literal["SAME"] | int | tuple[Pair, Pair]
-"""Zeros around the image: as many on every side, or ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
+"""Zeros around the image: one number for all sides, or ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
 
 
 def conv(

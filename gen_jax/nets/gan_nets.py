@@ -1,9 +1,10 @@
 """Dense generators and discriminators, on batches, and the layers that all discriminators share.
 
 Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957) is `flax.linen.SpectralNorm`: each kernel is divided by its largest
-singular value σ, that of the matrix [everything else, output channels], estimated by one step of power iteration. The state holds
-the singular vector and σ; only training updates them. The spectral norm of a convolution as a linear map of images can be
-greater than σ, by up to the square root of the number of pixels of the kernel.
+singular value σ, that of the matrix [everything else, output channels]. Each application estimates σ by one step of power
+iteration; only training stores the step. Gradients take the singular vectors as constants, which is exact at convergence. The
+spectral norm of a convolution as a linear map of images can be greater than σ, by up to the square root of the number of pixels
+of the kernel.
 """
 
 import math
@@ -15,6 +16,9 @@ from jaxtyping import Float
 
 from gen_jax.nets.mlp import Initializer
 from gen_jax.types import Array, DiscriminatorOutput
+
+Context = Float[Array, "B C"] | None
+"""One-hot labels, where the discriminator is conditional."""
 
 
 class MLPGenerator(nn.Module):
@@ -62,13 +66,11 @@ class MLPDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False
-    ) -> DiscriminatorOutput:
+    def __call__(self, x: Float[Array, "B *event"], context: Context = None, train: bool = False) -> DiscriminatorOutput:
         """Return a logit for each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
-            h = self.activation(layer(nn.Dense(size), h, train, self.spectral_norm))
+            h = self.activation(apply_layer(nn.Dense(size), h, train, self.spectral_norm))
         return DiscriminatorHead(self.classes, self.spectral_norm)(h, context, train)
 
 
@@ -87,9 +89,7 @@ class MaxoutDiscriminator(nn.Module):
     pieces: int = 5
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False
-    ) -> DiscriminatorOutput:
+    def __call__(self, x: Float[Array, "B *event"], context: Context = None, train: bool = False) -> DiscriminatorOutput:
         """Return a logit for each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
@@ -115,11 +115,11 @@ class DiscriminatorHead(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
-    def __call__(self, features: Float[Array, "B F"], context: Float[Array, "B C"] | None, train: bool) -> DiscriminatorOutput:
-        """Return a logit for each row of features; `context` holds the labels."""
+    def __call__(self, features: Float[Array, "B F"], context: Context, train: bool) -> DiscriminatorOutput:
+        """Return a logit for each row of features."""
 
         def dense(x: Array, size: int, use_bias: bool = True) -> Array:
-            return layer(nn.Dense(size, use_bias, kernel_init=self.kernel_init), x, train, self.spectral_norm)
+            return apply_layer(nn.Dense(size, use_bias, kernel_init=self.kernel_init), x, train, self.spectral_norm)
 
         logits = dense(features, 1)[:, 0]
         if self.classes is not None:
@@ -129,7 +129,7 @@ class DiscriminatorHead(nn.Module):
         return DiscriminatorOutput(logits + jnp.sum(dense(context, features.shape[1], use_bias=False) * features, axis=1))
 
 
-def layer(module: nn.Module, x: Array, train: bool, spectral_norm: bool) -> Array:
+def apply_layer(module: nn.Module, x: Array, train: bool, spectral_norm: bool) -> Array:
     """Apply a layer, with spectral normalisation if wanted."""
     return nn.SpectralNorm(module)(x, update_stats=train) if spectral_norm else module(x)
 

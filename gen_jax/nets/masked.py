@@ -63,7 +63,7 @@ class Connectivity(NamedTuple):
 
     Attributes:
         lost: (output, input) pairs with the input of a lower degree and no path between them.
-        dead_inputs: inputs that no output depends on, though one should. (The last of the ordering is never one.)
+        dead_inputs: inputs that no output depends on, other than the last of the ordering.
     """
 
     lost: list[tuple[int, int]]
