@@ -12,17 +12,15 @@ from gen_jax.nets.conv_nets import (
     halved_size,
 )
 from gen_jax.nets.gan_images import (
-    BatchConvTranspose,
     DCGANDiscriminator,
     DCGANGenerator,
     DownBlock,
     ResidualDiscriminator,
     ResidualGenerator,
     UpBlock,
-    mean_pool,
     upsample,
 )
-from gen_jax.nets.gan_nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator
+from gen_jax.nets.gan_nets import DiscriminatorHead, MaxoutDiscriminator, MLPDiscriminator, MLPGenerator
 from gen_jax.nets.masked import (
     AutoregressiveNet,
     Connectivity,
@@ -37,13 +35,10 @@ from gen_jax.nets.masked import (
     spread_degrees,
 )
 from gen_jax.nets.mlp import MLP, near_zero
-from gen_jax.nets.spectral import BatchConv, Dense, SpectralNorm
 
 __all__ = [
     "MLP",
     "AutoregressiveNet",
-    "BatchConv",
-    "BatchConvTranspose",
     "Connectivity",
     "Conv",
     "ConvDecoder",
@@ -52,7 +47,7 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "Degrees",
-    "Dense",
+    "DiscriminatorHead",
     "DownBlock",
     "MLPDiscriminator",
     "MLPGenerator",
@@ -63,7 +58,6 @@ __all__ = [
     "ResidualGenerator",
     "SpatialDecoder",
     "SpatialEncoder",
-    "SpectralNorm",
     "UpBlock",
     "autoregressive_net",
     "batch_net",
@@ -72,7 +66,6 @@ __all__ = [
     "connectivity",
     "draw_degrees",
     "halved_size",
-    "mean_pool",
     "natural_degrees",
     "near_zero",
     "spread_degrees",

@@ -1,4 +1,4 @@
-"""Networks on a batch, which may normalise by it, as pure functions with an explicit state."""
+"""Flax modules on a batch as pure functions: what gradients do not train, such as batch statistics, is an explicit state."""
 
 from typing import Any
 
@@ -8,21 +8,20 @@ from gen_jax.types import BatchNet, Key, Params, Variables
 
 
 def batch_net(module: nn.Module) -> BatchNet:
-    """Return a Flax module as functions of a batch; its `__call__` takes the keyword `train`.
+    """Return the `init` and `apply` of a Flax module whose `__call__` takes the keyword `train`.
 
-    The state is every collection but the parameters: batch statistics, spectral vectors. A key, where it is given, is the
-    module's stream "noise".
+    The state holds every collection but "params". The key of `apply` is the module's rng "noise".
     """
 
     def init(key: Key, *inputs: Any) -> Variables:
-        variables = dict(module.init({"params": key, "noise": key}, *inputs, train=False))
-        return Variables(variables.pop("params"), variables)
+        state = dict(module.init(key, *inputs, train=False))
+        return Variables(state.pop("params"), state)
 
     def apply(params: Params, state: Params, *inputs: Any, train: bool = False, key: Key | None = None) -> tuple[Any, Params]:
         variables, rngs = {"params": params, **state}, None if key is None else {"noise": key}
         if not train:
             return module.apply(variables, *inputs, train=False, rngs=rngs), state
-        output, new = module.apply(variables, *inputs, train=True, rngs=rngs, mutable=list(state))
-        return output, dict(new)
+        output, state = module.apply(variables, *inputs, train=True, mutable=list(state), rngs=rngs)
+        return output, dict(state)
 
     return BatchNet(init, apply)

@@ -1,15 +1,14 @@
-"""Convolution and transposed convolution, for one example [height, width, channels], with kernels [height, width, in, out].
+"""Convolution and transposed convolution of images [..., height, width, channels], with kernels [height, width, in, out].
 
 Three maps come from one form, trilinear in the image x, the kernel k and the output y of a convolution with stride s:
 
     T(x, k, y) = Σ_{o,a,i,c} x[s·o + a − low, i] k[a, i, c] y[o, c],    with x zero outside of the image,
     convolve = ∂T/∂y,    image_adjoint = ∂T/∂x (the transposed convolution),    kernel_adjoint = ∂T/∂k.
 
-The derivative of each in each argument is another of the three, so derivatives of every order come out, and each of them is
-lowered with care. That is why they are primitives of their own and not `jax.lax.conv_general_dilated`, whose gradients XLA
-compiles on a CPU, inside a `jax.lax.scan`, to a loop slower by orders of magnitude. (`jax.custom_vjp` would not do: its backward
-pass runs under the `vmap`, and makes a kernel gradient of each example, to be summed afterwards.) Accelerators get plain
-`jax.lax` convolutions.
+The derivative of each map in each argument is another of the three. So three fast lowerings make derivatives of every order
+fast. They are primitives because the gradients of `jax.lax.conv_general_dilated`, inside a `jax.lax.scan` on a CPU, compile to a
+loop that is slower by orders of magnitude. (`jax.custom_vjp` does not help: under `vmap` its backward pass computes a kernel
+gradient for each example and then sums them.) Accelerators get plain `jax.lax` convolutions.
 """
 
 import functools
@@ -30,20 +29,20 @@ from gen_jax.types import Array, InputError
 
 Pair = tuple[int, int]
 Padding = Literal["SAME"] | int | tuple[Pair, Pair]
-"""Zeros around the image: as many on every side, or ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
+"""Zeros around the image: one number for all sides, or ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
 
 
 def conv(
-    x: Float[Array, "H W I"], kernel: Float[Array, "kh kw I O"], stride: int = 1, padding: Padding = "SAME"
-) -> Float[Array, "P Q O"]:
-    """Return y[o, c] = Σ_{a,i} x[stride·o + a − low, i] kernel[a, i, c]: the convolution of deep learning, the kernel unflipped.
+    x: Float[Array, "*batch H W I"], kernel: Float[Array, "kh kw I O"], stride: int = 1, padding: Padding = "SAME"
+) -> Float[Array, "*batch P Q O"]:
+    """Return y[o, c] = Σ_{a,i} x[stride·o + a − low, i] kernel[a, i, c]; the kernel is not flipped.
 
     The output has ⌊(size + low + high − kernel size) / stride⌋ + 1 rows and columns; "SAME" puts an odd zero at the end.
 
     Raises:
         InputError: the stride is less than 1, or the kernel larger than the padded image.
     """
-    image, size = (x.shape[0], x.shape[1]), (kernel.shape[0], kernel.shape[1])
+    image, size = (x.shape[-3], x.shape[-2]), (kernel.shape[0], kernel.shape[1])
     pads = _pads(padding, image, size, stride)
     if any(n + low + high < k for n, k, (low, high) in zip(image, size, pads, strict=True)):
         raise InputError(
@@ -53,22 +52,23 @@ def conv(
 
 
 def conv_transpose(
-    y: Float[Array, "P Q O"], kernel: Float[Array, "kh kw I O"], stride: int = 1, padding: Padding = "SAME"
-) -> Float[Array, "H W I"]:
+    y: Float[Array, "*batch P Q O"], kernel: Float[Array, "kh kw I O"], stride: int = 1, padding: Padding = "SAME"
+) -> Float[Array, "*batch H W I"]:
     """Return x[n, i] = Σ_{o,a: stride·o + a − low = n} Σ_c y[o, c] kernel[a, i, c], the transposed convolution.
 
-    It is the adjoint of `conv` with the same kernel, stride and padding, ⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩, as PyTorch's
-    `ConvTranspose2d` is: each y[o, c] stamps kernel[:, :, :, c], unflipped, at row and column stride·o − low. The kernel's *last*
-    axis is the channels of the input, and padding takes rows and columns away. (`flax.linen.ConvTranspose` flips by default.)
+    It is the adjoint of `conv` with the same kernel, stride and padding, ⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩, like PyTorch's
+    `ConvTranspose2d`: each y[o, c] adds y[o, c] kernel[:, :, :, c], unflipped, at row and column stride·o − low. The kernel's
+    *last* axis is the channels of the input, and padding removes rows and columns. `flax.linen.ConvTranspose` does the same with
+    `transpose_kernel=True`; by default its kernel is [height, width, in, out], rotated by 180°.
 
     The output has stride·(size − 1) + kernel size − low − high rows and columns; with "SAME", stride·size.
 
     Raises:
-        InputError: the stride is less than 1, or the padding leaves nothing.
+        InputError: the stride is less than 1, or the padding removes the whole output.
     """
     size = (kernel.shape[0], kernel.shape[1])
-    pads = _pads(padding, (stride * y.shape[0], stride * y.shape[1]), size, stride)
-    rows, columns = (stride * (n - 1) + k - low - high for n, k, (low, high) in zip(y.shape[:2], size, pads, strict=True))
+    pads = _pads(padding, (stride * y.shape[-3], stride * y.shape[-2]), size, stride)
+    rows, columns = (stride * (n - 1) + k - low - high for n, k, (low, high) in zip(y.shape[-3:-1], size, pads, strict=True))
     if min(rows, columns) < 1:
         raise InputError(f"A padding of {pads} leaves {rows} x {columns} of the output: give a smaller one.")
     return _bind(image_adjoint_p, y, kernel, (rows, columns), size, stride, pads)
@@ -82,19 +82,19 @@ def _pads(padding: Padding, image: Pair, kernel: Pair, stride: int) -> tuple[Pai
         return (padding, padding), (padding, padding)
     if padding != "SAME":
         return padding
-    excess = [(-(-n // stride) - 1) * stride + k - n for n, k in zip(image, kernel, strict=True)]  # below 0: rows that none sees
+    excess = [(-(-n // stride) - 1) * stride + k - n for n, k in zip(image, kernel, strict=True)]  # negative: unseen rows
     low = [max(e, 0) // 2 for e in excess]
     return (low[0], excess[0] - low[0]), (low[1], excess[1] - low[1])
 
 
 class _Spec(NamedTuple):
-    """What the three maps share; the sizes of the image and the kernel, as an adjoint cannot tell them from its arguments."""
+    """The settings of the three maps. An adjoint cannot infer the sizes of the image and the kernel from its arguments."""
 
     image: Pair
     kernel: Pair
     stride: int
     pads: tuple[Pair, Pair]
-    precision: Any  # as it is where the map is called; it is lowered elsewhere
+    precision: Any  # the one in force at the call, as lowering comes later
 
     @property
     def output(self) -> Pair:
@@ -110,8 +110,9 @@ class _Spec(NamedTuple):
 
 def _bind(primitive: Primitive, image: Array, kernel: Array, *spec: Any) -> Array:
     dtype = jnp.result_type(image, kernel)
-    image, kernel = image.astype(dtype)[None, None], kernel.astype(dtype)[None]
-    return primitive.bind(image, kernel, spec=_Spec(*spec, jax.default_matmul_precision.value))[0, 0]
+    images = image.astype(dtype).reshape(1, -1, *image.shape[-3:])
+    out = primitive.bind(images, kernel.astype(dtype)[None], spec=_Spec(*spec, jax.default_matmul_precision.value))
+    return out.reshape(*image.shape[:-3], *out.shape[2:])
 
 
 # --- The maps in plain lax, for images [N, H, W, C] and one kernel.
@@ -137,12 +138,12 @@ def _adjoint(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Array)
     return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 
-# --- The maps for CPUs. XLA's fast convolution wants NHWC, HWIO, NHWC and neither dilation nor transposition: a barrier keeps the
-# --- compiler from folding a transposition into the convolution. A convolution with a stride is one without, over blocks of
-# --- stride × stride pixels (space to depth) and a kernel filled up with zeros to whole blocks.
+# --- The maps for CPUs. XLA's fast convolution needs NHWC, HWIO, NHWC and neither dilation nor transposition: a barrier keeps the
+# --- compiler from folding a transposition into the convolution. A strided convolution becomes one of stride 1 over blocks of
+# --- stride × stride pixels (space to depth), with the kernel padded with zeros to whole blocks.
 
-_FEW_CHANNELS = 4  # up to which a product with the columns beats the convolution
-_CHUNK_BYTES = 4 << 20  # of columns at a time in the kernel's gradient: they stay in the cache, and the memory is bounded
+_FEW_CHANNELS = 4  # up to this many, a matrix product of the columns (im2col) is faster
+_CHUNK_BYTES = 4 << 20  # of columns at a time in the kernel's gradient: they fit into the cache, and memory is bounded
 
 
 def _convolve_cpu(x: Array, kernel: Array, spec: _Spec) -> Array:
@@ -162,12 +163,12 @@ def _image_adjoint_cpu(y: Array, kernel: Array, spec: _Spec) -> Array:
             (top, bottom), (left, right) = ((k - 1 - low, n - o + low) for n, k, o, (low, _) in sizes)
             return _convolve(y, flipped, spec._replace(pads=((top, bottom), (left, right))))
         x = _convolve(y, flipped, spec._replace(stride=1, pads=((rows - 1, rows - 1), (columns - 1, columns - 1))))
-    else:  # what each output adds to the blocks that it sees, then the sum of these
+    else:  # the contribution of each output to the blocks that it sees, then the sum of these
         by_output = lax.optimization_barrier(blocks.transpose(3, 0, 1, 2))
-        stamps = _matmul(y, by_output.reshape(y.shape[3], -1), spec).reshape(*y.shape[:3], rows, columns, -1)
+        added = _matmul(y, by_output.reshape(y.shape[3], -1), spec).reshape(*y.shape[:3], rows, columns, -1)
         x = jnp.zeros((), y.dtype)
         for a, b in np.ndindex(rows, columns):
-            x += jnp.pad(stamps[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
+            x += jnp.pad(added[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
     return _adjoint(lambda image: _image_blocks(image, spec), (y.shape[0], *spec.image, kernel.shape[2]), x)
 
 
@@ -179,7 +180,7 @@ def _kernel_adjoint_cpu(x: Array, y: Array, spec: _Spec) -> Array:
 
     def add_product(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
         columns, y = (a.reshape(-1, a.shape[3]) for a in (_columns(chunk[0], spec), chunk[1]))
-        # the narrower one first, as that is the one that XLA transposes
+        # the narrower one first, since XLA transposes the first
         return total + lax.optimization_barrier(jnp.matmul(y.T, columns, precision=spec.precision)), None
 
     def split(a: Array) -> Array:
@@ -192,7 +193,7 @@ def _kernel_adjoint_cpu(x: Array, y: Array, spec: _Spec) -> Array:
 
 
 def _image_blocks(x: Array, spec: _Spec) -> Array:
-    """Return the padded image as [N, rows of blocks, columns of blocks, s·s·C], cut to what the kernel sees."""
+    """Return the padded image as [N, rows of blocks, columns of blocks, s·s·C], cropped to what the kernel sees."""
     n, s, channels = x.shape[0], spec.stride, x.shape[3]
     rows, columns = (o + k - 1 for o, k in zip(spec.output, spec.block_kernel, strict=True))
     (top, _), (left, _) = spec.pads
@@ -210,7 +211,7 @@ def _kernel_blocks(kernel: Array, spec: _Spec) -> Array:
 
 
 def _columns(blocks: Array, spec: _Spec) -> Array:
-    """Return what the kernel sees at each place, [N, P, Q, kernel rows · kernel columns · channels]."""
+    """Return the patch of each output (im2col), [N, P, Q, kernel rows · kernel columns · channels]."""
     (height, width), (rows, columns) = spec.output, spec.block_kernel
     shifted = [blocks[:, a : a + height, b : b + width] for a, b in np.ndindex(rows, columns)]
     return lax.optimization_barrier(jnp.concatenate(shifted, axis=3))
@@ -221,7 +222,7 @@ def _matmul(images: Array, matrix: Array, spec: _Spec) -> Array:
     return product.reshape(*images.shape[:3], matrix.shape[1])
 
 
-# --- The primitives: images [G, N, H, W, C], kernels [G, kh, kw, I, O]. A mapped axis joins N where the kernel has none, else G.
+# --- The primitives: images [G, N, H, W, C], kernels [G, kh, kw, I, O]. `vmap` adds to N if the kernel is not mapped, else to G.
 
 
 def _primitive(

@@ -1,4 +1,4 @@
-"""Convolutional networks for one image [height, width, channels]: encoders that halve it, decoders that double it.
+"""Convolutional layers, and networks for one image [height, width, channels]: encoders that halve it, decoders that double it.
 
 `ConvEncoder` and `ConvDecoder` are those of Burgess et al. (2018, arXiv:1804.03599); `SpatialEncoder` and `SpatialDecoder`, which
 keep the code an image, those of van den Oord et al. (2017, arXiv:1711.00937).
@@ -8,22 +8,23 @@ import math
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.conv import Padding, conv, conv_transpose
-from gen_jax.nets.mlp import MLP, Initializer, add_bias
+from gen_jax.nets.mlp import MLP, Initializer
 from gen_jax.types import Array, InputError
 
 
 class Conv(nn.Module):
-    """`gen_jax.nets.conv` with a kernel and a bias.
+    """`gen_jax.nets.conv.conv` of one image, or of each image of a batch, plus a bias.
 
     Attributes:
         features: the channels of the output.
         kernel_size: the height and the width of the kernel.
-        stride: how many pixels the kernel moves on.
+        stride: the step of the kernel, in pixels.
         padding: zeros around the image; see `conv`.
-        use_bias: adds a number to each channel.
+        use_bias: adds a bias to each channel.
         kernel_init: the initialiser of the kernel [height, width, in, out].
     """
 
@@ -35,23 +36,23 @@ class Conv(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
-    def __call__(self, x: Float[Array, "H W I"]) -> Float[Array, "P Q O"]:
-        """Return the convolution of one image."""
-        kernel = self.param("kernel", self.kernel_init, (self.kernel_size, self.kernel_size, x.shape[2], self.features))
-        return add_bias(self, conv(x, kernel, self.stride, self.padding))
+    def __call__(self, x: Float[Array, "*batch H W I"]) -> Float[Array, "*batch P Q O"]:
+        """Return the convolution."""
+        kernel = self.param("kernel", self.kernel_init, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
+        return _add_bias(self, conv(x, kernel, self.stride, self.padding))
 
 
 class ConvTranspose(nn.Module):
-    """`gen_jax.nets.conv_transpose` with a kernel and a bias.
+    """`gen_jax.nets.conv.conv_transpose` of one image, or of each image of a batch, plus a bias.
 
     Attributes:
         features: the channels of the output.
         kernel_size: the height and the width of the kernel.
-        stride: how many pixels of the output lie between two stamps of the kernel.
-        padding: rows and columns taken away from the output; see `conv_transpose`.
-        use_bias: adds a number to each channel.
-        kernel_init: the initialiser of the kernel [height, width, *out*, *in*], the kernel of the convolution that this is the
-            adjoint of. (An initialiser that counts inputs needs in_axis=-1, out_axis=-2.)
+        stride: the step of the kernel, in pixels of the output.
+        padding: rows and columns removed from the output; see `conv_transpose`.
+        use_bias: adds a bias to each channel.
+        kernel_init: the initialiser of the kernel [height, width, *out*, *in*], that of the convolution whose adjoint this is.
+            (An initialiser that depends on the fan-in needs in_axis=-1, out_axis=-2.)
     """
 
     features: int
@@ -62,21 +63,28 @@ class ConvTranspose(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
 
     @nn.compact
-    def __call__(self, x: Float[Array, "H W I"]) -> Float[Array, "P Q O"]:
-        """Return the transposed convolution of one image."""
-        kernel = self.param("kernel", self.kernel_init, (self.kernel_size, self.kernel_size, self.features, x.shape[2]))
-        return add_bias(self, conv_transpose(x, kernel, self.stride, self.padding))
+    def __call__(self, x: Float[Array, "*batch H W I"]) -> Float[Array, "*batch P Q O"]:
+        """Return the transposed convolution."""
+        kernel = self.param("kernel", self.kernel_init, (self.kernel_size, self.kernel_size, self.features, x.shape[-1]))
+        return _add_bias(self, conv_transpose(x, kernel, self.stride, self.padding))
+
+
+def _add_bias(layer: Conv | ConvTranspose, y: Float[Array, "*batch P Q O"]) -> Float[Array, "*batch P Q O"]:
+    if not layer.use_bias:
+        return y
+    bias = layer.param("bias", nn.initializers.zeros_init(), (layer.features,))
+    return y + jnp.expand_dims(bias, range(y.ndim - 1))
 
 
 class ConvEncoder(nn.Module):
     """Convolutions that each halve the image (kernel 4, stride 2), then dense layers: the mirror of `ConvDecoder`.
 
-    The reference for 64 x 64 pixels: `ConvEncoder((32, 32, 32, 32), (256, 256), (2, Z))`, which puts out μ and log σ².
+    The reference for 64 x 64 pixels: `ConvEncoder((32, 32, 32, 32), (256, 256), (2, Z))`, which returns μ and log σ².
 
     Attributes:
         channels: the channels after each convolution.
         hidden_sizes: the width of each hidden dense layer.
-        output_shape: the shape of the output, which has no activation; None for that of the last hidden layer, which has.
+        output_shape: the shape of the output, which has no activation; None to return the last hidden layer, with its activation.
         activation: applied after each layer but the last.
     """
 
@@ -134,7 +142,7 @@ class SpatialEncoder(nn.Module):
 
     Attributes:
         channels: the channels after each halving convolution; the residual blocks keep the last of them.
-        num_residual: how many residual blocks there are.
+        num_residual: the number of residual blocks.
         features: the channels of the code.
         activation: applied after each layer but the last.
     """
@@ -164,7 +172,7 @@ class SpatialDecoder(nn.Module):
 
     Attributes:
         channels: the channels before each transposed convolution; the residual blocks keep the first of them.
-        num_residual: how many residual blocks there are.
+        num_residual: the number of residual blocks.
         event_shape: the (height, width, channels) of the output, which has no activation.
         activation: applied before each layer but the first.
     """
@@ -179,7 +187,7 @@ class SpatialDecoder(nn.Module):
         """Return the image of one code.
 
         Raises:
-            InputError: the image cannot be halved once for each of `channels`, or the code has not the size that this gives.
+            InputError: the image cannot be halved once for each of `channels`, or the code has another size than that.
         """
         size = halved_size(self.event_shape[:2], len(self.channels))
         if z.shape[:2] != size:
@@ -208,10 +216,10 @@ class ResidualBlock(nn.Module):
 
 
 def halved_size(size: tuple[int, ...], times: int) -> tuple[int, int]:
-    """Return the size of an image halved so often.
+    """Return the height and width of an image halved so many times.
 
     Raises:
-        InputError: a height or width would not stay whole.
+        InputError: a height or width does not divide.
     """
     height, width = size
     if height % 2**times or width % 2**times:

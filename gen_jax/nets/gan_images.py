@@ -1,4 +1,4 @@
-"""The networks of generative adversarial networks on images [batch, height, width, channels], whose values are on [−1, 1].
+"""Generators and discriminators of images [batch, height, width, channels] with values on [−1, 1].
 
 DCGAN: Radford et al. 2016 (arXiv:1511.06434). Residual: Gulrajani et al. 2017 (arXiv:1704.00028), and with spectral
 normalisation Miyato et al. 2018 (arXiv:1802.05957).
@@ -11,41 +11,32 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.nets.conv_nets import ConvTranspose, halved_size
-from gen_jax.nets.gan_nets import BATCH_NORM_MOMENTUM, DiscriminatorHead
-from gen_jax.nets.spectral import BatchConv
+from gen_jax.nets.conv_nets import Conv, ConvTranspose, halved_size
+from gen_jax.nets.gan_nets import Context, DiscriminatorHead, apply_layer, batch_norm
 from gen_jax.types import Array, DiscriminatorOutput, InputError
 
-BatchConvTranspose = nn.vmap(ConvTranspose, variable_axes={"params": None}, split_rngs={"params": False})
-"""`ConvTranspose` of each image of a batch, with one kernel and bias."""
-
 dcgan_init = nn.initializers.normal(0.02)
-# twice the variance of the other layers', for the half that a ReLU takes away
-he_init = nn.initializers.he_normal()
+he_init = nn.initializers.he_normal()  # twice the variance of lecun_normal, because a ReLU zeroes half of its input
 
 
 class DCGANGenerator(nn.Module):
     """A dense layer to a small image, then transposed convolutions that each double it: the mirror of `DCGANDiscriminator`.
 
-    There is one doubling for each of the channels, so their number n goes with the image, whose height and width 2ⁿ divides:
+    Each entry of `channels` is one doubling, so 2ⁿ must divide the height and width of the image, for n entries:
 
         28 x 28: 7 → 14 → 28,           `DCGANGenerator((128, 64), (28, 28, 1))`
         32 x 32: 4 → 8 → 16 → 32,       `DCGANGenerator((256, 128, 64), (32, 32, 3))`
         64 x 64: 4 → 8 → 16 → 32 → 64,  `DCGANGenerator((1024, 512, 256, 128), (64, 64, 3))`, with the paper's channels
 
-    Kernels of 4 x 4, a stride of 2, and a padding that takes 1 row or column from every side of the output. A batch norm and a
-    ReLU after each layer but the last, which has a tanh instead. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm
-    has no bias.
+    Kernels are 4 x 4, with a stride of 2 and a padding of 1. A batch norm and a ReLU follow each layer but the last, which has a
+    tanh. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
 
-    A transposed convolution here is `gen_jax.nets.ConvTranspose`, the adjoint of `Conv` with the same kernel: each pixel stamps
-    the kernel [height, width, out, in] as it is. `jax.lax.conv_transpose` and `flax.linen.ConvTranspose` do not flip theirs, by
-    default: they convolve with it the image spread out by zeros, so that each pixel stamps it turned by 180°. Fresh weights are
-    as likely either way; weights that were trained elsewhere want care.
+    To load weights of a `flax.linen.ConvTranspose`, convert them: see `gen_jax.nets.conv.conv_transpose`.
 
     Attributes:
         channels: the channels before each transposed convolution.
         event_shape: the (height, width, channels) of the images.
-        batch_norm: whether there is one.
+        batch_norm: whether to use batch norm.
     """
 
     channels: tuple[int, ...]
@@ -61,31 +52,32 @@ class DCGANGenerator(nn.Module):
         """
         height, width = _smallest_size(self.event_shape, len(self.channels))
         bias = not self.batch_norm
-        up = functools.partial(BatchConvTranspose, kernel_size=4, stride=2, padding=1, kernel_init=dcgan_init)
+        up = functools.partial(ConvTranspose, kernel_size=4, stride=2, padding=1, kernel_init=dcgan_init)
+        norm = functools.partial(batch_norm, train=train) if self.batch_norm else lambda h: h
         h = nn.Dense(height * width * self.channels[0], use_bias=bias, kernel_init=dcgan_init)(z)
         h = h.reshape(len(z), height, width, self.channels[0])
         for features in self.channels[1:]:
-            h = up(features, use_bias=bias)(nn.relu(_batch_norm(h, train, self.batch_norm)))
-        return jnp.tanh(up(self.event_shape[2])(nn.relu(_batch_norm(h, train, self.batch_norm))))
+            h = up(features, use_bias=bias)(nn.relu(norm(h)))
+        return jnp.tanh(up(self.event_shape[2])(nn.relu(norm(h))))
 
 
 class DCGANDiscriminator(nn.Module):
     """Convolutions that each halve the image, then a dense layer to a logit: the mirror of `DCGANGenerator`.
 
-    There is one halving for each of the channels, so their number n goes with the image, whose height and width 2ⁿ divides:
+    Each entry of `channels` is one halving, so 2ⁿ must divide the height and width of the image, for n entries:
 
         28 x 28: 28 → 14 → 7,           `DCGANDiscriminator((64, 128))`
         32 x 32: 32 → 16 → 8 → 4,       `DCGANDiscriminator((64, 128, 256))`
         64 x 64: 64 → 32 → 16 → 8 → 4,  `DCGANDiscriminator((128, 256, 512, 1024))`
 
-    Kernels of 4 x 4, a stride of 2, a padding by 1 zero on every side. A batch norm after each convolution but the first, and a
-    leaky ReLU, of slope 0.2 below 0, after each. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
+    Kernels are 4 x 4, with a stride of 2 and a padding of 1. A batch norm follows each convolution but the first; a leaky
+    ReLU, of slope 0.2 below 0, follows each of them. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
 
     Attributes:
         channels: the channels after each convolution.
-        batch_norm: whether there is one. A gradient penalty wants none, and spectral normalisation needs none.
-        spectral_norm: divides every kernel, the dense one too, by its largest singular value; see `SpectralNorm`.
-        classes: of an auxiliary classifier; see `DiscriminatorHead`.
+        batch_norm: whether to use batch norm. A gradient penalty excludes it, and spectral normalisation makes it unnecessary.
+        spectral_norm: divides every kernel, the dense one too, by its largest singular value.
+        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
     """
 
     channels: tuple[int, ...]
@@ -94,29 +86,26 @@ class DCGANDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False
-    ) -> DiscriminatorOutput:
-        """Return a verdict on each image [height, width, channels].
+    def __call__(self, x: Float[Array, "B ..."], context: Context = None, train: bool = False) -> DiscriminatorOutput:
+        """Return a logit for each image [height, width, channels].
 
         Raises:
-            InputError: the image cannot be halved once for each of `channels`, or is none.
+            InputError: the image cannot be halved once for each of `channels`, or x holds no images.
         """
         _smallest_size(x.shape[1:], len(self.channels))
-        conv = functools.partial(BatchConv, spectral_norm=self.spectral_norm, kernel_init=dcgan_init)
         h = x
         for i, features in enumerate(self.channels):
             norm = self.batch_norm and i > 0
-            h = conv(features, 4, 2, 1, use_bias=not norm)(h, train)
-            h = nn.leaky_relu(_batch_norm(h, train, norm), 0.2)
+            h = apply_layer(Conv(features, 4, 2, 1, use_bias=not norm, kernel_init=dcgan_init), h, train, self.spectral_norm)
+            h = nn.leaky_relu(batch_norm(h, train) if norm else h, 0.2)
         return DiscriminatorHead(self.classes, self.spectral_norm, dcgan_init)(h.reshape(len(h), -1), context, train)
 
 
 class ResidualGenerator(nn.Module):
     """A dense layer to a small image, three blocks that each double it (`UpBlock`), batch norm, ReLU, 3 x 3 convolution, tanh.
 
-    For 32 x 32 the image goes 4 → 8 → 16 → 32; any height and width do that 8 divides. `ResidualGenerator(128, (32, 32, 3))` has
-    the size of that of Gulrajani et al., with 256 for the width that of Miyato et al.
+    For 32 x 32 the sizes are 4 → 8 → 16 → 32; 8 must divide the height and width. `ResidualGenerator(128, (32, 32, 3))` has the
+    size of that of Gulrajani et al., and with a width of 256 that of Miyato et al.
 
     Attributes:
         width: the channels of every block.
@@ -137,20 +126,20 @@ class ResidualGenerator(nn.Module):
         h = nn.Dense(height * width * self.width)(z).reshape(len(z), height, width, self.width)
         for _ in range(3):
             h = UpBlock(self.width)(h, train)
-        return jnp.tanh(BatchConv(self.event_shape[2], 3)(nn.relu(_batch_norm(h, train)), train))
+        return jnp.tanh(Conv(self.event_shape[2], 3)(nn.relu(batch_norm(h, train))))
 
 
 class ResidualDiscriminator(nn.Module):
     """Two blocks that each halve the image and two that keep its size (`DownBlock`), ReLU, pooling over pixels, a dense layer.
 
-    For 32 x 32 the image goes 32 → 16 → 8 → 8 → 8; any height and width do that 4 divides. The pooled features are the *mean*
-    over pixels (Gulrajani et al.), but the *sum* with spectral normalisation (Miyato et al.), which could not make up for small
-    features by a large last kernel. There is no batch norm. `ResidualDiscriminator(128)` has the size of those of both papers.
+    For 32 x 32 the sizes are 32 → 16 → 8 → 8 → 8; 4 must divide the height and width. Pooling is the *mean* over pixels
+    (Gulrajani et al.), but the *sum* with spectral normalisation (Miyato et al.), where the last kernel cannot grow to compensate
+    for small features. There is no batch norm. `ResidualDiscriminator(128)` has the size of those of both papers.
 
     Attributes:
         width: the channels of every block.
-        spectral_norm: divides every kernel, the dense one too, by its largest singular value; see `SpectralNorm`.
-        classes: of an auxiliary classifier; see `DiscriminatorHead`.
+        spectral_norm: divides every kernel, the dense one too, by its largest singular value.
+        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
     """
 
     width: int
@@ -158,13 +147,11 @@ class ResidualDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B ..."], context: Float[Array, "B C"] | None = None, train: bool = False
-    ) -> DiscriminatorOutput:
-        """Return a verdict on each image [height, width, channels].
+    def __call__(self, x: Float[Array, "B ..."], context: Context = None, train: bool = False) -> DiscriminatorOutput:
+        """Return a logit for each image [height, width, channels].
 
         Raises:
-            InputError: the image cannot be halved twice, or is none.
+            InputError: the image cannot be halved twice, or x holds no images.
         """
         _smallest_size(x.shape[1:], 2)
         h = DownBlock(self.width, halve=True, activate=False, spectral_norm=self.spectral_norm)(x, train)
@@ -187,21 +174,21 @@ class UpBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B H W I"], train: bool) -> Float[Array, "B P Q O"]:
         """Return the output for each image."""
-        h = upsample(nn.relu(_batch_norm(x, train)))
-        h = BatchConv(self.features, 3, use_bias=False, kernel_init=he_init)(h, train)
-        h = BatchConv(self.features, 3, kernel_init=he_init)(nn.relu(_batch_norm(h, train)), train)
-        # a 1 x 1 convolution of repeated pixels is the repeated convolution, for a quarter of the products
-        return upsample(BatchConv(self.features, 1, use_bias=False)(x, train)) + h
+        h = upsample(nn.relu(batch_norm(x, train)))
+        h = Conv(self.features, 3, use_bias=False, kernel_init=he_init)(h)
+        h = Conv(self.features, 3, kernel_init=he_init)(nn.relu(batch_norm(h, train)))
+        # a 1 x 1 convolution commutes with upsampling, and costs a quarter before it
+        return upsample(Conv(self.features, 1, use_bias=False)(x)) + h
 
 
 class DownBlock(nn.Module):
-    """x ↦ conv₁(down(x)) + down(conv₃(r(conv₃(r(x))))), which halves the image: r is a ReLU, down is `mean_pool`.
+    """x ↦ conv₁(down(x)) + down(conv₃(r(conv₃(r(x))))), which halves the image: r is a ReLU, down the mean of 2 x 2 pixels.
 
     Attributes:
         features: the channels of the output.
         halve: if not, the block is x ↦ x + conv₃(r(conv₃(r(x)))), and `features` are the channels of x.
-        activate: whether the inner r is there; the first block does without, to see what is below 0 in the image.
-        spectral_norm: divides each kernel by its largest singular value; see `SpectralNorm`.
+        activate: whether to apply the inner r; the first block does not, to keep the negative values of the image.
+        spectral_norm: divides each kernel by its largest singular value.
     """
 
     features: int
@@ -212,31 +199,23 @@ class DownBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B H W I"], train: bool) -> Float[Array, "B P Q O"]:
         """Return the output for each image."""
-        conv = functools.partial(BatchConv, spectral_norm=self.spectral_norm)
-        h = conv(self.features, 3, kernel_init=he_init)(nn.relu(x) if self.activate else x, train)
-        h = conv(self.features, 3, kernel_init=he_init)(nn.relu(h), train)
+        apply = functools.partial(apply_layer, train=train, spectral_norm=self.spectral_norm)
+        h = apply(Conv(self.features, 3, kernel_init=he_init), nn.relu(x) if self.activate else x)
+        h = apply(Conv(self.features, 3, kernel_init=he_init), nn.relu(h))
         if not self.halve:
             return x + h
-        return conv(self.features, 1, use_bias=False)(mean_pool(x), train) + mean_pool(h)
+        down = functools.partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2))
+        return apply(Conv(self.features, 1, use_bias=False), down(x)) + down(h)
 
 
 def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B P Q C"]:
     """Return images of twice the height and width: each pixel becomes 2 x 2 (nearest neighbour)."""
+    # jax.image.resize(method="nearest") is 2 to 5 times slower on a CPU
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def mean_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B P Q C"]:
-    """Return images of half the height and width: the mean of every 2 x 2 pixels."""
-    num, height, width, channels = x.shape
-    return x.reshape(num, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
-
-
-def _batch_norm(h: Float[Array, "B H W C"], train: bool, wanted: bool = True) -> Float[Array, "B H W C"]:
-    return nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM)(h) if wanted else h
-
-
 def _smallest_size(shape: tuple[int, ...], times: int) -> tuple[int, int]:
-    """Return the height and width of an image halved so often."""
+    """Return the height and width of an image halved so many times."""
     if len(shape) != 3 or math.prod(shape) < 1:
         raise InputError(f"The images have shape {shape}: give (height, width, channels), such as (32, 32, 3).")
     return halved_size(shape[:2], times)

@@ -1,6 +1,12 @@
-"""The networks of generative adversarial networks, on batches, that are made of dense layers."""
+"""Dense generators and discriminators, on batches, and the layers that all discriminators share.
 
-import functools
+Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957) is `flax.linen.SpectralNorm`: each kernel is divided by its largest
+singular value σ, that of the matrix [everything else, output channels]. Each application estimates σ by one step of power
+iteration; only training stores the step. Gradients take the singular vectors as constants, which is exact at convergence. The
+spectral norm of a convolution as a linear map of images can be greater than σ, by up to the square root of the number of pixels
+of the kernel.
+"""
+
 import math
 from collections.abc import Callable
 
@@ -9,24 +15,23 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.mlp import Initializer
-from gen_jax.nets.spectral import Dense
 from gen_jax.types import Array, DiscriminatorOutput
 
-# the share of the old value in the averages of a batch norm, at each step
-BATCH_NORM_MOMENTUM = 0.9
+Context = Float[Array, "B C"] | None
+"""One-hot labels, where the discriminator is conditional."""
 
 
 class MLPGenerator(nn.Module):
-    """Dense layers from z to an event of a given shape.
+    """An MLP from z to an event of a given shape.
 
     The reference of the literature on mode collapse: `MLPGenerator((400,) * 4, (2,), batch_norm=True)`.
 
     Attributes:
         hidden_sizes: the width of each hidden layer.
-        event_shape: the shape of what is generated.
-        batch_norm: normalise each hidden layer by its batch, before the activation.
+        event_shape: the shape of an event.
+        batch_norm: applies batch norm in each hidden layer, before the activation.
         activation: applied after each hidden layer.
-        output: applied to the last: nothing for points of the plane, tanh for images on [−1, 1].
+        output: applied to the last layer: the identity for points of the plane, tanh for images on [−1, 1].
     """
 
     hidden_sizes: tuple[int, ...]
@@ -41,20 +46,18 @@ class MLPGenerator(nn.Module):
         h = z
         for size in self.hidden_sizes:
             h = nn.Dense(size, use_bias=not self.batch_norm)(h)
-            if self.batch_norm:
-                h = nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM)(h)
-            h = self.activation(h)
+            h = self.activation(batch_norm(h, train) if self.batch_norm else h)
         return self.output(nn.Dense(math.prod(self.event_shape))(h)).reshape(len(z), *self.event_shape)
 
 
 class MLPDiscriminator(nn.Module):
-    """Dense layers from an example to a logit.
+    """An MLP from an example to a logit.
 
     Attributes:
         hidden_sizes: the width of each hidden layer.
         activation: applied after each; a leaky ReLU of slope 0.2 below 0 by default.
-        spectral_norm: divides each kernel by its largest singular value; see `SpectralNorm`.
-        classes: of an auxiliary classifier; see `DiscriminatorHead`.
+        spectral_norm: divides each kernel by its largest singular value.
+        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -63,43 +66,12 @@ class MLPDiscriminator(nn.Module):
     classes: int | None = None
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False
-    ) -> DiscriminatorOutput:
-        """Return a verdict on each example."""
+    def __call__(self, x: Float[Array, "B *event"], context: Context = None, train: bool = False) -> DiscriminatorOutput:
+        """Return a logit for each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
-            h = self.activation(Dense(size, spectral_norm=self.spectral_norm)(h, train))
+            h = self.activation(apply_layer(nn.Dense(size), h, train, self.spectral_norm))
         return DiscriminatorHead(self.classes, self.spectral_norm)(h, context, train)
-
-
-class DiscriminatorHead(nn.Module):
-    """The last layer of a discriminator: from features φ to a logit, and what labels y, one-hot, have to do with it.
-
-        without labels            wᵀφ + b
-        a projection              wᵀφ + b + yᵀ E φ               Miyato and Koyama 2018 (arXiv:1802.05637), eq. 3
-        an auxiliary classifier   wᵀφ + b, and beside it V φ + c  Odena et al. 2017 (arXiv:1610.09585)
-
-    Attributes:
-        classes: C of an auxiliary classifier, which is not told the labels; None for a projection, or no labels at all.
-        spectral_norm: divides w, E and V by their largest singular values; see `SpectralNorm`.
-        kernel_init: the initialiser of w, E and V.
-    """
-
-    classes: int | None = None
-    spectral_norm: bool = False
-    kernel_init: Initializer = nn.initializers.lecun_normal()
-
-    @nn.compact
-    def __call__(self, features: Float[Array, "B F"], context: Float[Array, "B C"] | None, train: bool) -> DiscriminatorOutput:
-        """Return a verdict on each row of features, given its label, if there are any."""
-        dense = functools.partial(Dense, spectral_norm=self.spectral_norm, kernel_init=self.kernel_init)
-        logits = dense(1)(features, train)[:, 0]
-        if self.classes is not None:
-            return DiscriminatorOutput(logits, dense(self.classes)(features, train))
-        if context is None:
-            return DiscriminatorOutput(logits)
-        return DiscriminatorOutput(logits + jnp.sum(dense(features.shape[1], use_bias=False)(context, train) * features, axis=1))
 
 
 class MaxoutDiscriminator(nn.Module):
@@ -110,18 +82,58 @@ class MaxoutDiscriminator(nn.Module):
 
     Attributes:
         hidden_sizes: the number of units of each hidden layer.
-        pieces: the linear functions of a unit.
+        pieces: the number of linear functions of a unit.
     """
 
     hidden_sizes: tuple[int, ...]
     pieces: int = 5
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B *event"], context: Float[Array, "B C"] | None = None, train: bool = False
-    ) -> DiscriminatorOutput:
-        """Return a verdict on each example."""
+    def __call__(self, x: Float[Array, "B *event"], context: Context = None, train: bool = False) -> DiscriminatorOutput:
+        """Return a logit for each example."""
         h = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
             h = jnp.max(nn.Dense(self.pieces * size)(h).reshape(len(h), self.pieces, size), axis=1)
         return DiscriminatorHead()(h, context, train)
+
+
+class DiscriminatorHead(nn.Module):
+    """The last layer of a discriminator: from features φ, and one-hot labels y where it is conditional, to a logit.
+
+        unconditional         wᵀφ + b
+        projection            wᵀφ + b + yᵀ E φ                       Miyato and Koyama 2018 (arXiv:1802.05637), eq. 3
+        auxiliary classifier  wᵀφ + b, and class logits V φ + c      Odena et al. 2017 (arXiv:1610.09585)
+
+    Attributes:
+        classes: the number of classes C of an auxiliary classifier, which ignores the labels; None for the other two.
+        spectral_norm: divides w, E and V by their largest singular values.
+        kernel_init: the initialiser of w, E and V.
+    """
+
+    classes: int | None = None
+    spectral_norm: bool = False
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "B F"], context: Context, train: bool) -> DiscriminatorOutput:
+        """Return a logit for each row of features."""
+
+        def dense(x: Array, size: int, use_bias: bool = True) -> Array:
+            return apply_layer(nn.Dense(size, use_bias, kernel_init=self.kernel_init), x, train, self.spectral_norm)
+
+        logits = dense(features, 1)[:, 0]
+        if self.classes is not None:
+            return DiscriminatorOutput(logits, dense(features, self.classes))
+        if context is None:
+            return DiscriminatorOutput(logits)
+        return DiscriminatorOutput(logits + jnp.sum(dense(context, features.shape[1], use_bias=False) * features, axis=1))
+
+
+def apply_layer(module: nn.Module, x: Array, train: bool, spectral_norm: bool) -> Array:
+    """Apply a layer, with spectral normalisation if wanted."""
+    return nn.SpectralNorm(module)(x, update_stats=train) if spectral_norm else module(x)
+
+
+def batch_norm(h: Array, train: bool) -> Array:
+    """Apply a batch norm whose averages keep 0.9 of their value at each step."""
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9)(h)

@@ -5,8 +5,8 @@ Every input and every hidden unit has a degree; the masks follow from the degree
     hidden unit k sees unit j of the layer below  where m(k) ≥ m(j),
     output d sees hidden unit k (or input k, by a direct link)  where m(d) > m(k),
 
-so that output d depends only on the inputs of a lower degree than its own. Degrees are arguments, not parts of the network: fresh
-ones at each step compile nothing anew.
+so that output d depends only on inputs of a lower degree than its own. Degrees are arguments of the network, not constants: new
+ones at each step cause no recompilation.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def natural_degrees(dim: int, hidden_sizes: tuple[int, ...]) -> Degrees:
 def draw_degrees(key: Key, degrees: Degrees, ordering: bool = True, connectivity: bool = True) -> Degrees:
     """Return degrees shuffled within the inputs (another ordering), within each hidden layer (another connectivity), or both.
 
-    As each layer keeps the same degrees, only dealt out anew, no draw loses a dependency that the given ones have.
+    Each layer keeps its multiset of degrees, so no draw loses a dependency that the given degrees have.
     """
     input_key, *hidden_keys = jax.random.split(key, 1 + len(degrees.hidden))
     inputs = jax.random.permutation(input_key, jnp.asarray(degrees.inputs)) if ordering else jnp.asarray(degrees.inputs)
@@ -59,11 +59,11 @@ def draw_degrees(key: Key, degrees: Degrees, ordering: bool = True, connectivity
 
 
 class Connectivity(NamedTuple):
-    """What the masks of a network let through.
+    """The dependencies that the masks of a network remove.
 
     Attributes:
         lost: (output, input) pairs with the input of a lower degree and no path between them.
-        dead_inputs: inputs that no output depends on, though one should (all but the last of the ordering).
+        dead_inputs: inputs that no output depends on, other than the last of the ordering.
     """
 
     lost: list[tuple[int, int]]
@@ -71,7 +71,7 @@ class Connectivity(NamedTuple):
 
 
 def connectivity(degrees: Degrees, direct: bool = False) -> Connectivity:
-    """Return the dependencies that the masks of the given degrees lose."""
+    """Return the dependencies that the masks of the given degrees remove."""
     inputs = np.asarray(degrees.inputs)
     reached = np.eye(len(inputs), dtype=bool)  # [D, units]: which units an input reaches
     below = inputs
@@ -90,8 +90,8 @@ def connectivity(degrees: Degrees, direct: bool = False) -> Connectivity:
 def check_hidden_sizes(dim: int, hidden_sizes: tuple[int, ...], direct: bool) -> None:
     """Raise an InputError for hidden layers that cannot carry every dependency.
 
-    Each degree from 1 to D − 1 needs a unit in each hidden layer; fewer units lose dependencies whatever their degrees, unless
-    there are direct links, which carry them all.
+    Each degree from 1 to D − 1 needs a unit in each hidden layer. Fewer units lose dependencies whatever their degrees, unless
+    there are direct links, which carry all of them.
     """
     if dim < 1:
         raise InputError(f"dim is {dim}: give 1 or more.")
@@ -107,9 +107,9 @@ def check_hidden_sizes(dim: int, hidden_sizes: tuple[int, ...], direct: bool) ->
 
 
 def check_degrees(degrees: Degrees, natural: Degrees) -> None:
-    """Raise an InputError for degrees that are not the natural ones of a network in another order.
+    """Raise an InputError for degrees that are not a permutation of the natural ones, layer by layer.
 
-    Sizes are always checked, values only where they are known (not while a function is traced).
+    Shapes are always checked, values only outside of tracing.
     """
     sizes = tuple(map(np.shape, jax.tree.leaves(natural)))
     given = tuple(map(np.shape, jax.tree.leaves(degrees)))
@@ -135,12 +135,12 @@ def output_mask(below: Int[Array | np.ndarray, "I"], degrees: Int[Array | np.nda
 
 
 class MaskedMLP(nn.Module):
-    """A multilayer perceptron whose output d depends only on the inputs of a lower degree, for one example.
+    """An MLP whose output d depends only on inputs of a lower degree, for one example.
 
     Attributes:
         hidden_sizes: the width of each hidden layer.
-        num_outputs: P, how many numbers are put out for each dimension.
-        direct: links from the inputs to the outputs too.
+        num_outputs: P, the number of outputs for each dimension.
+        direct: adds direct links from the inputs to the outputs.
         activation: applied after each hidden layer.
         output_init: the initialiser of the last kernel.
     """
@@ -153,7 +153,7 @@ class MaskedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "D E"], degrees: Degrees, context: Float[Array, "_"] | None = None) -> Float[Array, "P D"]:
-        """Return P numbers for each dimension; x holds E features of each. The context reaches every hidden unit and output."""
+        """Return P outputs for each dimension; x holds E features of each. Every hidden unit and output sees the context."""
         dim, num_features = x.shape
         features = jnp.repeat(jnp.asarray(degrees.inputs), num_features)
         h, below = jnp.ravel(x), features
@@ -169,7 +169,7 @@ class MaskedMLP(nn.Module):
             out = out + MaskedDense(size, self.output_init, use_bias=False, name="direct")(
                 jnp.ravel(x), output_mask(features, degrees_out)
             )
-        if context is not None:  # the first of the ordering sees no hidden unit
+        if context is not None:  # also directly, as the first of the ordering sees no hidden unit
             out = out + nn.Dense(size, use_bias=False, kernel_init=self.output_init, name="output_context")(context)
         return out.reshape(self.num_outputs, dim)
 
@@ -190,11 +190,11 @@ class MaskedDense(nn.Module):
 
 
 class AutoregressiveNet(NamedTuple):
-    """A masked network with the natural ordering built in, as autoregressive flows take it.
+    """A masked network in the natural ordering, for autoregressive flows.
 
     Attributes:
         init: (key, x [D, E], context=None) -> params.
-        apply: (params, x [D, E], context=None) -> [P, D], of which column i depends on x_1 … x_{i−1} alone.
+        apply: (params, x [D, E], context=None) -> [P, D], where column i depends on x_1 … x_{i−1} alone.
     """
 
     init: Callable[..., Any]

@@ -1,8 +1,7 @@
-"""The multilayer perceptron, for one example."""
+"""The MLP, for one example."""
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,12 +18,12 @@ near_zero: Initializer = nn.initializers.variance_scaling(1e-4, "fan_in", "norma
 class MLP(nn.Module):
     """Dense layers with an activation between them, from an input of any shape to an output of a given one.
 
-    The reference sizes of the VAE: encoder `MLP((512, 256), (2, Z))`, which puts out μ and log σ²; decoder
+    The reference sizes of the VAE: encoder `MLP((512, 256), (2, Z))`, which returns μ and log σ²; decoder
     `MLP((256, 512), event_shape)`.
 
     Attributes:
         hidden_sizes: the width of each hidden layer.
-        output_shape: the shape of the output, which has no activation; None for that of the last hidden layer, which has.
+        output_shape: the shape of the output, which has no activation; None to return the last hidden layer, with its activation.
         activation: applied after each hidden layer.
         output_init: the initialiser of the last kernel.
     """
@@ -45,11 +44,3 @@ class MLP(nn.Module):
         if self.output_shape is None:
             return h
         return nn.Dense(math.prod(self.output_shape), kernel_init=self.output_init)(h).reshape(self.output_shape)
-
-
-def add_bias(layer: Any, y: Float[Array, "*batch O"]) -> Float[Array, "*batch O"]:
-    """Return y plus a bias of a layer of so many `features`, in every place, where the layer is to have one (`use_bias`)."""
-    if not layer.use_bias:
-        return y
-    bias = layer.param("bias", nn.initializers.zeros_init(), (layer.features,))
-    return y + jnp.expand_dims(bias, range(y.ndim - 1))

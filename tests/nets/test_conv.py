@@ -81,8 +81,8 @@ def test_the_transposed_convolution_is_the_adjoint(image, channels, size, stride
     assert_close(x, expected)
 
 
-def test_the_transposed_convolution_stamps_the_kernel_unflipped():
-    """A one at row 1, column 0 stamps the kernel at row 2·1 − 1 and column 2·0 − 1."""
+def test_the_transposed_convolution_adds_the_kernel_unflipped():
+    """A one at row 1, column 0 adds the kernel at row 2·1 − 1 and column 2·0 − 1."""
     kernel = jnp.arange(16.0).reshape(4, 4, 1, 1)
     y = jnp.zeros((2, 2, 1)).at[1, 0].set(1.0)
     expected = np.zeros((6, 6))
@@ -204,7 +204,7 @@ def test_the_layers_add_their_bias(key):
 
 
 def test_the_initialisers_keep_the_variance(key):
-    """lecun_normal: a kernel's variance is 1 over (its pixels times the channels put in), for both layers."""
+    """lecun_normal: a kernel's variance is 1 over (its pixels times the input channels), for both layers."""
     x = jnp.zeros((1, 1, 64), jnp.float32)
     for layer in (Conv(96, 4), ConvTranspose(96, 4)):
         kernel = jax.jit(layer.init)(key, x)["params"]["kernel"]
