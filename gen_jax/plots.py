@@ -3,20 +3,23 @@
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.figure import Figure
 
 from gen_jax.types import Array
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Images = Float[Array | np.ndarray, "N *event"]
+MOST_IMAGES = 400  # of a grid; a thousand take gigabytes
 
 
-def image_grid(images: Images, columns: int, title: str = "", row_names: Sequence[str] = ()) -> Figure:
-    """Draw images row by row. Events that are no [H, W, C] are drawn as strips, or as squares where their size is one."""
-    pixels = np.stack([_as_image(image) for image in np.asarray(images, np.float32)])
+def image_grid(images: Images, columns: int, title: str = "", row_names: Sequence[str] = ()) -> "Figure":
+    """Draw images row by row, the first 400 at most. Other events than [H, W, C] are drawn as squares, or else as strips."""
+    pixels = np.stack([_as_image(image) for image in np.asarray(images[:MOST_IMAGES], np.float32)])
     rows = math.ceil(len(pixels) / columns)
     height, width, channels = pixels.shape[1:]
     gap = 1 if height > 1 else 0
@@ -25,9 +28,7 @@ def image_grid(images: Images, columns: int, title: str = "", row_names: Sequenc
         top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
         canvas[top : top + height, left : left + width] = image
     size = 0.45 * columns
-    figure = Figure(
-        figsize=(size, max(size * canvas.shape[0] / canvas.shape[1], 0.6) + (0.4 if title else 0)), layout="constrained"
-    )
+    figure = _figure(size, max(size * canvas.shape[0] / canvas.shape[1], 0.6) + (0.4 if title else 0))
     axes = figure.add_subplot()
     axes.imshow(
         canvas.clip(0, 1)[..., 0] if channels == 1 else canvas.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
@@ -39,7 +40,7 @@ def image_grid(images: Images, columns: int, title: str = "", row_names: Sequenc
     return figure
 
 
-def reconstructions(originals: Images, reconstructed: Images, columns: int = 10) -> Figure:
+def reconstructions(originals: Images, reconstructed: Images, columns: int = 10) -> "Figure":
     """Draw originals (odd rows) above their reconstructions (even rows)."""
     blank = np.ones((-len(originals) % columns, *originals.shape[1:]), np.float32)
     pairs = [np.concatenate([images, blank]) for images in (np.asarray(originals), np.asarray(reconstructed))]
@@ -47,9 +48,9 @@ def reconstructions(originals: Images, reconstructed: Images, columns: int = 10)
     return image_grid(np.concatenate(rows), columns, "odd rows: test images; even rows: reconstructions")
 
 
-def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: str = "nats") -> Figure:
+def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: str = "nats") -> "Figure":
     """Draw named metrics of `metrics.jsonl` against the epoch; a metric that a row lacks is skipped there."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = _figure(6.0, 4.0)
     axes = figure.add_subplot()
     for name in names:
         points = [(row["epoch"], row[name]) for row in rows if name in row]
@@ -64,10 +65,10 @@ def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: st
     return figure
 
 
-def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array | np.ndarray, "N"] | None = None) -> Figure:
+def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array | np.ndarray, "N"] | None = None) -> "Figure":
     """Draw posterior means in the plane, coloured by label where there are labels."""
     latents = np.asarray(latents)
-    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    figure = _figure(6.0, 5.2)
     axes = figure.add_subplot()
     points = axes.scatter(*latents.T, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
     if labels is not None:
@@ -76,10 +77,10 @@ def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array 
     return figure
 
 
-def latent_sphere(directions: Float[Array | np.ndarray, "N 3"], labels: Int[Array | np.ndarray, "N"] | None = None) -> Figure:
+def latent_sphere(directions: Float[Array | np.ndarray, "N 3"], labels: Int[Array | np.ndarray, "N"] | None = None) -> "Figure":
     """Draw directions in space on the whole sphere, in Mollweide's projection, which keeps areas; coloured by label."""
     x, y, z = np.asarray(directions, np.float64).T
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    figure = _figure(7.5, 4.0)
     axes = figure.add_subplot(projection="mollweide")
     places = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
     points = axes.scatter(*places, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
@@ -91,15 +92,15 @@ def latent_sphere(directions: Float[Array | np.ndarray, "N 3"], labels: Int[Arra
     return figure
 
 
-def plane(panels: Sequence[tuple[str, Any]], bound: float) -> Figure:
+def plane(panels: Sequence[tuple[str, Any]], bound: float) -> "Figure":
     """Draw panels side by side over [−bound, bound]²: points [N, 2] as they are, densities [n, n] (row 0 at the top) as a map."""
     return plane_grid([panels], bound)
 
 
-def plane_grid(rows: Sequence[Sequence[tuple[str, Any]]], bound: float) -> Figure:
+def plane_grid(rows: Sequence[Sequence[tuple[str, Any]]], bound: float) -> "Figure":
     """Draw rows of such panels."""
     columns = max(map(len, rows))
-    figure = Figure(figsize=(3 * columns, 3.2 * len(rows)), layout="constrained")
+    figure = _figure(3.0 * columns, 3.2 * len(rows))
     for i, panels in enumerate(rows):
         for j, (title, values) in enumerate(panels):
             axes = figure.add_subplot(len(rows), columns, 1 + i * columns + j)
@@ -113,20 +114,35 @@ def plane_grid(rows: Sequence[Sequence[tuple[str, Any]]], bound: float) -> Figur
     return figure
 
 
-def animation(figures: Sequence[Figure], names: Sequence[str], milliseconds: int) -> bytes:
+def animation(figures: Sequence["Figure"], names: Sequence[str], milliseconds: int) -> bytes:
     """Return figures of one size as an animated GIF, each under its name; the last stays for five times as long."""
     from PIL import Image  # late: only this needs it
 
-    frames = []
+    frames: list[Any] = []
     for figure, name in zip(figures, names, strict=True):
         figure.suptitle(name, fontsize=10)
-        drawn = io.BytesIO()
-        figure.savefig(drawn, dpi=80)
-        frames.append(Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
+        frame = Image.open(io.BytesIO(png(figure, 80))).convert("RGB")
+        if frames and frame.size != frames[0].size:  # a name can be wider than another
+            frame = frame.resize(frames[0].size)
+        frames.append(frame)
+    frames = [frame.convert("P", palette=Image.Palette.ADAPTIVE, colors=128) for frame in frames]
     durations = [milliseconds] * (len(frames) - 1) + [5 * milliseconds]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return file.getvalue()
+
+
+def png(figure: "Figure", dpi: int = 150) -> bytes:
+    """Return a figure as a PNG picture, without white margins."""
+    file = io.BytesIO()
+    figure.savefig(file, dpi=dpi, format="png", bbox_inches="tight", pad_inches=0.05)
+    return file.getvalue()
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # late: importing it takes a second
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _as_image(event: np.ndarray) -> np.ndarray:

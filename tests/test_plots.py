@@ -1,7 +1,10 @@
 """Figures: what is drawn is what was given, and where it belongs."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from gen_jax import plots
 
@@ -63,3 +66,26 @@ def test_no_global_figure_is_left():
 
     plots.image_grid(RNG.random((1, 2, 2, 1)).astype(np.float32), 1)
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10])
+@pytest.mark.parametrize("title", ["", "a title"])
+def test_a_picture_has_no_white_margins(rows, title):
+    """Of black images: but for the title, no row or column of pixels near an edge is all white."""
+    figure = plots.image_grid(np.zeros((10 * rows, 8, 8, 1), np.float32), 10, title)
+    pixels = np.asarray(Image.open(io.BytesIO(plots.png(figure))).convert("L"))
+    dark_rows, dark_columns = (np.flatnonzero((pixels < 128).any(axis=axis)) for axis in (1, 0))
+    assert len(pixels) - 1 - dark_rows[-1] < 0.15 * 150
+    assert dark_rows[0] < 0.15 * 150
+    assert dark_columns[0] < 0.15 * 150
+
+
+def test_a_grid_draws_four_hundred_images_at_most():
+    drawn = canvas(plots.image_grid(np.zeros((1000, 2, 2, 1), np.float32), 10))
+    assert drawn.shape == (40 * 3 + 1, 10 * 3 + 1)
+
+
+def test_frames_of_an_animation_have_one_size():
+    figures = [plots.image_grid(np.zeros((4, 4, 4, 1), np.float32), 2) for _ in range(2)]
+    animation = Image.open(io.BytesIO(plots.animation(figures, ["a", "a name that is far wider than the picture"], 100)))
+    assert animation.n_frames == 2

@@ -40,7 +40,18 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
     shutil.copytree(Path(__file__).parents[1] / "examples", tmp_path / "examples")
     text = "\n".join(blocks("")[1:3])
     lines = [line.split("#")[0].split() for line in text.splitlines() if line.startswith("gen-jax")]
-    wanted = ["recipes", *["train"] * 4, "runs", "sweep", "evaluate", "sample", "reconstruct", "interpolate", "traverse", "latents"]
+    wanted = [
+        "recipes",
+        *["train"] * 4,
+        "runs",
+        "sweep",
+        "evaluate",
+        "sample",
+        "reconstruct",
+        "interpolate",
+        "traverse",
+        "latents",
+    ]
     assert [line[1] for line in lines] == [*wanted, "quality"]
     small = {"20": "1", "30": "2", "5000": "2", "16": "2"}
     for line in lines:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax import plots
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import Dataset, DataView, Split
 from gen_jax.train import write_json, write_whole
@@ -164,9 +165,7 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a matplotlib figure as a PNG picture."""
-    file = io.BytesIO()
-    figure.savefig(file, dpi=150, format="png")
-    write_whole(path, file.getvalue())
+    write_whole(path, plots.png(figure))
 
 
 def json_numbers(value: Any) -> Any:

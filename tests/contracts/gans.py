@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax.distributions import Normal
 from gen_jax.data import Split
+from gen_jax.distributions import Normal
 from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses, generative_adversarial_network
 from gen_jax.nets import (
     DCGANDiscriminator,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from gen_jax.data import Split
 from gen_jax.distributions import Normal
 from gen_jax.gan import (
     LOSSES,
@@ -16,7 +17,6 @@ from gen_jax.gan import (
     pack,
 )
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
-from gen_jax.data import Split
 from gen_jax.types import Adversaries, BatchNet, DiscriminatorOutput, InputError, Variables
 
 PRIOR = Normal(jnp.zeros(2), jnp.ones(2))
@@ -110,6 +110,47 @@ def test_a_network_renews_its_own_state_and_normalises_the_other_by_its_batch(ke
     assert np.asarray(fake)[:, 0].std() > 0
 
 
+def test_a_penalty_takes_the_averages_where_an_example_is_on_its_own(key):
+    """D(x) = x_1 less a mean that is held there: a gradient of norm 1. Of the batch's own mean the sum would have none."""
+    gan = gan_of(batch_mean_critic())
+    variables = gan.init(key, X[0])
+    loss = loss_of("discriminator", gan, LOSSES["wasserstein"], PENALTIES["r1"], 7.0)
+    value, state, metrics = loss(variables, key, X)
+    np.testing.assert_allclose([metrics["penalty"], value], [1.0, 7.0], rtol=1e-5, atol=1e-5)
+    assert state["seen"] == 2  # what the penalty saw is not written down
+
+
+def test_a_generator_draws_noise_with_the_key_it_is_given(key):
+    """x = z + ε: in evaluation with the caller's key, and in both losses with one that is none of the latents'."""
+
+    def apply(params, state, z, train=False, key=None):
+        return z + params["scale"] * jax.random.normal(key, z.shape), state
+
+    def init(key, z):
+        return Variables({"scale": jnp.float32(1.0)}, {})
+
+    gan = generative_adversarial_network(BatchNet(init, apply), linear_critic(), PRIOR)
+    variables, other = gan.init(key, X[0]), jax.random.key(1)
+    for train in (False, True):
+        made, _ = gan.generate(*variables, other, X, train=train)
+        np.testing.assert_allclose(made, np.asarray(X) + np.asarray(jax.random.normal(other, X.shape)), rtol=1e-5, atol=1e-6)
+
+    # a loss is ±w · mean(z + ε) and its slope in the scale of the noise ±w · mean ε: the two parts are independent
+    many = Split(jnp.zeros((2000, 2)))
+    params, state = variables
+    losses = adversarial_losses(gan, LOSSES["wasserstein"])
+    for name in ("generator", "discriminator"):
+        of_scale = lambda scale, key, loss=getattr(losses, name): loss(
+            params._replace(generator={"scale": scale}), state, key, jnp.int32(0), many
+        )[0]
+        both = jax.jit(jax.vmap(jax.value_and_grad(of_scale), in_axes=(None, 0)))
+        value, slope = both(jnp.float32(1.0), jax.random.split(key, 400))
+        z_part, noise_part = np.asarray(value - slope), np.asarray(slope)
+        # each is w · a mean of N(0, I), of standard deviation 5 / √2000
+        np.testing.assert_allclose([z_part.std(), noise_part.std()], 5 / np.sqrt(2000), rtol=0.15)
+        assert abs(np.corrcoef(z_part, noise_part)[0, 1]) < 4 / np.sqrt(400)
+
+
 def test_the_averages_of_a_batch_norm_follow_the_batch(key):
     """mean ← 0.9 mean + 0.1 of the batch's, and in evaluation an example is on its own."""
     net = batch_net(MLPGenerator((4,), (2,), batch_norm=True))
@@ -145,7 +186,7 @@ def test_what_does_not_go_together_is_refused(key):
 
 @pytest.mark.parametrize(("packing", "joint"), [(5, False), (8, True)])
 def test_a_batch_that_packs_do_not_divide_is_refused(packing, joint, key):
-    """Of both in one batch, 24 examples, there are three packs of 8, and the one in the middle would mix real and generated ones."""
+    """Of both in one batch, 24 examples, there are three packs of 8: the one in the middle would mix real and generated ones."""
     gan = gan_of(batch_net(MLPDiscriminator((4,))), packing)
     variables = gan.init(key, X[0])
     with pytest.raises(InputError, match=f"A batch of 12 cannot be cut into packs of {packing}"):

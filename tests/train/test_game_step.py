@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from gen_jax import train
+from gen_jax.data import Split
 from gen_jax.distributions import Normal
 from gen_jax.gan import (
     LOSSES,
@@ -16,7 +17,6 @@ from gen_jax.gan import (
     generative_adversarial_network,
 )
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
-from gen_jax.data import Split
 from gen_jax.types import Adversaries, BatchNet, DiscriminatorOutput, InputError, Variables
 
 RATE = 0.3
@@ -131,15 +131,17 @@ def test_weights_are_clipped_after_every_step(key):
     chex.assert_trees_all_close(held.discriminator, wanted, atol=1e-7)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(held.generator)) > 0.01
     for bound in (0.0, -0.01, float("nan")):
-        with pytest.raises(InputError, match="clip_weights is .*: give a positive number"):
+        with pytest.raises(InputError, match=r"clip_weights is .*: give a positive number"):
             train.clip_weights(optax.sgd(1.0), bound)
 
 
 def test_a_loss_sees_the_step_and_carries_a_state_of_any_kind(key):
     """As a fade-in and an image pool want: here the state counts, and the step is in the gradient."""
-    loss = lambda name: lambda params, state, key, step, batch: (
-        step * getattr(params, name),
-        (state._replace(**{name: state._asdict()[name] + 1}), {f"{name}_loss": step * 1.0}),
+    loss = lambda name: (
+        lambda params, state, key, step, batch: (
+            step * getattr(params, name),
+            (state._replace(**{name: state._asdict()[name] + 1}), {f"{name}_loss": step * 1.0}),
+        )
     )
     losses, optimizers = Adversaries(loss("generator"), loss("discriminator")), Adversaries(optax.sgd(1.0), optax.sgd(1.0))
     step = jax.jit(train.make_game_step(losses, optimizers, num_disc_steps=2))

@@ -8,8 +8,10 @@ import threading
 import zlib
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from gen_jax import train
@@ -194,6 +196,22 @@ def test_a_signal_in_the_last_report_ends_the_run_before_what_follows(tmp_path, 
     assert train.saved_epochs(tmp_path / "checkpoints") == [1, 2]
 
 
+def test_a_second_signal_acts_at_once_and_nothing_is_lost(uninterrupted, tmp_path):
+    epochs = []
+
+    def send():
+        epochs.append(None)
+        if len(epochs) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        problem.run(tmp_path, EPOCHS, before_epoch=send)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert train.saved_epochs(tmp_path / "checkpoints") == [1]  # epoch 2 was with the device
+    assert problem.digest(problem.run(tmp_path, EPOCHS).state) == uninterrupted[1]
+
+
 def test_an_ignored_signal_stays_ignored(tmp_path):
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -268,8 +286,9 @@ def test_a_parameter_that_overflows_is_not_saved(tmp_path):
     def loss(params, state, key, step, batch):
         return params["b"], (state, {})
 
+    options = {"validate": lambda params: {"valid_score": 0.0}, "snapshot": lambda params, epoch: pytest.fail("they are shown")}
     with pytest.raises(train.NonFiniteError, match="A parameter is not finite after epoch 1"):
-        problem.run(tmp_path, EPOCHS, loss=loss, learning_rate=1e38, validate=lambda params: {"valid_score": 0.0})
+        problem.run(tmp_path, EPOCHS, loss=loss, learning_rate=1e38, **options)
     assert train.saved_epochs(tmp_path / "checkpoints") == []
     assert rows_without_time(tmp_path) == []
 
@@ -289,6 +308,76 @@ def test_patience_counts_on_in_a_run_that_goes_on(tmp_path):
     optimizer, _ = problem.make_step()
     _, epoch = train.restore_best(tmp_path / "checkpoints", problem.initial_state(optimizer), "valid_score")
     assert epoch == 2
+
+
+def test_patience_without_a_metric_is_refused(tmp_path):
+    with pytest.raises(InputError, match="patience is 3, and nothing says which checkpoint is the best"):
+        problem.run(tmp_path, 2, patience=3, best_metric=None)
+
+
+def test_without_a_directory_the_run_has_the_same_bits_and_writes_nothing(uninterrupted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    course = problem.run(None, EPOCHS)
+    assert list(tmp_path.iterdir()) == []
+    assert problem.digest(course.state) == uninterrupted[1]
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in course.rows] == rows_without_time(uninterrupted[0])
+
+
+@pytest.mark.parametrize(
+    ("scores", "metric", "best"),
+    [([1.0, 5.0, 2.0], "valid_score", 2), ([1.0, 5.0, 5.0], "valid_score", 3), ([-4.0, -5.0, -6.0], "valid_score", 1),
+     ([1.0, 5.0, 2.0], None, 3)],
+)  # fmt: skip
+def test_the_best_is_what_was_validated_with_the_largest_score(tmp_path, scores, metric, best):
+    """The newest of equals, the latest where nothing says what is best; its parameters outlive the epochs that come after."""
+    seen, shown, remaining = [], [], iter(scores)
+
+    def validate(params):
+        seen.append(jax.tree.map(np.asarray, params))
+        return {"valid_score": next(remaining)}
+
+    snapshot = lambda params, epoch: shown.append((epoch, jax.tree.map(np.asarray, params)))
+    course = problem.run(tmp_path, len(scores), validate=validate, best_metric=metric, snapshot=snapshot)
+    score, epoch, params = course.best
+    assert epoch == best
+    assert score == (scores[best - 1] if metric else 0)
+    chex.assert_trees_all_equal(params, seen[best - 1])
+    chex.assert_trees_all_equal(shown, list(enumerate(seen, start=1)))
+    restored, epoch = train.restore_best(tmp_path / "checkpoints", course.state, metric)
+    assert epoch == best
+    chex.assert_trees_all_equal(train.evaluation_params(restored), params)
+
+
+@pytest.mark.parametrize("patience", [None, 9])
+def test_an_epoch_is_logged_while_the_next_one_runs_but_where_that_depends_on_it(patience):
+    events = []
+    problem.run(
+        None,
+        3,
+        patience=patience,
+        before_epoch=lambda: events.append("begin"),
+        report=lambda row: events.append(row["epoch"]),
+    )
+    assert events == (["begin", "begin", 1, "begin", 2, 3] if patience is None else ["begin", 1, "begin", 2, "begin", 3])
+
+
+def test_a_metric_that_is_no_scalar_is_named(tmp_path):
+    def loss(params, state, key, step, batch):
+        value, (state, metrics) = train.batch_mean(problem.objective)(params, state, key, step, batch)
+        return value, (state, metrics | {"pair": params["w"][:2]})
+
+    with pytest.raises(InputError, match=r"The loss reports pair as an array of shape \(2,\): report scalars"):
+        problem.run(tmp_path / "loss", 2, loss=loss)
+    with pytest.raises(InputError, match=r"Validation reports w as an array of shape \(4,\): report scalars"):
+        problem.run(tmp_path / "validation", 2, validate=lambda params: {"valid_score": 1.0, "w": params["w"]})
+    assert train.saved_epochs(tmp_path / "validation" / "checkpoints") == []
+
+
+def test_a_best_metric_that_no_validation_reports_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="best_metric is 'valid_elbo', and validation reports valid_score: give one of these"):
+        problem.run(tmp_path, 2, best_metric="valid_elbo")
+    with pytest.raises(InputError, match="best_metric is 'valid_score', and validation reports nothing"):
+        problem.run(None, 2, validate=lambda params: {})
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):
