@@ -20,6 +20,7 @@ from rich.table import Table
 import gen_jax
 from gen_jax import recipes, runs, tasks
 from gen_jax.recipes.settings import Settings, change, variants
+from gen_jax.train import list_runs
 from gen_jax.types import InputError, unknown
 
 EXIT_BAD_INPUT = 2
@@ -282,7 +283,7 @@ def _recipes() -> int:
 
 
 def _runs(folder: Path) -> int:
-    rows = runs.list_runs(folder)
+    rows = list_runs(folder)
     if not rows:
         raise InputError(f"There is no run in {folder}: give a folder that holds run folders.")
     table = Table(*rows[0], box=None)

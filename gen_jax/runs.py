@@ -1,9 +1,8 @@
-"""The run folder: train a recipe into it, load what was trained, do tasks with it, list runs."""
+"""The run folder: train a recipe into it, load what was trained, do tasks with it."""
 
 import dataclasses
 import functools
 import json
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,8 @@ from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
 from gen_jax.tasks.sampling import NUM_IMAGES, NUM_POINTS, picture, sample
 from gen_jax.tasks.task import Outcome, Subject, json_numbers, save_figure, save_outcome
 from gen_jax.types import InputError, Params
+
+UNNAMED = "(a Recipe object)"
 
 
 class Run(NamedTuple):
@@ -83,9 +84,11 @@ def train(
         InputError: a setting, the data or the run directory cannot be used; nothing that was there is changed.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
-    name = recipe if isinstance(recipe, str) else "(a Recipe object)"
+    name = recipe if isinstance(recipe, str) else UNNAMED
     found = recipes.find_recipe(recipe) if isinstance(recipe, str) else recipe
     settings = found.settings if settings is None else settings
+    if out is None and name == UNNAMED:
+        raise InputError("out is missing, and a Recipe object has no name to make a folder of: give out.")
     directory = Path(out) if out is not None else Path("runs") / name.rpartition(":")[2]
     check_settings(settings)
     if tensorboard:
@@ -195,12 +198,12 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
     return result
 
 
-def load_run(directory: Path | str, recipe: str | None = None) -> Run:
+def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
     """Rebuild the model of a run directory from its `config.json`, with the parameters of its best checkpoint.
 
     Args:
         directory: the run directory.
-        recipe: `FILE.py:NAME` of a run whose recipe is a user's own; a run folder never causes code to be loaded by itself.
+        recipe: of a run whose recipe is a user's own: the `Recipe`, or `FILE.py:NAME`. A run folder never makes code be loaded.
 
     Raises:
         InputError: it is not a run folder, its config is damaged or of another version, it holds no readable checkpoint, or its
@@ -210,11 +213,12 @@ def load_run(directory: Path | str, recipe: str | None = None) -> Run:
     config = training.read_config(directory)
     try:
         name = config["recipe"]
-        if recipe is None and name not in recipes.RECIPES and not isinstance(name, str):
-            raise TypeError(f"recipe is {name!r}")
-        if recipe is None and (recipes.OWN_RECIPE in name or name.startswith("(")):
+        own = recipes.OWN_RECIPE in name or name == UNNAMED
+        if own and recipe is None:
             raise InputError(f"{directory} was trained by a recipe of a user's own, {name}: give it as --recipe FILE.py:NAME.")
-        found = recipes.find_recipe(recipe or name)
+        if not own and recipe is not None:
+            raise InputError(f"{directory} was trained by the library's recipe {name}: leave --recipe out.")
+        found = recipe if isinstance(recipe, Recipe) else recipes.find_recipe(recipe or name)
         settings = read_settings(type(found.settings), json.dumps(config["settings"]))
         check_settings(settings)
         experiment = found.build(settings, tuple(int(size) for size in config["event_shape"]))
@@ -292,40 +296,6 @@ def save(run: Run, outcome: Outcome, to: Path | None = None) -> list[Path]:
     return save_outcome(outcome, run.directory / f"{outcome.name}.png" if to is None else to)
 
 
-def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
-    """Return a row for each run folder below a folder: its recipe, data, epochs, best validation, test numbers, age, state."""
-    rows = []
-    for config_file in sorted(Path(folder).rglob(training.CONFIG_FILE)):
-        directory = config_file.parent
-        try:
-            config = training.read_config(directory)
-            metrics = training.read_metrics(directory / training.METRICS_FILE)
-            result = training.read_result(directory) if (directory / training.RESULT_FILE).exists() else {}
-        except InputError:
-            continue
-        valid = [max(row[name] for row in metrics if name in row) for name in _valid_names(metrics)[:1]]
-        rows.append(
-            {
-                "run": str(directory),
-                "recipe": config.get("recipe", ""),
-                "data": config.get("settings", {}).get("data", ""),
-                "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {config.get('settings', {}).get('epochs', '?')}",
-                "best valid": valid[0] if valid else None,
-                "test": {
-                    name: value for name, value in result.items() if name in ("test_nll", "test_elbo", "test_frechet_distance")
-                },
-                "age": time.time() - config_file.stat().st_mtime,
-                "finished": bool(result),
-            }
-        )
-    return rows
-
-
-def _valid_names(rows: list[dict[str, Any]]) -> list[str]:
-    names = {name for row in rows for name in row if name.startswith("valid_")}
-    return [name for name in ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes") if name in names]
-
-
 def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment, train: bool = False) -> Dataset:
     """Return stored data as a model sees them, or raise an InputError for examples that it cannot take.
 
@@ -352,7 +322,7 @@ def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment, train:
 
 def _check_same_data(run: Run, stored: Dataset) -> None:
     for name, found in stored.fingerprints().items():
-        if found != run.fingerprints[name] and not run.settings.stream:
+        if found != run.fingerprints[name] and not (name == "train" and run.settings.stream):
             raise InputError(
                 f"The {name} examples of {stored.name} are not those that {run.directory} was made with: bring those back, or "
                 "give other data another name."

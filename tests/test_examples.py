@@ -67,7 +67,16 @@ def test_a_recipe_object_is_taken_too(run, tmp_path):
     assert result["test_nll"] == found["test_nll"]
     with pytest.raises(InputError, match="was trained by a recipe of a user's own"):
         runs.load_run(tmp_path / "run")
-    assert runs.load_run(tmp_path / "run", OWN).epoch == found["epoch"]
+    for recipe in (OWN, find_recipe(OWN)):
+        assert runs.load_run(tmp_path / "run", recipe).epoch == found["epoch"]
+    with pytest.raises(InputError, match="out is missing"):
+        runs.train(find_recipe(OWN), settings)
+
+
+def test_a_run_of_the_library_needs_no_recipe(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"recipe": "vae"}))
+    with pytest.raises(InputError, match="was trained by the library's recipe vae: leave --recipe out"):
+        runs.load_run(tmp_path, OWN)
 
 
 @pytest.mark.parametrize(

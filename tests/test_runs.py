@@ -555,14 +555,25 @@ def test_nothing_is_compiled_a_second_time(data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [[], ["--stream", "--ema-decay", "0.99", "--validate-every", "3"]], ids=["scanned", "streamed"])
-def test_kill_9_at_ten_random_instants(data, tmp_path, flags):
+@pytest.mark.parametrize(
+    ("recipe", "flags"),
+    [
+        ("vae", FLAGS[:-2]),
+        ("vae", [*FLAGS[:-2], "--stream", "--ema-decay", "0.99", "--validate-every", "3"]),
+        (
+            "dcgan-mnist",
+            ["--channels", "4", "--batch-size", "8", "--latent-dim", "3", "--ema-decay", "0.9", "--epoch-steps", "2"],
+        ),
+    ],
+    ids=["scanned", "streamed", "gan"],
+)
+def test_kill_9_at_ten_random_instants(data, tmp_path, recipe, flags):
     """SIGKILL `gen-jax train` at random, start it again each time: it ends with the bits of a run that was not killed."""
     epochs, instants = 200, random.Random(0)
-    options = [*FLAGS[:-1], str(epochs), "--data", data, *flags]
+    options = [*flags, "--epochs", str(epochs), "--data", data]
 
     def start(name: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "gen_jax.cli", "train", "vae", *options, "--out", str(tmp_path / name)]
+        command = [sys.executable, "-m", "gen_jax.cli", "train", recipe, *options, "--out", str(tmp_path / name)]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def rows() -> list[dict]:

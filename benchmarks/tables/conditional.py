@@ -10,7 +10,7 @@ import numpy as np
 from table import arguments, drawn, load, report, run_rows
 
 from gen_jax.data import load_dataset
-from gen_jax.evaluate import label_classifier
+from gen_jax.tasks.sample_quality import train_classifier
 
 NUM = 1000
 ROWS = {
@@ -22,10 +22,11 @@ if __name__ == "__main__":
     args = arguments(__doc__)
     results = run_rows(ROWS, args)
     data = load_dataset(load(args, "p(z)", 0).settings.data, "none")
-    accuracy = label_classifier(data.train.x, data.train.labels)
-    real = accuracy(data.test.x, data.test.labels)
+    classifier = train_classifier(data)
     for row, runs in results.items():
         for seed, run in enumerate(runs):
             digits = drawn(load(args, row, seed), NUM)
-            run |= {"accuracy_on_drawn": accuracy(digits, np.arange(NUM) % 10), "accuracy_on_real": real}
+            named = classifier.probabilities(digits).argmax(axis=1)
+            accuracy = float(np.mean(named == np.arange(NUM) % 10))
+            run |= {"accuracy_on_drawn": accuracy, "accuracy_on_real": classifier.accuracy}
     report(ROWS, results, ("accuracy_on_drawn", "accuracy_on_real", "test_nll", "test_rate", "train_seconds"), args)

@@ -1,6 +1,5 @@
 """Evaluation: functions of one example over a data set, likelihood estimates, what the latents carry, how good samples are."""
 
-from gen_jax.evaluate.classifier import label_classifier
 from gen_jax.evaluate.distances import (
     DensityCoverage,
     PrecisionRecall,
@@ -38,7 +37,6 @@ __all__ = [
     "importance_weighted",
     "kernel_distance",
     "kl_on_grid",
-    "label_classifier",
     "label_coverage",
     "laplacian_pyramid",
     "log_on_grid",

@@ -27,12 +27,14 @@ class LikelihoodEstimate(NamedTuple):
     effective_sample_size: Float[Array, ""]
 
 
+@jax.default_matmul_precision("highest")
 def importance_weighted(
     log_weight: Callable[[Key], Float[Array, ""]], key: Key, num_samples: int, chunk_size: int = 1000
 ) -> LikelihoodEstimate:
     """Return log (1/K) Σ_k w_k with its standard error and effective sample size, for one example.
 
-    Sample k draws from `fold_in(key, k)`, so the estimate does not depend on the chunk size (but for rounding).
+    Sample k draws from `fold_in(key, k)`, so the estimate does not depend on the chunk size (but for rounding). Matrix products
+    are in float32 precision, whatever the default of the device.
 
     Args:
         log_weight: key -> log w with E[w] = p(x), such as log p(x, z) − log q(z|x) at one z ~ q(z|x).

@@ -17,8 +17,9 @@ def square_grid(bound: float, num: int) -> tuple[Float[Array, "N 2"], float]:
     return jnp.stack(jnp.meshgrid(axis, axis[::-1]), axis=-1).reshape(-1, 2), width**2
 
 
+@jax.default_matmul_precision("highest")
 def log_on_grid(log_density: Callable[[Float[Array, "2"]], Float[Array, ""]], points: Float[Array, "N 2"]) -> Float[Array, "N"]:
-    """Return a log-density at every point, a chunk at a time."""
+    """Return a log-density at every point, a chunk at a time, in float32 precision."""
     return jax.lax.map(log_density, points, batch_size=10_000)
 
 

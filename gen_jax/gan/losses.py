@@ -1,4 +1,4 @@
-"""What the two players minimise, as functions of one logit l of the discriminator, which is high for real examples.
+"""What generator and discriminator minimise, as functions of one logit l of the discriminator, which is high for real examples.
 
 Minimax and non-saturating: Goodfellow et al. 2014 (arXiv:1406.2661). Least squares: Mao et al. 2017 (arXiv:1611.04076).
 Wasserstein: Arjovsky et al. 2017 (arXiv:1701.07875). Hinge: Lim and Ye 2017 (arXiv:1705.02894), Miyato et al. 2018
@@ -19,7 +19,7 @@ from gen_jax.types import Array, InputError
 
 
 class AdversarialLoss(NamedTuple):
-    """A game between D and G: what each minimises, in functions of one logit ([] -> []).
+    """What D and G minimise, in functions of one logit ([] -> []).
 
     Attributes:
         real: D minimises E[real(D(x))] + E[fake(D(G(z)))], x of the data.
@@ -95,7 +95,7 @@ def generator_loss(loss: AdversarialLoss, fake_logits: Float[Array, "..."]) -> F
 def class_loss(logits: Float[Array, "B C"], labels: Int[Array, "B"]) -> Float[Array, ""]:
     """Return the mean of −log softmax(logits)[label], in nats.
 
-    Either player of an auxiliary classifier's game minimises it besides its own loss: D on real examples (and, in the paper, on
+    With an auxiliary classifier both networks minimise it beside their own loss: D on real examples (and, in the paper, on
     generated ones too), G on those that it made for the labels. A label of C or more gives NaN.
     """
     log_probs = jax.nn.log_softmax(logits)
@@ -106,6 +106,6 @@ def _check_logits(name: str, logits: Array) -> None:
     # the loss of [B, 1] or [B, classes] would be a number too, and of the latter a wrong one
     if logits.ndim != 1:
         raise InputError(
-            f"{name} has shape {logits.shape}, and a loss takes [B], one logit for each decision: drop a last axis of 1 with "
-            "logits[:, 0], ravel the logits of patches, and give those of classes to class_loss."
+            f"{name} has shape {logits.shape}, and a loss takes [B], one logit for each example or pack: drop a last axis of 1 "
+            "with logits[:, 0], ravel the logits of patches, and give those of classes to class_loss."
         )

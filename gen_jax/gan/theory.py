@@ -64,7 +64,7 @@ def dirac_gan_step(
     r1: float = 0.0,
     alternating: bool = False,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return (θ, ψ) after a gradient step of both players of the Dirac-GAN, whose equilibrium is (0, 0).
+    """Return (θ, ψ) after a gradient step of generator and discriminator of the Dirac-GAN, whose equilibrium is (0, 0).
 
     The data are the point 0, the generator's are the point θ, and D(x) = ψx. With a learning rate h and γ = `r1`:
 
@@ -96,9 +96,9 @@ def dirac_gan_eigenvalues(
     hinge, and 0 for least squares, they are:
 
     - simultaneous: 1 + hλ, where λ = −γ/2 ± √(γ²/4 − c²) are the eigenvalues of the gradient flow. Without R1 that is 1 ± ihc, of
-      modulus √(1 + h²c²) > 1: the players spiral out. For 0 < γ < 2c the modulus is √(1 − hγ + h²c²), below 1 for h < γ/c².
+      modulus √(1 + h²c²) > 1: the two spiral out. For 0 < γ < 2c the modulus is √(1 − hγ + h²c²), below 1 for h < γ/c².
     - alternating: τ/2 ± √(τ²/4 − (1 − hγ)), of sum τ = 2 − hγ − h²c² and product 1 − hγ. Without R1 they lie on the unit circle
-      for hc ≤ 2: the players circle. With R1 and complex eigenvalues the modulus is √(1 − hγ). Were θ to go first, they would be
+      for hc ≤ 2: the two circle. With R1 and complex eigenvalues the modulus is √(1 − hγ). Were θ to go first, they would be
       the same.
 
     On the unit circle they decide nothing: alternating steps of minimax stay away. Those of the non-saturating loss come nearer,

@@ -126,8 +126,8 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
     log p(x) = log (1/M) Σ_m p_m(x)
 
     (A mean of logits over orderings is not a density.) The masks are drawn by `init` and are the state of its `Variables`, so
-    that they are saved with the model. Sampling draws the mask first. Under `vmap` every draw then has sorted weights of its own: draw
-    many samples by `jax.lax.map` in batches of about 20.
+    that they are saved with the model. Sampling draws the mask first. Under `vmap` every draw then has sorted weights of its own:
+    draw many samples by `jax.lax.map` in batches of about 20.
 
     Raises:
         InputError: there is less than one mask, or mask 0 is none of this model's.

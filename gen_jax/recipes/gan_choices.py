@@ -109,7 +109,7 @@ class GanSettings(Settings):
 
 
 def make_losses(gan: GAN, settings: GanSettings, penalty_weight: float | Float[Array, ""] | None = None) -> Adversaries:
-    """Return the losses of a GAN; the weight of the penalty can be given apart, as one of many under a `vmap`."""
+    """Return the losses of a GAN; the weight of the penalty can be given by itself, as one of many under a `vmap`."""
     weight = getattr(settings.penalty, "penalty_weight", 0.0) if penalty_weight is None else penalty_weight
     penalty = PENALTIES.get(settings.penalty.kind)
     return adversarial_losses(gan, LOSSES[settings.loss], penalty, weight, settings.disc_batch == "joint")

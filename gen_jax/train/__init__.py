@@ -6,7 +6,7 @@ from gen_jax.train.game_step import make_game_step
 from gen_jax.train.loop import CHECKPOINTS, Course, NonFiniteError, run_epochs
 from gen_jax.train.metrics import METRICS_FILE, MetricsLog, read_metrics, summary_writer, write_json, write_whole
 from gen_jax.train.optimizer import ScheduleName, adam, clip_weights, learning_rate_schedule, rmsprop
-from gen_jax.train.run_directory import CONFIG_FILE, RESULT_FILE, open_run, read_config, read_result
+from gen_jax.train.run_directory import CONFIG_FILE, RESULT_FILE, list_runs, open_run, read_config, read_result
 from gen_jax.train.step import (
     Step,
     TrainState,
@@ -45,6 +45,7 @@ __all__ = [
     "fit_keys",
     "init_state",
     "learning_rate_schedule",
+    "list_runs",
     "make_game_step",
     "make_step",
     "on_stored",

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import jax
 from filelock import FileLock, Timeout
 
-from gen_jax.train.metrics import PARTIAL, read_object, write_json
+from gen_jax.train.metrics import METRICS_FILE, PARTIAL, read_metrics, read_object, write_json
 from gen_jax.types import InputError
 
 CONFIG_FILE = "config.json"
@@ -76,6 +77,40 @@ def read_result(directory: Path) -> dict[str, Any]:
         InputError: the file is damaged.
     """
     return _read(directory / RESULT_FILE, "remove it, and the same command evaluates the run again")
+
+
+def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
+    """Return a row for each run folder below a folder: its recipe, data, epochs, best validation, test numbers, age, state."""
+    rows = []
+    for config_file in sorted(Path(folder).rglob(CONFIG_FILE)):
+        directory = config_file.parent
+        try:
+            config = read_config(directory)
+            metrics = read_metrics(directory / METRICS_FILE)
+            result = read_result(directory) if (directory / RESULT_FILE).exists() else {}
+        except InputError:
+            continue
+        valid = [max(row[name] for row in metrics if name in row) for name in _valid_names(metrics)[:1]]
+        rows.append(
+            {
+                "run": str(directory),
+                "recipe": config.get("recipe", ""),
+                "data": config.get("settings", {}).get("data", ""),
+                "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {config.get('settings', {}).get('epochs', '?')}",
+                "best valid": valid[0] if valid else None,
+                "test": {
+                    name: value for name, value in result.items() if name in ("test_nll", "test_elbo", "test_frechet_distance")
+                },
+                "age": time.time() - config_file.stat().st_mtime,
+                "finished": bool(result),
+            }
+        )
+    return rows
+
+
+def _valid_names(rows: list[dict[str, Any]]) -> list[str]:
+    names = {name for row in rows for name in row if name.startswith("valid_")}
+    return [name for name in ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes") if name in names]
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
