@@ -129,8 +129,6 @@ class RunsCommand:
 
     folder: tyro.conf.Positional[Path] = Path("runs")
     """A folder that holds run folders."""
-    debug: bool = False
-    """Show the stack trace of an error."""
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -64,7 +64,7 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
     on_evaluation: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any] | None:
-    """Train a recipe, evaluate it on the test data and draw its figures; return what `result.json` holds.
+    """Train a recipe, evaluate it on the test data and draw its figures; return what `result.json` holds (None: a signal came).
 
     Where `out` holds an unfinished run of the same settings, training goes on from its latest checkpoint; a finished one is
     returned as it is. Settings that only say what is left to do, such as more epochs, may differ: the run goes on with them.
@@ -76,9 +76,6 @@ def train(
         tensorboard: write TensorBoard's event files too.
         on_epoch: called with each epoch's row of metrics.
         on_evaluation: called with (examples done, examples in all) during the test evaluation.
-
-    Returns:
-        The result, or None where a signal ended training early (its state is saved).
 
     Raises:
         InputError: a setting, the data or the run directory cannot be used; nothing that was there is changed.
@@ -97,9 +94,7 @@ def train(
     stored = load_dataset(settings.data, "none", stream=settings.stream)
     experiment = found.build(settings, stored.event_shape)
     data = _as_seen(stored, settings, experiment)
-    num_steps = settings.epochs * training.steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
-    settings.check_steps(num_steps)
-    experiment.optimizer(num_steps)  # raises for a setting that it cannot have
+    _check_steps(settings, experiment, data)
     done = max(training.saved_epochs(directory / training.CHECKPOINTS), default=0)
     if done > settings.epochs:
         raise InputError(f"epochs is {settings.epochs}, and {directory} has been trained for {done}: give {done} or more.")
@@ -120,6 +115,13 @@ def train(
             return None
         run = Run(directory, settings, config["data"], experiment, fitted.params, fitted.epoch)
         return _finish(run, data, fitted.history, on_evaluation)
+
+
+def _check_steps(settings: Settings, experiment: Experiment, data: Dataset) -> None:
+    """Raise an InputError for settings that do not go with the number of steps that they make."""
+    num_steps = settings.epochs * training.steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
+    settings.check_steps(num_steps)
+    experiment.optimizer(num_steps)
 
 
 def _fit(

@@ -3,8 +3,8 @@
 A model is a NamedTuple of pure functions; its parameters are a plain pytree that the caller holds. Everything here is for
 **one example**: `jax.vmap` makes the batch.
 
-A model's own functions multiply matrices at the precision of their caller, which on a GPU is TF32 by default (errors of 1e-3 nats in
-a log-density). `gen_jax.tasks` and `gen_jax.evaluate` run them in float32 precision; do so yourself with
+A model's own functions multiply matrices at the precision of their caller, which on a GPU is TF32 by default (errors of 1e-3 nats
+in a log-density). `gen_jax.tasks` and `gen_jax.evaluate` run them in float32 precision; do so yourself with
 `jax.default_matmul_precision("highest")` where you report what they return.
 """
 

@@ -78,10 +78,7 @@ def rational_quadratic_spline(num_bins: int = 8, bound: float = 4.0) -> Transfor
     Raises:
         InputError: fewer than 2 bins or too many for their least width, or a bound that is not positive.
     """
-    if not 2 <= num_bins < 1 / MIN_BIN:
-        raise InputError(f"num_bins is {num_bins}: give 2 or more, below {1 / MIN_BIN:.0f}.")
-    if not (math.isfinite(bound) and bound > 0):
-        raise InputError(f"bound is {bound}: give a positive number.")
+    _check_spline(num_bins, bound)
     slope_of_zero = math.log(math.expm1(1 - MIN_SLOPE))
 
     def bins(raw: Float[Array, "K"]) -> tuple[Float[Array, "K"], Float[Array, "K"]]:
@@ -103,34 +100,43 @@ def rational_quadratic_spline(num_bins: int = 8, bound: float = 4.0) -> Transfor
         pick = lambda values: jnp.sum(jnp.where(chosen, values, 0))
         return tuple(map(pick, (lefts, widths, bottoms, heights, slopes[:-1], slopes[1:])))
 
-    def within_bin(share: Array) -> Array:
-        """Undo rounding that puts a value just outside its bin, without an effect on gradients."""
-        return share + jax.lax.stop_gradient(jnp.clip(share, 0, 1) - share)
-
-    def log_slope(xi: Array, sigma: Array, d0: Array, d1: Array) -> Float[Array, ""]:
-        mixed = xi * (1 - xi)
-        numerator = d1 * xi**2 + 2 * sigma * mixed + d0 * (1 - xi) ** 2
-        return 2 * jnp.log(sigma) + jnp.log(numerator) - 2 * jnp.log(sigma + (d0 + d1 - 2 * sigma) * mixed)
-
     def forward(raw: Float[Array, "P"], x: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         inside = jnp.abs(x) < bound
         safe = jnp.where(inside, x, 0)
         left, w, bottom, h, d0, d1 = bin_of(raw, safe, "x")
-        sigma, xi = h / w, within_bin((safe - left) / w)
+        sigma, xi = h / w, _within_bin((safe - left) / w)
         mixed = xi * (1 - xi)
         y = bottom + h * (sigma * xi**2 + d0 * mixed) / (sigma + (d0 + d1 - 2 * sigma) * mixed)
-        return jnp.where(inside, y, x), jnp.where(inside, log_slope(xi, sigma, d0, d1), 0)
+        return jnp.where(inside, y, x), jnp.where(inside, _log_slope(xi, sigma, d0, d1), 0)
 
     def inverse(raw: Float[Array, "P"], y: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         inside = jnp.abs(y) < bound
         safe = jnp.where(inside, y, 0)
         left, w, bottom, h, d0, d1 = bin_of(raw, safe, "y")
-        sigma, eta = h / w, within_bin((safe - bottom) / h)
+        sigma, eta = h / w, _within_bin((safe - bottom) / h)
         q, mixed = d0 * (1 - eta) - d1 * eta, 4 * sigma**2 * eta * (1 - eta)
         root = jnp.sqrt(q**2 + mixed)
         # q + root, which cancels where q < 0
         total = jnp.where(q > 0, q + root, mixed / jnp.where(q > 0, 1, root - q))
         xi = 2 * sigma * eta / (2 * sigma * eta + total)
-        return jnp.where(inside, left + w * xi, y), jnp.where(inside, -log_slope(xi, sigma, d0, d1), 0)
+        return jnp.where(inside, left + w * xi, y), jnp.where(inside, -_log_slope(xi, sigma, d0, d1), 0)
 
     return Transformer(3 * num_bins - 1, forward, inverse)
+
+
+def _check_spline(num_bins: int, bound: float) -> None:
+    if not 2 <= num_bins < 1 / MIN_BIN:
+        raise InputError(f"num_bins is {num_bins}: give 2 or more, below {1 / MIN_BIN:.0f}.")
+    if not (math.isfinite(bound) and bound > 0):
+        raise InputError(f"bound is {bound}: give a positive number.")
+
+
+def _within_bin(share: Array) -> Array:
+    """Undo rounding that puts a value just outside its bin, without an effect on gradients."""
+    return share + jax.lax.stop_gradient(jnp.clip(share, 0, 1) - share)
+
+
+def _log_slope(xi: Array, sigma: Array, d0: Array, d1: Array) -> Float[Array, ""]:
+    mixed = xi * (1 - xi)
+    numerator = d1 * xi**2 + 2 * sigma * mixed + d0 * (1 - xi) ** 2
+    return 2 * jnp.log(sigma) + jnp.log(numerator) - 2 * jnp.log(sigma + (d0 + d1 - 2 * sigma) * mixed)

@@ -54,12 +54,8 @@ def generative_adversarial_network(
         )
         params, state = (Adversaries(*part) for part in zip(*parts, strict=True))
         made = jax.eval_shape(lambda p, s: generate(p, s, generator_key, z, labels)[0], params, state).shape[1:]
-        if made != x.shape:
-            raise InputError(f"The generator makes examples of shape {made}, and the data have {x.shape}: make the two agree.")
         output = jax.eval_shape(lambda p, s: discriminate(p, s, x_pack, labels)[0], params, state)
-        found = num_classes if output.classes is None else output.classes.shape[-1]
-        if found != num_classes:
-            raise InputError(f"The discriminator has {found} classes, and num_classes is {num_classes}: make the two agree.")
+        _check_sizes(made, x.shape, output, num_classes)
         return Variables(params, state)
 
     def generate(
@@ -75,11 +71,18 @@ def generative_adversarial_network(
         output, new = discriminator.apply(params.discriminator, state.discriminator, *inputs, train=train)
         return output, state._replace(discriminator=new)
 
-    def with_labels(z: Array, labels: Labels) -> Array:
-        return jnp.concatenate([z, *context(labels, len(z))], axis=-1)
-
+    with_labels = lambda z, labels: jnp.concatenate([z, *context(labels, len(z))], axis=-1)
     context = functools.partial(_one_hot, num_classes)
     return GAN(init, prior, generate, discriminate, packing, num_classes)
+
+
+def _check_sizes(made: tuple[int, ...], wanted: tuple[int, ...], output: DiscriminatorOutput, num_classes: int | None) -> None:
+    """Raise an InputError for a generator of other examples than the data's, or a discriminator of other classes."""
+    if made != wanted:
+        raise InputError(f"The generator makes examples of shape {made}, and the data have {wanted}: make the two agree.")
+    found = num_classes if output.classes is None else output.classes.shape[-1]
+    if found != num_classes:
+        raise InputError(f"The discriminator has {found} classes, and num_classes is {num_classes}: make the two agree.")
 
 
 def _one_hot(num_classes: int | None, labels: Labels, num: int) -> tuple[Array, ...]:

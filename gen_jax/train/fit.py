@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.train.checkpoint import restore_best
+from gen_jax.train.checkpoint import restore_best, saved_epochs
 from gen_jax.train.game_step import make_game_step
 from gen_jax.train.loop import CHECKPOINTS, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
@@ -22,11 +22,11 @@ from gen_jax.train.step import (
     epoch_rows,
     evaluation_params,
     init_state,
+    make_step,
     scan_epoch,
     steps_per_epoch,
     stream_epoch,
 )
-from gen_jax.train.step import make_step as make_plain_step
 from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, context_of, split
 
 
@@ -127,20 +127,16 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         InputError: the directory was made by another call, or an option cannot be used.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
-    chosen, keys = Options(**options), fit_keys(key)
-    for name in ("epochs", "validate_every"):
-        if getattr(chosen, name) < 1:
-            raise InputError(f"{name} is {getattr(chosen, name)}: give 1 or more.")
-    adversarial = isinstance(loss, Adversaries)
-    if chosen.validate is None:
-        default = None if adversarial else validation(loss, data.view, model, chosen.batch_size)
-        chosen = chosen._replace(validate=default, best_metric=None if adversarial else chosen.best_metric)
-    optimizer = _optimizer(chosen, data, adversarial)
-    on_view = functools.partial(on_stored, data.view, model)
-    losses: Any = Adversaries(*map(on_view, loss)) if isinstance(loss, Adversaries) else on_view(loss)
-    make: Any = chosen.make_step or (make_game_step if adversarial else make_plain_step)
-    state = start(key, model, optimizer, data.event_shape, chosen.ema_decay is not None)
-    run_epoch, lower = _epochs(make(losses, optimizer, chosen.ema_decay), state, data, chosen, keys.order)
+    chosen, keys = _checked(Options(**options), loss, data, model), fit_keys(key)
+
+    def prepare(epochs: int) -> tuple[TrainState, Any, Any]:
+        """Return the state before the first step of a run of so many epochs, an epoch, and its program."""
+        then = chosen._replace(epochs=epochs)
+        optimizer = _optimizer(then, data, isinstance(loss, Adversaries))
+        state = start(key, model, optimizer, data.event_shape, then.ema_decay is not None)
+        return state, *_epochs(_step(then, loss, optimizer, data, model), state, data, then, keys.order)
+
+    state, run_epoch, _ = prepare(chosen.epochs)
     valid = data.valid.on_device()
     train = functools.partial(
         run_epochs,
@@ -152,10 +148,11 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
     )
     if chosen.directory is None:
         found = train()
-        _, epoch, params = found.best or (0.0, len(found.rows), evaluation_params(found.state))
+        latest = (0.0, len(found.rows), evaluation_params(found.state))
+        _, epoch, params = found.best if chosen.best_metric and found.best else latest
         return Fitted(params, epoch, found.rows, found.finished, found.state)
     directory = Path(chosen.directory)
-    config, may_change = _config(directory, key, chosen, data, lower)
+    config, may_change = _config(directory, key, chosen, data, lambda epochs: prepare(epochs)[2]())
     with open_run(directory, config, may_change):
         found = train(directory)
         best = restore_best(directory / CHECKPOINTS, found.state, chosen.best_metric)
@@ -164,6 +161,28 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
 
 
 LOOP_OPTIONS = ("best_metric", "validate_every", "patience", "tensorboard", "report", "snapshot")
+
+
+def _checked(chosen: Options, loss: Any, data: Any, model: Any) -> Options:
+    """Return the options with their defaults, or raise an InputError for one that cannot be used."""
+    for name in ("epochs", "validate_every"):
+        if getattr(chosen, name) < 1:
+            raise InputError(f"{name} is {getattr(chosen, name)}: give 1 or more.")
+    if chosen.validate is None and isinstance(loss, Adversaries):
+        chosen = chosen._replace(best_metric=None)
+    elif chosen.validate is None:
+        chosen = chosen._replace(validate=validation(loss, data.view, model, chosen.batch_size))
+    if chosen.patience is not None and chosen.best_metric is None:
+        raise InputError(f"patience is {chosen.patience}, and nothing says which checkpoint is the best: leave it out.")
+    return chosen
+
+
+def _step(chosen: Options, loss: Any, optimizer: Any, data: Any, model: Any) -> Step:
+    on_view = functools.partial(on_stored, data.view, model)
+    if isinstance(loss, Adversaries):
+        make: Any = chosen.make_step or make_game_step
+        return make(Adversaries(*map(on_view, loss)), optimizer, chosen.ema_decay)
+    return (chosen.make_step or make_step)(on_view(loss), optimizer, chosen.ema_decay)
 
 
 def _optimizer(chosen: Options, data: Any, adversarial: bool) -> Any:
@@ -192,23 +211,33 @@ def _epochs(step: Step, state: TrainState, data: Any, chosen: Options, order_key
     return lambda state, epoch: stream_epoch(compiled, state, batches(epoch)), lambda: compiled.lower(state, next(batches(0)))
 
 
-def _config(directory: Path, key: Key, chosen: Options, data: Any, lower: Callable[[], Any]) -> tuple[dict[str, Any], set[str]]:
-    """Return what a directory says that it was made by, and what of it may differ when it is opened again."""
+def _config(
+    directory: Path, key: Key, chosen: Options, data: Any, lower: Callable[[int], Any]
+) -> tuple[dict[str, Any], set[str]]:
+    """Return what a directory says that it was made by, and what of it may differ when it is opened again.
+
+    `lower` is (epochs) -> the program of a run of so many epochs: more of them may change the schedule, and nothing else.
+    """
     may_change = {"epochs", "validate_every", "patience"}
     if chosen.config is not None:
         return chosen.config, may_change
+    program = lambda epochs: f"{zlib.crc32(lower(epochs).as_text().encode()):08x}"
     config = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "validate_every", "patience", "best_metric")}
     if chosen.optimizer is None:
         config |= {"learning_rate": chosen.learning_rate, "schedule": chosen.schedule}
     config |= {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "program": f"{zlib.crc32(lower().as_text().encode()):08x}",
+        "program": program(chosen.epochs),
         "data": data.fingerprints(),
         "jax": jax.__version__,
     }
     made_by = read_config(directory) if (directory / CONFIG_FILE).is_file() else config
-    if any(made_by.get(name) != config[name] for name in ("epochs", "jax")):
-        may_change |= {"program", "jax"}  # another schedule, or other names for the same operations
+    other_jax, other_epochs = (made_by.get(name) != config[name] for name in ("jax", "epochs"))
+    # another version of JAX may write the same operations otherwise
+    if other_jax or (other_epochs and program(made_by["epochs"]) == made_by.get("program")):
+        may_change |= {"program", "jax"}
+    if not saved_epochs(directory / CHECKPOINTS):  # nothing was trained yet
+        may_change |= {*config, *config["data"]}
     return config, may_change
 
 

@@ -24,8 +24,7 @@ def make_game_step(
     against the discriminator that they led to.
 
     Args:
-        losses: of the generator and of the discriminator, each a `Loss` whose `params` and `state` are the `Adversaries` of both;
-            each is differentiated in its own parameters, and its state is taken for its own part.
+        losses: each a `Loss` whose `params` and `state` are those of both; it is differentiated in, and renews, its own part.
         optimizers: of both.
         ema_decay: of the moving average of the generator's parameters, or None for none.
         num_disc_steps: k.

@@ -75,32 +75,28 @@ def run_epochs(
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     snapshot: Callable[[Params, int], None] = lambda params, epoch: None,
 ) -> Course:
-    """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`.
+    """Train for `num_epochs` epochs, or on from the latest checkpoint in `directory`; log an epoch while the next one runs.
 
-    Training may end earlier, by `patience`; or where SIGINT or SIGTERM comes, after what the device was already given is done
-    and saved (a second signal acts at once). An epoch is logged while the next one runs.
+    At SIGINT or SIGTERM it ends once what the device was given is done and saved; a second signal acts at once.
 
     Args:
         state: the state before the first epoch. Its buffers may be donated, so do not use it afterwards.
         run_epoch: (state, epoch) -> (state, metrics of every step), epoch = 0, 1, ….
-        num_epochs: how many epochs the whole run has.
-        directory: where `metrics.jsonl` and `checkpoints/` are written; None for nowhere.
-        validate: params -> metrics on validation data; called after every `validate_every` epochs and after the last, when a
-            checkpoint is saved too.
-        best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest; None where the latest is what
-            counts.
-        validate_every: in epochs.
-        patience: stop early after so many validations in a row without a better `best_metric`.
+        num_epochs: of the whole run.
+        directory: of `metrics.jsonl` and `checkpoints/`; None for nowhere.
+        validate: params -> metrics on validation data; called where a checkpoint is saved.
+        best_metric: the metric (larger is better) whose best checkpoint is kept beside the latest; None for the latest alone.
+        validate_every: so many epochs, and at the end.
+        patience: validations in a row without a better `best_metric` after which training stops.
         tensorboard: write TensorBoard's event files too.
         report: called with each epoch's row of metrics; in a run that goes on, with the last one it had first.
-        snapshot: called with the parameters of each validation and the number of epochs done, once they are known to be finite.
+        snapshot: called with the parameters, which are finite, and the number of epochs done, at each validation.
 
     Raises:
-        NonFiniteError: a loss or gradient was not finite (names the step), or a validation metric or parameter.
+        NonFiniteError: a loss, gradient, validation metric or parameter was not finite.
         InputError: a metric is no scalar, no validation reports `best_metric`, or patience is given without it.
     """
-    if patience is not None and best_metric is None:
-        raise InputError(f"patience is {patience}, and nothing says which checkpoint is the best: leave it out.")
+    _check_patience(patience, best_metric)
     if directory is not None:
         (directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -115,8 +111,8 @@ def run_epochs(
         for epoch in range(first_epoch, num_epochs):
             if stopped() or _out_of_patience(log.rows, best_metric, patience):
                 break
-            due = (epoch + 1) % validate_every == 0 or epoch + 1 == num_epochs
-            state, begun = _begin(state, epoch, due, epoch + 1 == num_epochs, run_epoch, validate)
+            last = epoch + 1 == num_epochs
+            state, begun = _begin(state, epoch, last or (epoch + 1) % validate_every == 0, last, run_epoch, validate)
             if running is not None:
                 books.enter(running)
             running = begun
@@ -194,6 +190,11 @@ def _better(
     if best is not None and best[0] > scores[best_metric]:
         return best
     return scores[best_metric], epoch.done, evaluation_params(epoch.state)
+
+
+def _check_patience(patience: int | None, best_metric: str | None) -> None:
+    if patience is not None and best_metric is None:
+        raise InputError(f"patience is {patience}, and nothing says which checkpoint is the best: leave it out.")
 
 
 def _out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patience: int | None) -> bool:

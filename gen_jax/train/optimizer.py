@@ -34,7 +34,7 @@ def rmsprop(
 
     0.99 is the decay of the WGAN authors' code, PyTorch's default (Arjovsky et al. 2017).
     """
-    return _after_clipping(clip_norm, optax.rmsprop(learning_rate, decay))
+    return _after_clipping(clip_norm, optax.rmsprop(learning_rate, decay, eps_in_sqrt=False))
 
 
 def _after_clipping(clip_norm: float | None, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:

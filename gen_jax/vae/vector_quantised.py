@@ -133,8 +133,7 @@ def vector_quantised_vae(
 ) -> VAE:
     """Return the VQ-VAE as a `VAE`, whose z are the vectors of the codes.
 
-    Its functions take `Variables`. The state is the codebook of K vectors e_k with moving averages: of the share of all h that
-    chose each code, and of the sums of these h. Where gradients train it (`learned`), e is `params["codebook"]`.
+    Its functions take `Variables`: the state is the `Codebook`, or, where gradients train that, e is `params["codebook"]`.
 
     Args:
         encoder: x -> [*grid, D].
@@ -142,8 +141,8 @@ def vector_quantised_vae(
         num_codes: K.
         grid: the places that a code is chosen for, such as (7, 7).
         likelihood: makes p(x|z) of the decoder's output.
-        prior: of the codes, row by row: a vector of integers 0 … K − 1.
-        learned: whether gradients train the codebook (eq. 3 of the paper), or moving averages of h (its appendix A.1).
+        prior: of the codes, row by row: integers 0 … K − 1.
+        learned: gradients train the codebook (eq. 3 of the paper), and not moving averages of h (its appendix A.1).
 
     Raises:
         InputError: K is less than 2; or, when called, the encoder's grid is another one, or a context is given.
@@ -157,12 +156,8 @@ def vector_quantised_vae(
         features = encoder.apply(encoder_params, x)
         vectors = jax.random.normal(code_key, (num_codes, features.shape[-1]))
         density, density_state = split(prior.init(prior_key))
-        params = {
-            "encoder": encoder_params,
-            "decoder": decoder.init(decoder_key, features),
-            "prior": density,
-            "likelihood": likelihood.init(),
-        }
+        params = {"encoder": encoder_params, "decoder": decoder.init(decoder_key, features), "prior": density}
+        params["likelihood"] = likelihood.init()
         if learned:
             return join(params | {"codebook": vectors}, density_state)
         return Variables(params, Codebook(vectors, jnp.full(num_codes, 1 / num_codes), vectors / num_codes, density_state))
