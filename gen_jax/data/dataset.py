@@ -174,7 +174,7 @@ class Dataset(NamedTuple):
 
         named: Any = rows.reshape(-1)  # a sequence, as Grain wants one
         source = grain.MapDataset.source(named)
-        examples = source.map(lambda row: {"row": row, "x": self.train.x[row]}).batch(rows.shape[1])
+        examples = source.map(lambda row: {"row": row, "x": self.train.x[int(row)]}).batch(rows.shape[1])
         for batch in examples.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
             yield Split(batch["x"], None if self.train.labels is None else self.train.labels[batch["row"]])
 
@@ -211,7 +211,13 @@ class Rows:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return self.source[int(self.indices[i])] * np.uint8(self.factor)
+        pixels = self.source[int(self.indices[i])]
+        if self.factor != 1 and pixels.max() > 1:
+            raise InputError(
+                f"Training example {i} has a pixel of {pixels.max()}, but the validation and test examples are all 0 and 1: "
+                "store every example as 0 and 1, or every one as 0 … 255."
+            )
+        return pixels * np.uint8(self.factor)
 
 
 def split_rows(x: Any, labels: np.ndarray | None, parts: Sequence[np.ndarray]) -> list[Split]:

@@ -91,5 +91,5 @@ def test_logits_that_are_not_one_for_each_decision_are_refused(shape):
         ("fake_logits", lambda: discriminator_loss(MINIMAX, good, bad)),
         ("fake_logits", lambda: generator_loss(MINIMAX, bad)),
     ]:
-        with pytest.raises(InputError, match=f"{name} has shape .* one logit for each decision"):
+        with pytest.raises(InputError, match=f"{name} has shape .* one logit for each example"):
             call()
