@@ -1,12 +1,14 @@
 """Autoencoders against linear ones, whose Jacobian and optimum are known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gen_jax import train
-from gen_jax.autoencoders import autoencoder, autoencoder_loss, contraction, corrupt, squared_error
+from gen_jax.autoencoders import autoencoder, autoencoder_loss, contraction, corrupt, corrupted, squared_error
 from gen_jax.data import Split
 from gen_jax.nets import MLP
 from gen_jax.types import InputError
@@ -28,7 +30,25 @@ def test_the_error_of_a_linear_autoencoder_is_that_of_its_matrices(key):
     np.testing.assert_allclose(value, error + 0.5 * np.sum(np.asarray(f) ** 2), rtol=1e-5)
     assert state == ()
     assert set(metrics) == {"squared_error", "contraction"}
+    np.testing.assert_allclose(metrics["squared_error"], error, rtol=1e-5)
+    np.testing.assert_allclose(metrics["contraction"], np.sum(np.asarray(f) ** 2), rtol=1e-5)
     np.testing.assert_allclose(contraction(LINEAR, params, x), np.sum(np.asarray(f) ** 2), rtol=1e-5)
+
+
+def test_a_denoising_autoencoder_sees_each_example_with_a_noise_of_its_own_and_is_held_to_the_example(key):
+    """And where none of it is asked for, no contraction is computed."""
+    noise = functools.partial(corrupt, "masking", 0.5)
+    model = autoencoder(MLP((), (2,)), MLP((), (5,)), noise)
+    params, x = model.init(key, jnp.zeros(5)), jax.random.normal(key, (5,))
+    f, g = params["encoder"]["params"]["Dense_0"]["kernel"], params["decoder"]["params"]["Dense_0"]["kernel"]
+    seen = np.stack([noise(k, x) for k in jax.random.split(key, 4)])
+    assert len(np.unique(seen, axis=0)) > 1
+    np.testing.assert_array_equal(corrupted(model, key, x), noise(key, x))
+    np.testing.assert_array_equal(corrupted(LINEAR, key, x), x)
+    value, (state, metrics) = autoencoder_loss(model)(params, (), key, jnp.int32(0), Split(jnp.stack([x] * 4)))
+    expected = np.mean(np.sum((np.asarray(x) - seen @ np.asarray(f) @ np.asarray(g)) ** 2, axis=-1))
+    np.testing.assert_allclose((value, metrics["squared_error"]), (expected, expected), rtol=1e-5)
+    assert (state, set(metrics)) == ((), {"squared_error"})
 
 
 def test_the_contraction_of_a_sigmoid_layer_is_the_papers(key):

@@ -116,7 +116,9 @@ def normal_mixture(mixture: Mixture, learned: bool) -> Latent:
         return jax.tree.map(jnp.copy, start) if learned else ()
 
     normal = standard_normal(mixture.components.loc.shape[-1])
-    return normal._replace(init=init, prior=prior, from_square=None, fixed=lambda: () if learned else mixture)
+    return normal._replace(
+        init=init, prior=prior, from_square=None, fixed=lambda: () if learned else jax.tree.map(jnp.copy, mixture)
+    )
 
 
 def von_mises_fisher(dim: int) -> Latent:

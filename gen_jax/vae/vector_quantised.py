@@ -160,7 +160,9 @@ def vector_quantised_vae(
         params["likelihood"] = likelihood.init()
         if learned:
             return join(params | {"codebook": vectors}, density_state)
-        return Variables(params, Codebook(vectors, jnp.full(num_codes, 1 / num_codes), vectors / num_codes, density_state))
+        return Variables(
+            params, Codebook(vectors, jnp.full(num_codes, 1 / num_codes, vectors.dtype), vectors / num_codes, density_state)
+        )
 
     def encode(variables: Params, x: Array, context: Any = None) -> Quantised:
         if context is not None:

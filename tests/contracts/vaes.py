@@ -83,6 +83,7 @@ CASES = {
     "discretised-logistic": Case(mlp_vae(standard_normal(2), discretised_logistic_likelihood(0.2)), GREY),
     "flow-global": Case(mlp_vae(with_flow(standard_normal(2), PLANAR)), BINARY),
     "flow-amortised": Case(mlp_vae(with_flow(standard_normal(2), flows.amortise(PLANAR), flows.num_params(PLANAR))), BINARY),
+    "flow-mixture": Case(mlp_vae(with_flow(normal_mixture(MIXTURE, learned=False), PLANAR)), BINARY),
     "flow-iaf": Case(mlp_vae(with_flow(standard_normal(2), IAF, 3)), BINARY),
     "mixture": Case(mlp_vae(normal_mixture(MIXTURE, learned=False)), BINARY),
     "mixture-learned": Case(mlp_vae(normal_mixture(MIXTURE, learned=True), gaussian_likelihood(0.5)), REAL),

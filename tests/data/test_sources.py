@@ -327,7 +327,7 @@ def test_a_grey_image_in_a_folder_whose_held_out_images_are_zeros_and_ones_is_no
     for i, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{i:03}.png")
     for stream in (False, True):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match="has a pixel of 7, but the validation and test examples are all 0 and 1"):
             all_images(load_dataset(f"folder:{tmp_path}", stream=stream))
 
 

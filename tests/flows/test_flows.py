@@ -9,6 +9,7 @@ import scipy.stats
 
 from gen_jax import flows
 from gen_jax.data import Split
+from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.distributions import MultivariateNormal, Normal
 from gen_jax.flows.root import tanh_root
 from gen_jax.nets import MLP, autoregressive_net, near_zero
@@ -17,6 +18,7 @@ from gen_jax.vae import bernoulli_likelihood, standard_normal, variational_autoe
 from tests.contracts.bijections import AFFINE, COUPLING, DIM, MAF, POINT, POINTS
 
 STANDARD = Normal(jnp.zeros(DIM), jnp.ones(DIM))
+STANDARD_PLANE = Normal(jnp.zeros(2), jnp.ones(2))
 
 
 def test_planar_is_the_equation_of_the_paper():
@@ -406,16 +408,48 @@ def test_an_example_of_another_size_is_refused(make):
         flows.flow_density(Normal(jnp.zeros(3), jnp.ones(3)), bijection).log_prob(params, jnp.zeros(4))
 
 
-def test_the_loss_of_an_energy_is_log_q_and_the_weighted_energy():
-    """By hand, at the draws of the flow: the weight is 0.01 at first and 1 in the end, where the loss is a KL up to log Z."""
-    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), flows.planar(2)
-    params, key, batch = bijection.init(jax.random.key(0)), jax.random.key(1), Split(jnp.zeros((5, 2)))
-    energy = lambda z: jnp.sum(z**2)
-    drawn = [flows.Transformed(base, bijection, params).sample_and_log_prob(k) for k in jax.random.split(key, 5)]
-    log_q, u = np.array([q for _, q in drawn]), np.array([energy(z) for z, _ in drawn])
-    loss = flows.energy_loss(base, bijection, energy, annealing_steps=100)
-    for step, weight in ((0, 0.01), (50, 0.51), (jnp.inf, 1.0)):
-        value, (state, metrics) = loss(params, (), key, jnp.float32(step), batch)
-        np.testing.assert_allclose(value, np.mean(log_q + weight * u), rtol=1e-5)
-        np.testing.assert_allclose(metrics["elbo"], np.mean(-log_q - u), rtol=1e-5)
+@pytest.mark.parametrize(
+    ("annealing_steps", "step", "weight"),
+    [(100, 0, 0.01), (100, 50, 0.51), (100, 99, 1.0), (100, 500, 1.0), (100, np.inf, 1.0), (1, 0, 0.01), (1, 1, 1.0)],
+)
+def test_the_loss_of_an_energy_is_log_q_and_the_weighted_energy(annealing_steps, step, weight):
+    """By hand, of an affine flow: z = t + s ε is N(t, s²), whose log-density is SciPy's."""
+    shift, scale, key = np.float32([1.0, -0.5]), np.float32([0.5, 2.0]), jax.random.key(1)
+    params = {"shift": jnp.asarray(shift), "log_scale": jnp.log(scale)}
+    noise = np.stack([STANDARD_PLANE.sample(k) for k in jax.random.split(key, 5)])
+    z = shift + scale * noise
+    log_q = scipy.stats.norm(shift, scale).logpdf(z).sum(-1)
+    u = (z**4).sum(-1) - 3 * z[:, 0]
+    loss = flows.energy_loss(
+        STANDARD_PLANE, flows.elementwise_affine(2), lambda z: jnp.sum(z**4) - 3 * z[0], annealing_steps=annealing_steps
+    )
+    step = jnp.asarray(step, jnp.float32 if np.isinf(step) else jnp.int32)
+    value, (state, metrics) = loss(params, (), key, step, Split(jnp.zeros((5, 2))))
+    np.testing.assert_allclose(value, np.mean(log_q + weight * u), rtol=1e-5)
+    np.testing.assert_allclose(metrics["elbo"], np.mean(-log_q - u), rtol=1e-5)
+    assert state == ()
+
+
+def test_the_loss_of_the_flows_own_energy_is_nothing_at_every_draw():
+    """U = −log q: KL(q ‖ q) = 0, without noise; and of −log q − 1.5, whose Z is e^1.5, it is −1.5."""
+    bijection = flows.stack(flows.planar(2), 2)
+    params = jax.tree.map(lambda leaf: 2 * leaf, bijection.init(jax.random.key(0)))
+    log_q = flows.Transformed(STANDARD_PLANE, bijection, params).log_prob
+    for log_z in (0.0, 1.5):
+        loss = flows.energy_loss(STANDARD_PLANE, bijection, lambda z, c=log_z: -log_q(z) - c, annealing_steps=10)
+        value, (_, metrics) = loss(params, (), jax.random.key(1), jnp.float32(jnp.inf), Split(jnp.zeros((3, 2))))
+        np.testing.assert_allclose((value, metrics["elbo"]), (-log_z, log_z), atol=1e-4)
+
+
+def test_the_loss_of_a_density_is_minus_its_mean_log_prob():
+    """Of N(t, s²) by SciPy, on vectors and on examples of another shape in row-major order."""
+    shift, scale = np.float32([1.0, -0.5, 0.0, 2.0]), np.float32([0.5, 2.0, 1.0, 0.1])
+    params = {"shift": jnp.asarray(shift), "log_scale": jnp.log(scale)}
+    model = flows.flow_density(Normal(jnp.zeros(4), jnp.ones(4)), flows.elementwise_affine(4))
+    xs = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    mean = scipy.stats.norm(shift, scale).logpdf(xs).sum(-1).mean()
+    for density, batch in ((model, xs), (with_event_shape(model, (2, 1, 2)), xs.reshape(3, 2, 1, 2))):
+        value, (state, metrics) = density_loss(density)(params, (), jax.random.key(0), jnp.int32(0), Split(jnp.asarray(batch)))
+        np.testing.assert_allclose((value, metrics["log_prob"]), (-mean, mean), rtol=1e-5)
         assert state == ()
+        assert density.complete is None

@@ -14,7 +14,7 @@ from gen_jax.data import Split
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.made import bernoulli_output, categorical_output, draw_by_passes, normal_mixture_output
 from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, connectivity, draw_degrees, natural_degrees
-from gen_jax.types import InputError
+from gen_jax.types import InputError, Variables
 from tests.contracts.mades import CASES, ROWS
 
 
@@ -92,11 +92,55 @@ def test_a_loss_goes_through_the_masks_of_the_ensemble_in_turn_or_takes_fresh_on
     masks = made.shuffled_masks(jax.random.key(4), case.model.degrees)
     state = made.ensemble(case.model, masks, 3).init(jax.random.key(0)).state
     batch = Split(jnp.stack([case.x, 1 - case.x]))
-    for fresh, index in ((None, 8 % 3), (masks, 3 + 8)):
-        value, (after, metrics) = made.made_loss(case.model, fresh)(case.params, state, jax.random.key(1), jnp.int32(8), batch)
+    seen = set()
+    for fresh, step, index in ((None, 0, 0), (None, 1, 1), (None, 8, 2), (masks, 0, 3), (masks, 8, 11)):
+        loss = jax.jit(made.made_loss(case.model, fresh))
+        value, (after, metrics) = loss(case.params, state, jax.random.key(1), jnp.int32(step), batch)
         wanted = np.mean([case.model.log_prob(case.params, masks(index), x) for x in batch.x])
         np.testing.assert_allclose((value, metrics["log_prob"]), (-wanted, wanted), rtol=1e-5)
         chex.assert_trees_all_equal(after, state)
+        seen.add(round(float(value), 4))
+    assert len(seen) == 5  # the masks differ
+
+
+def test_a_loss_at_a_step_of_infinity_is_one_of_the_ensembles():
+    """As validation asks for it: of one of its masks, or of more of them at once."""
+    case = CASES["bernoulli"]
+    masks = made.shuffled_masks(jax.random.key(4), case.model.degrees)
+    state = made.ensemble(case.model, masks, 3).init(jax.random.key(0)).state
+    infinity = jnp.float32(jnp.inf)
+    value, _ = made.made_loss(case.model)(case.params, state, jax.random.key(1), infinity, Split(case.x[None]))
+    of_masks = [-case.model.log_prob(case.params, masks(index), case.x) for index in range(3)]
+    assert np.min(of_masks) - 1e-4 <= value <= np.max(of_masks) + 1e-4
+
+
+def test_the_loss_of_images_is_that_of_their_vectors():
+    case = CASES["bernoulli-three-layers"]
+    state = made.ensemble(case.model, lambda m: case.model.degrees).init(jax.random.key(0)).state
+    xs = jnp.stack([case.x, 1 - case.x])
+    values = [
+        made.made_loss(case.model)(case.params, state, jax.random.key(1), jnp.int32(0), Split(batch))[0]
+        for batch in (xs, xs.reshape(2, 3, 2, 1))
+    ]
+    assert values[0] == values[1]
+
+
+def test_the_masks_of_an_ensemble_are_its_state():
+    """In a pile, and it is they that count: not the function that they were drawn by."""
+    case = CASES["bernoulli"]
+    masks = made.shuffled_masks(jax.random.key(4), case.model.degrees)
+    density = made.ensemble(case.model, masks, 3)
+    params, state = density.init(jax.random.key(0))
+    chex.assert_trees_all_equal(params, case.model.init(jax.random.key(0)))
+    for index in range(3):
+        chex.assert_trees_all_equal(jax.tree.map(lambda leaf, i=index: leaf[i], state), masks(index))
+    others = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(masks(index) for index in (7, 8, 9)))
+    each = np.array([case.model.log_prob(params, masks(index), case.x) for index in (7, 8, 9)], np.float64)
+    found = density.log_prob(Variables(params, others), case.x)
+    np.testing.assert_allclose(found, np.log(np.mean(np.exp(each))), rtol=1e-5)
+    observed, key = np.arange(7) < 3, jax.random.key(5)
+    wanted = made.complete(case.model, params, lambda index: masks(7 + index), 3, key, case.x, observed)
+    chex.assert_trees_all_equal(density.complete(Variables(params, others), key, case.x, observed), wanted)
 
 
 def test_a_density_of_images_is_that_of_their_vectors():
@@ -109,11 +153,18 @@ def test_a_density_of_images_is_that_of_their_vectors():
     np.testing.assert_array_equal(images.sample(params, key), flat.sample(params, key).reshape(3, 2, 1))
     observed = np.arange(6) < 3
     drawn = images.complete(params, key, x.reshape(3, 2, 1), observed.reshape(3, 2, 1))
-    np.testing.assert_array_equal(drawn.x, flat.complete(params, key, x, observed).x.reshape(3, 2, 1))
-    value, (_, metrics) = density_loss(images)(*params, key, jnp.int32(0), Split(x.reshape(1, 3, 2, 1)))
-    np.testing.assert_allclose((value, metrics["log_prob"]), (-flat.log_prob(params, x), flat.log_prob(params, x)), rtol=1e-5)
+    wanted = flat.complete(params, key, x, observed)
+    chex.assert_trees_all_equal(drawn, wanted._replace(x=wanted.x.reshape(3, 2, 1)))
+    xs = jnp.stack([x, 1 - x])
+    value, (state, metrics) = density_loss(images)(*params, key, jnp.int32(0), Split(xs.reshape(2, 3, 2, 1)))
+    mean = np.mean([case.model.log_prob(case.params, case.model.degrees, x) for x in xs])
+    np.testing.assert_allclose((value, metrics["log_prob"]), (-mean, mean), rtol=1e-5)
+    chex.assert_trees_all_equal(state, params.state)
     with pytest.raises(InputError, match=r"x has shape \(6,\), and the model takes \(3, 2, 1\)"):
         images.log_prob(params, x)
+    with pytest.raises(InputError, match=r"x has shape \(6,\), and the model takes \(3, 2, 1\)"):
+        images.complete(params, key, x.reshape(3, 2, 1), observed)
+    assert with_event_shape(flat._replace(complete=None), (3, 2, 1)).complete is None
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from gen_jax.vae import (
     iwae_loss,
     log_weight,
     negative_elbo,
+    vector_quantised_loss,
 )
 from tests.contracts.vaes import CASES, ROWS, Case
 
@@ -31,6 +32,19 @@ def every_objective(terms, step):
     """A sum of objectives, by factors that tell them apart: a sum, so that it is traced once."""
     held = capacity_objective(terms, GAMMA, CAPACITY * step)
     return negative_elbo(terms, BETA) + 3.0 * held + 7.0 * free_bits_objective(terms, FREE)
+
+
+def losses_of(vae):
+    return {
+        "example": elbo_loss(vae, every_objective, "example", num_samples=2),
+        "batch-mean": elbo_loss(vae, every_objective, "batch-mean", num_samples=2),
+        "iwae": iwae_loss(vae, 3),
+        "dreg": iwae_loss(vae, 3, doubly_reparameterised=True),
+    }
+
+
+def batch_of_two(x, context):
+    return Split(jnp.stack([x, 1 - x]), jax.tree.map(lambda c: jnp.stack([c, c]), context))
 
 
 class Found(NamedTuple):
@@ -65,24 +79,15 @@ def measured(case: Case) -> Found:
     def draws(params, keys):
         return jax.vmap(draw, in_axes=(None, 0))(params, keys)
 
-    losses = {
-        "example": elbo_loss(vae, every_objective, "example", num_samples=2),
-        "batch-mean": elbo_loss(vae, every_objective, "batch-mean", num_samples=2),
-        "iwae": iwae_loss(vae, 3),
-        "dreg": iwae_loss(vae, 3, doubly_reparameterised=True),
-    }
+    losses = losses_of(vae)
 
     @jax.jit
     def batch(params, key, factor):
         """The value of every loss, and the gradient of their sum: a NaN in one is a NaN in it."""
-        examples = Split(jnp.stack([x, 1 - x]), jax.tree.map(lambda c: jnp.stack([c, c]), context))
-        params, state = split(params)
+        examples, (params, state) = batch_of_two(x, context), split(params)
 
         def total(params):
             found = {label: loss(params, state, key, STEP, examples) for label, loss in losses.items()}
-            for _, (after, metrics) in found.values():  # a loss of these models passes their state on
-                chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
-                assert all(jnp.shape(metric) == () for metric in metrics.values())
             return sum(value for value, _ in found.values()), {label: value for label, (value, _) in found.items()}
 
         (_, values), gradient = jax.value_and_grad(total, has_aux=True)(jax.tree.map(lambda p: factor * p, params))
@@ -110,6 +115,20 @@ def test_contract(name):
     every_draw_has_its_own_noise(found)
     if case.smooth:
         the_gradient_is_the_finite_difference(case)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_loss_returns_a_state_like_the_one_that_it_was_given(name):
+    """Of the same structure, shapes and dtypes, beside a number and numbers; traced alone, so every row is fast."""
+    vae, x, context, *_ = CASES[name]
+    own = {"vector-quantised": vector_quantised_loss(vae)} if CASES[name].point else {}
+    params, state = split(jax.eval_shape(vae.init, KEY, x, context))
+    for label, loss in (losses_of(vae) | own).items():
+        value, (after, metrics) = jax.eval_shape(loss, params, state, KEY, STEP, batch_of_two(x, context))
+        chex.assert_trees_all_equal_structs(after, state)
+        chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+        numbers = {"loss": value, **metrics}
+        assert all((number.shape, number.dtype) == ((), jnp.float32) for number in numbers.values()), (label, numbers)
 
 
 def the_kl_is_the_mean_of_the_log_ratio(found: Found) -> None:

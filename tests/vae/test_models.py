@@ -10,9 +10,10 @@ import pytest
 import scipy.stats
 
 from gen_jax import flows
+from gen_jax.data import Split
 from gen_jax.distributions import Mixture, Normal, UniformSphere
 from gen_jax.nets import MLP
-from gen_jax.types import InputError
+from gen_jax.types import InputError, Variables, context_of, join, split
 from gen_jax.vae import (
     bernoulli_likelihood,
     beta,
@@ -20,6 +21,7 @@ from gen_jax.vae import (
     conditional_normal,
     deep_latent_gaussian,
     discretised_logistic_likelihood,
+    elbo_loss,
     elbo_terms,
     gaussian_likelihood,
     kl_term,
@@ -70,6 +72,30 @@ def test_a_label_is_its_one_hot(key):
         a = labelled.encode(params, BINARY, jnp.int32(label)).loc
         np.testing.assert_array_equal(a, plain.encode(params, BINARY, jnp.eye(4)[label]).loc)
     assert not np.array_equal(a, labelled.encode(params, BINARY, jnp.int32(0)).loc)
+    assert (labelled.latent, labelled.num_classes) == (plain.latent, 4)
+    assert (context_of(labelled, 3), context_of(plain, 3)) == (3, None)
+
+
+def test_the_labels_of_a_batch_are_the_context_of_a_loss(key):
+    vae = CASES["conditional-prior"].vae
+    params, x, labels = vae.init(key, BINARY, jnp.int32(0)), jnp.stack([BINARY, 1 - BINARY, BINARY]), jnp.array([2, 0, 1])
+    keys = [jax.random.split(k, 1)[0] for k in jax.random.split(key, 3)]  # of the one sample of each example
+    terms = [elbo_terms(vae, params, *of) for of in zip(keys, x, labels, strict=True)]
+    value, (state, metrics) = elbo_loss(vae)(params, (), key, jnp.int32(0), Split(x, labels))
+    np.testing.assert_allclose(value, -np.mean([t.elbo for t in terms]), rtol=1e-5)
+    for name in ("elbo", "rate", "distortion"):
+        np.testing.assert_allclose(metrics[name], np.mean([getattr(t, name) for t in terms]), rtol=1e-5)
+    assert state == ()
+
+
+def test_a_state_of_nothing_is_left_out_and_any_other_is_joined():
+    params = {"w": jnp.ones(2)}
+    assert join(params, ()) is params
+    assert split(params) == Variables(params, ())
+    assert join(params, {"n": 1}) == split(Variables(params, {"n": 1})) == Variables(params, {"n": 1})
+    assert split((params, {"n": 1})) == Variables((params, {"n": 1}), ())  # a pair of parameters is no state
+    for pair in (Variables((), {"n": 1}), Variables(params, MIXTURE), Variables(params, {})):  # {} is not ()
+        chex.assert_trees_all_equal(split(join(*pair)), pair)
 
 
 def test_traversals_stay_in_the_support():
@@ -89,6 +115,25 @@ def test_a_map_of_the_square_covers_the_prior_evenly():
     np.testing.assert_allclose(jnp.linalg.norm(z, axis=-1), 1.0, rtol=1e-5)
     octant = (np.asarray(z) > 0) @ np.array([1, 2, 4])
     np.testing.assert_array_equal(np.bincount(octant), 1250)
+
+
+def test_that_map_is_the_inverse_of_the_distribution_function():
+    """Of N(0, I) by SciPy; of the uniform distribution the identity; of others, and of other sizes, there is none."""
+    u, v = jnp.float32(0.9), jnp.float32(0.2)
+    np.testing.assert_allclose(standard_normal(2).from_square(u, v), scipy.stats.norm.ppf([0.9, 0.2]), rtol=1e-5)
+    np.testing.assert_array_equal(beta(2).from_square(u, v), np.float32([0.9, 0.2]))
+    mixture = Mixture(jnp.zeros(2), Normal(jnp.zeros((2, 2)), jnp.ones((2, 2))))
+    without = (standard_normal(3), beta(1), von_mises_fisher(2), power_spherical(4), conditional_normal(2, MLP((), (2, 2))))
+    for latent in (*without, normal_mixture(mixture, learned=True), normal_mixture(mixture, learned=False)):
+        assert latent.from_square is None
+
+
+def test_paths_are_those_that_stay_in_the_support():
+    """Half the way along a line is within the sphere, and half the way along an arc may be outside of the cube."""
+    for latent in (standard_normal(2), with_flow(standard_normal(2), flows.planar(2)), normal_mixture(MIXTURE, learned=False)):
+        assert latent.paths == ("spherical", "linear")
+    assert von_mises_fisher(3).paths == power_spherical(3).paths == ("spherical",)
+    assert beta(2).paths == ("linear",)
 
 
 @pytest.mark.parametrize("output", [np.zeros(4), np.full(4, 1e25), np.full(4, -1e-30), np.array([3e38, 0, 0, -3e38])])
@@ -155,6 +200,33 @@ def test_a_learned_mixture_starts_where_it_is_put(key):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), learned.prior(learned.init(key)), MIXTURE)
 
 
+def test_a_mixture_that_is_not_learned_is_the_state_and_has_no_parameters(key):
+    vae = CASES["mixture"].vae
+    params, state = vae.init(key, BINARY)
+    chex.assert_trees_all_equal(state, vae.latent.fixed())
+    assert params["latent"] == ()
+    assert CASES["mixture-learned"].vae.latent.fixed() == standard_normal(2).fixed() == ()
+    # it is the state that counts, so that a run goes on with the mixture that it began with
+    other = jax.tree.map(lambda leaf: leaf + 0.3, state)
+    chex.assert_trees_all_equal(vae.prior(Variables(params, other)), other)
+    z = jnp.array([0.2, -0.4])
+    weights, (loc, scale) = np.exp(other.logits) / np.exp(other.logits).sum(), other.components
+    exact = np.log(sum(w * np.prod(scipy.stats.norm(m, s).pdf(z)) for w, m, s in zip(weights, loc, scale, strict=True)))
+    np.testing.assert_allclose(vae.prior(Variables(params, other)).log_prob(z), exact, rtol=1e-5)
+    _, (after, _) = elbo_loss(vae)(params, other, key, jnp.int32(0), Split(BINARY[None]))
+    chex.assert_trees_all_equal(after, other)
+
+
+def test_training_leaves_the_mixture_that_a_model_was_made_of(key):
+    """A compiled epoch takes over the buffers of its state, and the model makes a second one."""
+    mixture = jax.tree.map(jnp.copy, MIXTURE)
+    vae = variational_autoencoder(MLP((), (2, 3)), MLP((), EVENT), normal_mixture(mixture, learned=False), bernoulli_likelihood())
+    first = vae.init(key, BINARY)
+    expected = jax.tree.map(np.array, first)
+    jax.jit(lambda variables: jax.tree.map(lambda leaf: leaf + 1, variables), donate_argnums=0)(first)
+    chex.assert_trees_all_equal(vae.init(key, BINARY), expected)
+
+
 def test_a_posterior_against_a_mixture_has_the_kl_of_quadrature(key):
     """KL(N(0.3, 0.6²) ‖ ½ N(−1, 0.5²) + ½ N(2, 1.5²)), of which the model sees one draw at a time."""
     prior = Mixture(jnp.zeros(2), Normal(jnp.array([[-1.0], [2.0]]), jnp.array([[0.5], [1.5]])))
@@ -204,9 +276,14 @@ def test_every_prior_goes_with_every_likelihood(latent, key):
         return {name: jax.vmap(functools.partial(one, name))(keys) for name in vaes}
 
     @jax.jit
-    def gradient(params, factor):
-        loss = lambda params: sum(elbo_terms(vae, params[name], key, BINARY).elbo for name, vae in vaes.items())
-        return jax.value_and_grad(loss)(jax.tree.map(lambda p: factor * p, params))
+    def gradient(variables, factor):
+        own = {name: split(v).params for name, v in variables.items()}
+        state = {name: split(v).state for name, v in variables.items()}
+
+        def loss(own):
+            return sum(elbo_terms(vae, join(own[name], state[name]), key, BINARY).elbo for name, vae in vaes.items())
+
+        return jax.value_and_grad(loss)(jax.tree.map(lambda p: factor * p, own))
 
     for name, values in differences(params, jax.random.split(key, 10_000)).items():
         values = np.asarray(values, np.float64)

@@ -2,6 +2,7 @@
 
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,8 +119,46 @@ def test_averages_are_those_of_numpy_and_dead_codes_are_put_where_features_are(p
     np.testing.assert_allclose(new.vectors[1], vectors[1], rtol=1e-5)
     assert np.any(np.all(np.isclose(features, np.asarray(new.vectors[2]), rtol=1e-6), axis=-1))
     np.testing.assert_allclose(new.sums[2], new.vectors[2] / 3, rtol=1e-5)
+    chex.assert_trees_all_equal(new.prior, params.state.prior)
     again = updated_codebook(codebook, jax.random.fold_in(key, 16), jnp.asarray(features).reshape(16, 2, 2), 0.9)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), again, new)
+
+
+def test_a_codebook_in_use_follows_a_batch_as_appendix_a_says(key):
+    """N_k and m_k code by code, in a loop of NumPy's; here no code is dead."""
+    shares, sums = RNG.uniform(0.1, 0.3, 5).astype(np.float32), RNG.normal(size=(5, 2)).astype(np.float32)
+    codebook = Codebook(CODEBOOK, jnp.asarray(shares), jnp.asarray(sums), {"of": jnp.ones(3)})
+    new = updated_codebook(codebook, key, FEATURES, decay=0.7)
+    h = np.asarray(FEATURES, np.float64).reshape(-1, 2)
+    for k in range(5):
+        own = [v for v in h if np.linalg.norm(v - np.asarray(CODEBOOK), axis=-1).argmin() == k]
+        share, total = 0.7 * shares[k] + 0.3 * len(own) / 12, 0.7 * sums[k] + 0.3 * np.sum(own, axis=0) / 12
+        np.testing.assert_allclose(new.shares[k], share, rtol=1e-5)
+        np.testing.assert_allclose(new.sums[k], total * np.ones(2), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(new.vectors[k], total / share * np.ones(2), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_equal(new.prior, codebook.prior)
+
+
+def test_where_gradients_train_the_codebook_the_state_is_that_of_the_prior_and_stays(key):
+    params, state = LEARNED.init(key, BINARY)
+    chex.assert_trees_all_equal(state, CODES.init(key).state)
+    _, (after, _) = vector_quantised_loss(LEARNED)(params, state, key, jnp.int32(0), Split(BINARY[None]))
+    chex.assert_trees_all_equal(after, state)
+    with_averages = VAE.init(key, BINARY)
+    assert "codebook" not in with_averages.params
+    chex.assert_trees_all_equal(params["codebook"], with_averages.state.vectors)
+    chex.assert_trees_all_equal(with_averages.state.prior, state)
+    np.testing.assert_allclose(with_averages.state.shares, 1 / 3)
+    np.testing.assert_allclose(with_averages.state.sums, with_averages.state.vectors / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("vae", [VAE, LEARNED], ids=["averages", "learned"])
+def test_a_second_step_compiles_nothing(vae, key):
+    params, state = vae.init(key, BINARY)
+    loss = jax.jit(vector_quantised_loss(vae))
+    _, (state, _) = loss(params, state, key, jnp.int32(0), Split(BINARY[None]))
+    loss(params, state, key, jnp.int32(1), Split(BINARY[None]))
+    assert loss._cache_size() == 1
 
 
 def test_perplexity_counts_codes():
