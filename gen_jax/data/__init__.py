@@ -15,31 +15,3 @@ from gen_jax.data.sprites import (
     sprite_looks,
 )
 from gen_jax.data.toy import ENERGIES, MODES, TOY_SIZES
-
-__all__ = [
-    "BINARISED",
-    "ENERGIES",
-    "MODES",
-    "NUM_SPRITES",
-    "SPRITE_FACTORS",
-    "SPRITE_SHAPE",
-    "SPRITE_SIZES",
-    "STACKED",
-    "TOY_SIZES",
-    "Binarisation",
-    "DataView",
-    "Dataset",
-    "Split",
-    "absolute_name",
-    "binarise",
-    "check_factors",
-    "data_view",
-    "in_unit_interval",
-    "load_dataset",
-    "render_sprite",
-    "sample_factors",
-    "sprite_factors",
-    "sprite_index",
-    "sprite_looks",
-    "to_unit",
-]

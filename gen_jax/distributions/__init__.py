@@ -14,21 +14,3 @@ from gen_jax.distributions.normal_mixture import NormalMixture
 from gen_jax.distributions.power_spherical import PowerSpherical
 from gen_jax.distributions.uniform_sphere import UniformSphere
 from gen_jax.distributions.von_mises_fisher import VonMisesFisher
-
-__all__ = [
-    "Bernoulli",
-    "Beta",
-    "Categorical",
-    "DiscretisedLogistic",
-    "MarkovChain",
-    "Mixture",
-    "MultivariateNormal",
-    "Normal",
-    "NormalMixture",
-    "PowerSpherical",
-    "UniformSphere",
-    "VonMisesFisher",
-    "kl_divergence",
-    "kl_parts",
-    "log_bessel_i",
-]

@@ -9,31 +9,3 @@ from gen_jax.flows.elementary import elementwise_affine, logit, permutation, rev
 from gen_jax.flows.planar import planar, radial
 from gen_jax.flows.sylvester import householder_sylvester, orthogonal_sylvester
 from gen_jax.flows.transformers import Transformer, affine, rational_quadratic_spline
-
-__all__ = [
-    "BijectionErrors",
-    "Transformed",
-    "Transformer",
-    "affine",
-    "amortise",
-    "chain",
-    "check_bijection",
-    "coupling",
-    "elementwise_affine",
-    "energy_loss",
-    "flow_density",
-    "householder_sylvester",
-    "inverse_autoregressive",
-    "invert",
-    "logit",
-    "masked_autoregressive",
-    "num_params",
-    "orthogonal_sylvester",
-    "permutation",
-    "planar",
-    "radial",
-    "rational_quadratic_spline",
-    "reverse",
-    "stack",
-    "standardise",
-]

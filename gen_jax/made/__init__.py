@@ -4,22 +4,3 @@ from gen_jax.made.made import MADE, Completion, Masks, complete, ensemble, made,
 from gen_jax.made.outputs import Output, bernoulli_output, categorical_output, normal_mixture_output
 from gen_jax.made.sampling import draw_by_passes, draw_in_order
 from gen_jax.nets import connectivity
-
-__all__ = [
-    "MADE",
-    "Completion",
-    "Masks",
-    "Output",
-    "bernoulli_output",
-    "categorical_output",
-    "complete",
-    "connectivity",
-    "draw_by_passes",
-    "draw_in_order",
-    "ensemble",
-    "made",
-    "made_loss",
-    "normal_mixture_output",
-    "shuffled_masks",
-    "with_ordering",
-]

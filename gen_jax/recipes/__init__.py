@@ -44,6 +44,3 @@ def find_recipe(name: str) -> Recipe:
         known = ", ".join(n for n, value in vars(module).items() if isinstance(value, Recipe)) or "none"
         raise InputError(f"{path} has no recipe {attribute!r}: its recipes are {known}.")
     return found
-
-
-__all__ = ["OWN_RECIPE", "RECIPES", "Experiment", "Recipe", "Settings", "change", "check_settings", "find_recipe"]

@@ -35,18 +35,3 @@ TASKS: dict[str, Task] = {
     "quality": sample_quality.TASK,
 }
 """By their names on the command line."""
-
-__all__ = [
-    "TASKS",
-    "Evaluation",
-    "Outcome",
-    "Subject",
-    "Task",
-    "complete",
-    "evaluate",
-    "interpolate",
-    "quality",
-    "reconstruct",
-    "sample",
-    "traverse",
-]
