@@ -55,8 +55,8 @@ def sliced_wasserstein(
 
     For each level of the `laplacian_pyramid` (64, 32 and 16 pixels for 64-pixel images), 7 × 7 patches are cut at random
     positions, each channel is normalised to mean 0 and standard deviation 1 over all patches of its set, and the sets are
-    compared by `sliced_wasserstein_of_points`. Karras et al. 2018, arXiv:1710.10196, §5, use 16,384 images and 128 patches of each, and
-    report the distances times 1,000.
+    compared by `sliced_wasserstein_of_points`. Karras et al. 2018, arXiv:1710.10196, §5, use 16,384 images with 128 patches each,
+    and report the distances times 1,000.
 
     Equal sets have 0, because both are cut at the same positions. Two sets from one distribution do not: as a baseline, take two
     sets of real images, with the same numbers of images and patches.
