@@ -80,9 +80,7 @@ class Net(Protocol):
 class Variables(NamedTuple):
     """What a model's functions take as `params`, if the model has state besides its trainable parameters.
 
-    Attributes:
-        params: the trainable parameters.
-        state: what gradients do not train, such as batch statistics, a codebook's moving averages, or fixed random masks.
+    The state is what gradients do not train, such as batch statistics, moving averages of a codebook, or fixed random masks.
     """
 
     params: Params
@@ -107,9 +105,7 @@ Annealed weights depend on `step`; step = ∞ gives their final values. A state 
 
 
 class VAE(NamedTuple):
-    """A latent-variable model p(x|z) p(z) with an approximate posterior q(z|x), for one example x.
-
-    `z` may be any pytree.
+    """A latent-variable model p(x|z) p(z) with an approximate posterior q(z|x), for one example x; z may be any pytree.
 
     Attributes:
         init: (key, x, context=None) -> params.
@@ -188,12 +184,7 @@ class BatchNet(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """The output of a discriminator.
-
-    Attributes:
-        logits: [P], of the probability that an example (or a pack of examples) is real.
-        classes: [P, C], the class logits of an auxiliary classifier; None without one.
-    """
+    """Logits [P] of the probability that each of P examples or packs is real, and class logits of an auxiliary classifier."""
 
     logits: Float[Array, "..."]  # of rank 1, which the losses check
     classes: Float[Array, "P C"] | None = None

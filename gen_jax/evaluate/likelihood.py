@@ -32,14 +32,9 @@ def importance_weighted(
 ) -> LikelihoodEstimate:
     """Return log (1/K) Σ_k w_k with its standard error and effective sample size, for one example.
 
-    Sample k uses `fold_in(key, k)`, so the chunk size changes the estimate only by rounding. Matrix products have float32
-    precision.
-
-    Args:
-        log_weight: key -> log w with E[w] = p(x), such as log p(x, z) − log q(z|x) at one z ~ q(z|x).
-        key: for all K samples.
-        num_samples: K.
-        chunk_size: the number of samples in memory at once.
+    `log_weight` maps a key to log w with E[w] = p(x), such as log p(x, z) − log q(z|x) at one z ~ q(z|x). Sample k uses
+    `fold_in(key, k)`, so the chunk size, the number of samples in memory at once, changes the estimate only by rounding. Matrix
+    products have float32 precision.
 
     Raises:
         InputError: K or the chunk size is less than 1.

@@ -33,10 +33,10 @@ class ModeCoverage(NamedTuple):
 
 
 def mode_coverage(samples: Rows, centres: Rows, scale: float) -> ModeCoverage:
-    """Return the coverage of the equally weighted normals N(c_m, σ²I) by samples [N, 2], for centres c [M, 2] and scale σ.
+    """Return the coverage of M equally weighted normals N(c_m, σ²I) by samples [N, 2], for centres c [M, 2] and scale σ.
 
     Raises:
-        InputError: samples or centres have another shape or none, values are not finite, or σ is not above 0.
+        InputError: samples or centres are not 2-D points or are empty, values are not finite, or σ is not above 0.
     """
     from scipy.spatial.distance import cdist  # late: importing it takes a tenth of a second
 

@@ -16,22 +16,12 @@ def example_keys(key: Key, num_examples: int) -> jaxtyping.Key[Array, "N"]:
 
 
 def map_examples(
-    fn: Callable[[Params, Key, Any], Any],
-    params: Params,
-    keys: jaxtyping.Key[Array, "N"],
-    examples: Any,
-    chunk_size: int,
+    fn: Callable[[Params, Key, Any], Any], params: Params, keys: jaxtyping.Key[Array, "N"], examples: Any, chunk_size: int
 ) -> Any:
     """Return fn(params, key, example) for every example, stacked along the first axis: a loop over chunks, `vmap` within each.
 
-    Matrix products have float32 precision.
-
-    Args:
-        fn: a pure function of one example, such as the terms of its ELBO.
-        params: passed to every call.
-        keys: see `example_keys`.
-        examples: a pytree of arrays with the examples along the first axis.
-        chunk_size: the number of examples in memory at once.
+    `examples` is a pytree of arrays with the examples along the first axis; `chunk_size` of them are in memory at once. Matrix
+    products have float32 precision.
     """
     with jax.default_matmul_precision("highest"):
         return jax.lax.map(lambda row: fn(params, *row), (keys, examples), batch_size=chunk_size)

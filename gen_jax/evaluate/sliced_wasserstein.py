@@ -44,12 +44,7 @@ def sliced_wasserstein_of_points(x: Rows, y: Rows, num_projections: int = 512, s
 
 
 def sliced_wasserstein(
-    real: Images,
-    fake: Images,
-    seed: int = 0,
-    num_images: int = 2048,
-    num_patches: int = 64,
-    num_projections: int = 512,
+    real: Images, fake: Images, seed: int = 0, num_images: int = 2048, num_patches: int = 64, num_projections: int = 512
 ) -> dict[int, float]:
     """Return the sliced Wasserstein distance between patches of real and generated images, for each height of a pyramid level.
 
@@ -65,8 +60,8 @@ def sliced_wasserstein(
         real: [N, H, W, C], integers or floats of any scale.
         fake: [M, H, W, C].
         seed: for the choice of images and patches, and for the projections.
-        num_images: the number of images of each set, chosen at random; fewer if a set has fewer.
-        num_patches: the number of patches of each image at each level; each takes 196 C bytes of memory.
+        num_images: of each set, chosen at random; fewer if a set has fewer.
+        num_patches: of each image at each level; each takes 196 C bytes of memory.
         num_projections: the number of random directions.
 
     Raises:

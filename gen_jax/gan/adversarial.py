@@ -29,16 +29,12 @@ def adversarial_losses(
     A conditional generator gets the labels of the batch. With an auxiliary classifier, D adds the `class_loss` of real and of
     generated examples, and G that of generated ones. Each loss updates the state of its own network only.
 
-    Args:
-        gan: the model.
-        loss: functions of a logit.
-        penalty: of the discriminator, with the running averages of its batch norm, so that examples are independent.
-        penalty_weight: λ.
-        joint_batch: whether D takes real and generated examples in one batch, which is faster, or in two. The results differ only
-            if D has batch norm, which then uses the statistics of both, or spectral norm, which then iterates once.
+    The penalty, with weight λ, uses the running averages of D's batch norm, so that examples are independent. `joint_batch` says
+    whether D takes real and generated examples in one batch, which is faster, or in two. The results differ only if D has batch
+    norm, which then uses the statistics of both, or spectral norm, which then iterates once.
 
     Raises:
-        InputError: (where a loss is called) `gan.packing` does not divide the batch.
+        InputError: when a loss is called, `gan.packing` does not divide the batch.
     """
     return Adversaries(_generator_loss(gan, loss), _discriminator_loss(gan, loss, penalty, penalty_weight, joint_batch))
 
@@ -65,11 +61,8 @@ def _discriminator_loss(
         fake, _ = gan.generate(params, state, noise_key, draw_latents(gan.prior, z_key, len(x)), labels, train=True)
         on_real, on_fake, new_state = discriminate(params, state, x, fake, labels)
         value = discriminator_loss(loss, on_real.logits, on_fake.logits)
-        metrics = {
-            "discriminator_loss": value,
-            "real_logit": jnp.mean(on_real.logits),
-            "fake_logit": jnp.mean(on_fake.logits),
-        }
+        mean_logits = {"real_logit": jnp.mean(on_real.logits), "fake_logit": jnp.mean(on_fake.logits)}
+        metrics = {"discriminator_loss": value, **mean_logits}
         if on_real.classes is not None and on_fake.classes is not None:
             metrics["class_loss"] = class_loss(on_real.classes, labels) + class_loss(on_fake.classes, labels)
             value += metrics["class_loss"]

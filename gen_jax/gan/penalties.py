@@ -5,7 +5,8 @@ Mescheder et al. 2018 (arXiv:1801.04406).
 
 Gradients are those of the sum of the logits of a batch. They equal the gradients of each logit in its own example, unless the
 discriminator uses statistics of the batch. The caller multiplies a penalty by its weight: λ in the first two papers (10 in
-Gulrajani et al.), γ/2 in Mescheder et al.
+Gulrajani et al.), γ/2 in Mescheder et al. Penalties at points between real and generated examples raise an InputError if the two
+batches differ in shape.
 """
 
 from collections.abc import Callable
@@ -32,20 +33,13 @@ def gradient_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: 
     """Return E[(‖∇D(x̂)‖ − 1)²] at x̂ = ε real + (1 − ε) fake, with one ε ~ U(0, 1) for each example (Gulrajani et al. 2017).
 
     The norm is √(‖∇D(x̂)‖² + 10⁻¹²), whose derivatives are finite where the gradient is zero.
-
-    Raises:
-        InputError: the two batches differ in shape.
     """
     squared = gradient_norms_squared(critic, _interpolate(key, real, fake))
     return jnp.mean((jnp.sqrt(squared + 1e-12) - 1) ** 2)
 
 
 def zero_centred_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x̂)‖² at the x̂ of `gradient_penalty` (Thanh-Tung et al. 2019).
-
-    Raises:
-        InputError: the two batches differ in shape.
-    """
+    """Return E‖∇D(x̂)‖² at the x̂ of `gradient_penalty` (Thanh-Tung et al. 2019)."""
     return jnp.mean(gradient_norms_squared(critic, _interpolate(key, real, fake)))
 
 

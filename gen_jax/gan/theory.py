@@ -32,18 +32,15 @@ def optimal_discriminator_logit(
 def game_value(log_p: LogDensities, log_q: LogDensities, cell: float) -> float:
     """Return V(D*, G) = E_p[log D*(x)] + E_q[log (1 − D*(x))] = −2 log 2 + 2 JSD(p, q), by the midpoint rule in float64.
 
-    Args:
-        log_p: of the data, at the midpoints of N grid cells.
-        log_q: of the generator, at the same points.
-        cell: the length, area or volume of a cell.
+    p is the data distribution and q the generator's, both at the midpoints of N grid cells; `cell` is the volume of a cell.
     """
     return _integral(log_p, log_q, cell, offset=0.0)
 
 
 def jensen_shannon(log_p: LogDensities, log_q: LogDensities, cell: float) -> float:
-    """Return JSD = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½(p + q), in nats, by the midpoint rule in float64.
+    """Return JSD = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½(p + q), in nats, for the arguments of `game_value`.
 
-    The arguments are those of `game_value`. It is 0 for p = q, and log 2 for any p and q with disjoint supports.
+    It is 0 for p = q, and log 2 for any p and q with disjoint supports.
     """
     return 0.5 * _integral(log_p, log_q, cell, offset=math.log(2))
 

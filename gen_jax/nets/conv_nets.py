@@ -19,16 +19,7 @@ from gen_jax.types import Array, InputError
 
 
 class Conv(nn.Module):
-    """`gen_jax.nets.conv.conv` of one image or a batch of images, plus a bias.
-
-    Attributes:
-        features: the number of output channels.
-        kernel_size: the height and width of the kernel.
-        stride: in pixels.
-        padding: see `gen_jax.nets.conv.conv`.
-        use_bias: whether to add a bias.
-        kernel_init: the initialiser of the kernel [height, width, in, out].
-    """
+    """`gen_jax.nets.conv.conv` of one image or a batch of images, plus a bias; `kernel_init` is for [height, width, in, out]."""
 
     features: int
     kernel_size: int
@@ -47,8 +38,8 @@ class Conv(nn.Module):
 class ConvTranspose(Conv):
     """`gen_jax.nets.conv.conv_transpose` of one image or a batch of images, plus a bias; the attributes are those of `Conv`.
 
-    The kernel is [height, width, *out*, *in*], that of the convolution whose adjoint this is. An initialiser that depends on the
-    fan-in needs in_axis=-1, out_axis=-2.
+    `kernel_init` is for [height, width, *out*, *in*], the kernel of the convolution whose adjoint this is. An initialiser that
+    depends on the fan-in needs in_axis=-1, out_axis=-2.
     """
 
     kernel_init: Initializer = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
@@ -68,15 +59,10 @@ def _add_bias(layer: Conv, y: Float[Array, "*batch P Q O"]) -> Float[Array, "*ba
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions, then an `MLP` of the flattened result and the `context`: the mirror of `ConvDecoder`.
+    """Convolutions with `channels` outputs, then an `MLP` of `hidden_sizes` to `output_shape`: the mirror of `ConvDecoder`.
 
-    The reference for 64 x 64 pixels is `ConvEncoder((32, 32, 32, 32), (256, 256), (2, Z))`, which returns μ and log σ².
-
-    Attributes:
-        channels: the output channels of each convolution.
-        hidden_sizes: the widths of the hidden layers of the MLP.
-        output_shape: as for `MLP`.
-        activation: applied after each layer but the last.
+    The activation follows each layer but the last. The reference for 64 x 64 pixels is
+    `ConvEncoder((32, 32, 32, 32), (256, 256), (2, Z))`, which returns μ and log σ².
     """
 
     channels: tuple[int, ...]
@@ -86,7 +72,7 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "H W C"], context: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
-        """Return the output for one image."""
+        """Return the output for one image; a `context` is appended to the input of the MLP."""
         halved_size(x.shape[:2], len(self.channels))
         for features in self.channels:
             x = self.activation(Conv(features, 4, 2)(x))
@@ -94,15 +80,10 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """An `MLP` of z and the `context`, then transposed convolutions: the mirror of `ConvEncoder`.
+    """An `MLP` of `hidden_sizes`, then transposed convolutions with `channels` inputs: the mirror of `ConvEncoder`.
 
-    The reference for 64 x 64 pixels is `ConvDecoder((32, 32, 32, 32), (256, 256), (64, 64, 1))`.
-
-    Attributes:
-        channels: the input channels of each transposed convolution.
-        hidden_sizes: the widths of the hidden layers of the MLP.
-        event_shape: (height, width, channels) of the output.
-        activation: applied after each layer but the last.
+    The activation follows each layer but the last. The reference for 64 x 64 pixels is
+    `ConvDecoder((32, 32, 32, 32), (256, 256), (64, 64, 1))`.
     """
 
     channels: tuple[int, ...]
@@ -112,7 +93,7 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "*latent"], context: Float[Array, "..."] | None = None) -> Float[Array, "H W C"]:
-        """Return the image for one z."""
+        """Return the image for one z; a `context` is appended to the input of the MLP."""
         height, width = halved_size(self.event_shape[:2], len(self.channels))
         h = MLP(self.hidden_sizes, (height, width, self.channels[0]), self.activation)(z, context)
         for features in (*self.channels[1:], self.event_shape[2]):
@@ -121,13 +102,9 @@ class ConvDecoder(nn.Module):
 
 
 class SpatialEncoder(nn.Module):
-    """Convolutions, residual blocks, and a 1 x 1 convolution: the mirror of `SpatialDecoder`.
+    """Convolutions with `channels` outputs, residual blocks, and a 1 x 1 convolution: the mirror of `SpatialDecoder`.
 
-    Attributes:
-        channels: the output channels of each halving convolution; the residual blocks have the last of them.
-        num_residual: the number of residual blocks.
-        features: F, the channels of the code [H/2ⁿ, W/2ⁿ, F], for n entries of `channels`.
-        activation: applied after each layer but the last.
+    The code is [H/2ⁿ, W/2ⁿ, features] for n entries of `channels`; the residual blocks have the last of these.
     """
 
     channels: tuple[int, ...]
@@ -147,13 +124,9 @@ class SpatialEncoder(nn.Module):
 
 
 class SpatialDecoder(nn.Module):
-    """A 1 x 1 convolution, residual blocks, and transposed convolutions: the mirror of `SpatialEncoder`.
+    """A 1 x 1 convolution, residual blocks, and transposed convolutions with `channels` inputs: the mirror of `SpatialEncoder`.
 
-    Attributes:
-        channels: the input channels of each transposed convolution; the residual blocks have the first of them.
-        num_residual: the number of residual blocks.
-        event_shape: (height, width, channels) of the output.
-        activation: applied before each layer but the first.
+    The residual blocks have the first entry of `channels`.
     """
 
     channels: tuple[int, ...]

@@ -2,7 +2,7 @@
 
 DCGAN: Radford et al. 2016 (arXiv:1511.06434). Residual: Gulrajani et al. 2017 (arXiv:1704.00028), and with spectral
 normalisation Miyato et al. 2018 (arXiv:1802.05957). All raise an InputError if the image cannot be halved as often as the network
-needs, or if the input is not a batch of images.
+needs, or if the input is not a batch of images. `spectral_norm` and `classes` are explained in `gen_jax.nets.gan_nets`.
 """
 
 import functools
@@ -32,7 +32,7 @@ class DCGANGenerator(nn.Module):
 
     Attributes:
         channels: the input channels of each transposed convolution; n of them double the image n times.
-        event_shape: (height, width, channels) of the images; 2ⁿ must divide height and width.
+        event_shape: (height, width, channels) of the images.
         batch_norm: whether to use batch norm.
     """
 
@@ -67,8 +67,8 @@ class DCGANDiscriminator(nn.Module):
     Attributes:
         channels: the output channels of each convolution; n of them halve the image n times.
         batch_norm: whether to use batch norm. Do not combine it with a gradient penalty; spectral normalisation replaces it.
-        spectral_norm: whether to normalise every kernel; see `gen_jax.nets.gan_nets`.
-        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
+        spectral_norm: whether to normalise every kernel.
+        classes: those of an auxiliary classifier.
     """
 
     channels: tuple[int, ...]
@@ -91,12 +91,7 @@ class DCGANDiscriminator(nn.Module):
 class ResidualGenerator(nn.Module):
     """A dense layer to a small image, three blocks that each double it (`UpBlock`), batch norm, ReLU, 3 x 3 convolution, tanh.
 
-    For 32 x 32 the sizes are 4 → 8 → 16 → 32. The sizes of Gulrajani et al. are `ResidualGenerator(128, (32, 32, 3))`, those of
-    Miyato et al. have a width of 256.
-
-    Attributes:
-        width: the channels of every block.
-        event_shape: (height, width, channels) of the images; 8 must divide height and width.
+    For 32 x 32 the sizes are 4 → 8 → 16 → 32. Every block has `width` channels: 128 in Gulrajani et al., 256 in Miyato et al.
     """
 
     width: int
@@ -117,12 +112,7 @@ class ResidualDiscriminator(nn.Module):
 
     For 32 x 32 the sizes are 32 → 16 → 8 → 8 → 8. Pooling is the *mean* over pixels (Gulrajani et al.), but the *sum* with
     spectral normalisation (Miyato et al.), where the last kernel cannot grow to compensate for small features. There is no batch
-    norm. Both papers have the sizes of `ResidualDiscriminator(128)`.
-
-    Attributes:
-        width: the channels of every block; 4 must divide the height and width of the images.
-        spectral_norm: whether to normalise every kernel; see `gen_jax.nets.gan_nets`.
-        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
+    norm. Every block has `width` channels: 128 in both papers.
     """
 
     width: int

@@ -4,6 +4,9 @@ Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957) is `flax.linen.Spe
 [everything else, output channels], is divided by its largest singular value σ. Each call estimates σ by one step of power
 iteration, which only training stores. Gradients treat the singular vectors as constants, which is exact at convergence. The norm
 of a convolution as a linear map of images can exceed σ, by a factor of up to √(kernel height · kernel width).
+
+In all discriminators, `spectral_norm` says whether to normalise every kernel, and `classes` is the number of classes of an
+auxiliary classifier, None without one (see `DiscriminatorHead`).
 """
 
 import math
@@ -21,16 +24,9 @@ Context = Float[Array, "B C"] | None
 
 
 class MLPGenerator(nn.Module):
-    """An MLP from z to an event.
+    """An MLP from z to an event, with the activation `output` (such as tanh for images in [−1, 1]) and optional batch norm.
 
     The usual choice for experiments on mode collapse is `MLPGenerator((400,) * 4, (2,), batch_norm=True)`.
-
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        event_shape: the shape of an event.
-        batch_norm: whether each hidden layer has batch norm before its activation.
-        activation: of the hidden layers.
-        output: the activation of the last layer, such as tanh for images in [−1, 1].
     """
 
     hidden_sizes: tuple[int, ...]
@@ -50,14 +46,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """An MLP from an example to a logit.
-
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        activation: of the hidden layers.
-        spectral_norm: whether to normalise every kernel.
-        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
-    """
+    """An MLP from an example to a logit."""
 
     hidden_sizes: tuple[int, ...]
     activation: Callable[[Array], Array] = lambda x: nn.leaky_relu(x, 0.2)
@@ -76,11 +65,8 @@ class MLPDiscriminator(nn.Module):
 class MaxoutDiscriminator(nn.Module):
     """Maxout layers (Goodfellow et al. 2013, arXiv:1302.4389) from an example to a logit.
 
-    The usual choice for experiments on mode collapse is `MaxoutDiscriminator((200,) * 3, 5)`.
-
-    Attributes:
-        hidden_sizes: the number of units of each hidden layer.
-        pieces: the number of linear functions of which a unit is the maximum.
+    Each unit is the maximum of `pieces` linear functions. The usual choice for experiments on mode collapse is
+    `MaxoutDiscriminator((200,) * 3, 5)`.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -102,10 +88,7 @@ class DiscriminatorHead(nn.Module):
         projection            wᵀφ + b + yᵀ E φ                       Miyato and Koyama 2018 (arXiv:1802.05637), eq. 3
         auxiliary classifier  wᵀφ + b, and class logits V φ + c      Odena et al. 2017 (arXiv:1610.09585)
 
-    Attributes:
-        classes: the number of classes of an auxiliary classifier, which ignores the labels; None for the other two.
-        spectral_norm: whether to normalise w, E and V.
-        kernel_init: the initialiser of w, E and V.
+    An auxiliary classifier ignores the labels. `kernel_init` is for w, E and V.
     """
 
     classes: int | None = None

@@ -130,14 +130,9 @@ def output_mask(below: Int[Array | np.ndarray, "I"], degrees: Int[Array | np.nda
 
 
 class MaskedMLP(nn.Module):
-    """An MLP with P outputs for each dimension of x, which depend only on inputs of a lower degree and on the context.
+    """An MLP with P = `num_outputs` outputs for each dimension of x, which depend only on inputs of a lower degree.
 
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        num_outputs: P.
-        direct: whether to add direct links from the inputs to the outputs.
-        activation: of the hidden layers.
-        output_init: the initialiser of the last kernel.
+    `direct` adds direct links from the inputs to the outputs. `output_init` is for the kernels of the outputs.
     """
 
     hidden_sizes: tuple[int, ...]

@@ -16,16 +16,11 @@ near_zero: Initializer = nn.initializers.variance_scaling(1e-4, "fan_in", "norma
 
 
 class MLP(nn.Module):
-    """Dense layers, from an input of any shape to an output of a given one.
+    """Dense layers of `hidden_sizes` with an activation after each, then one to `output_shape` without.
 
     The reference sizes of the VAE are `MLP((512, 256), (2, Z))` for the encoder, which returns μ and log σ², and
-    `MLP((256, 512), event_shape)` for the decoder.
-
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        output_shape: the shape of the output, which has no activation; None to return the last hidden layer.
-        activation: of the hidden layers.
-        output_init: the initialiser of the last kernel.
+    `MLP((256, 512), event_shape)` for the decoder. An `output_shape` of None returns the last hidden layer. `output_init` is for
+    the last kernel.
     """
 
     hidden_sizes: tuple[int, ...]
