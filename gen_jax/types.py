@@ -1,11 +1,10 @@
-"""The contracts of the library: what a distribution and a model are, as types.
+"""The interfaces of the library, as types.
 
-A model is a NamedTuple of pure functions; its parameters are a plain pytree that the caller holds. Everything here is for
-**one example**: `jax.vmap` makes the batch.
+A model is a NamedTuple of pure functions; the caller holds its parameters, a pytree. Functions take **one example**, which
+`jax.vmap` maps over a batch, except those of `BatchNet` and `GAN`.
 
-A model's own functions multiply matrices at the precision of their caller, which on a GPU is TF32 by default (errors of 1e-3 nats
-in a log-density). `gen_jax.tasks` and `gen_jax.evaluate` run them in float32 precision; do so yourself with
-`jax.default_matmul_precision("highest")` where you report what they return.
+Matrix products use the caller's precision. A GPU's default is TF32, with errors of 1e-3 nats in a log-density, so `gen_jax.tasks`
+and `gen_jax.evaluate` run models under `jax.default_matmul_precision("highest")`. Do the same for any number you report.
 """
 
 import difflib
@@ -18,19 +17,19 @@ from jaxtyping import Float
 
 Array = jax.Array
 Key = jaxtyping.Key[jax.Array, ""]
-"""A typed key, as `jax.random.key(seed)` makes it."""
+"""A typed PRNG key, from `jax.random.key(seed)`."""
 Params = Any
 """A pytree of arrays."""
 Metrics = dict[str, Any]
-"""Named numbers that a step or an evaluation reports."""
+"""Numbers by name, from a training step or an evaluation."""
 
 
 class InputError(ValueError):
-    """Bad input from outside: a setting, a file, an array. The message says what was given, what was wanted, what to do."""
+    """An invalid setting, file or array from the user. The message says what was given, what is valid, and what to do."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not among the known ones; it suggests the nearest."""
+    """Return an error for a name that is not in `known`; it suggests the closest one."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]}? " if near else ""
@@ -39,57 +38,49 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
 
 @runtime_checkable
 class Distribution(Protocol):
-    """A pytree of arrays that stands for a distribution over one event (no batch axis)."""
+    """A distribution over one event (no batch axis), as a pytree of arrays."""
 
     def sample(self, key: Key) -> Any:
         """Draw one event."""
-        ...
 
     def log_prob(self, value: Any) -> Float[Array, ""]:
         """Return the log-density (or log-mass) of one event, in nats."""
-        ...
 
 
 @runtime_checkable
 class Predictive(Distribution, Protocol):
-    """A distribution whose mean is known: what a decoder makes of z, and what is shown of it."""
+    """A distribution with a known mean, such as a decoder's p(x|z); figures show the mean."""
 
     @property
     def mean(self) -> Any:
-        """E[x], an event."""
-        ...
+        """E[x], of the shape of an event."""
 
 
 @runtime_checkable
 class Posterior(Distribution, Protocol):
-    """A distribution that can be an approximate posterior: it draws z and returns its density in one pass."""
+    """A distribution that can be an approximate posterior: it draws z and computes its log-density in one pass."""
 
     def sample_and_log_prob(self, key: Key) -> tuple[Any, Float[Array, ""]]:
-        """Return (z, log q(z)) for z ~ q, with gradients through z (reparameterised)."""
-        ...
+        """Return (z, log q(z)) for a reparameterised draw z ~ q."""
 
 
 @runtime_checkable
 class Net(Protocol):
-    """What a model constructor asks of a neural network: Flax's `init` and `apply`, for one example."""
+    """A neural network for one example, with the `init` and `apply` of a Flax module."""
 
     @property
     def init(self) -> Callable[..., Params]:
         """(key, *inputs) -> params."""
-        ...
 
     @property
     def apply(self) -> Callable[..., Any]:
         """(params, *inputs) -> output."""
-        ...
 
 
 class Variables(NamedTuple):
-    """What the functions of a model take as its parameters, where it carries more than gradients train.
+    """What a model's functions take as `params`, if the model has state besides its trainable parameters.
 
-    Attributes:
-        params: what gradients train.
-        state: what they do not: batch statistics, a codebook's averages, masks that were drawn once.
+    The state is what gradients do not train, such as batch statistics, moving averages of a codebook, or fixed random masks.
     """
 
     params: Params
@@ -97,34 +88,32 @@ class Variables(NamedTuple):
 
 
 def join(params: Params, state: Params) -> Params:
-    """Return what a model's functions take: `Variables`, or the parameters alone where the state is ()."""
+    """Return what a model's functions take as `params`: `Variables`, or `params` itself if the state is ()."""
     return params if isinstance(state, tuple) and state == () else Variables(params, state)
 
 
 def split(variables: Params) -> Variables:
-    """Return the parameters and the state, which is () where there is none: the inverse of `join`."""
+    """Return the parameters and the state, () for a model without state: the inverse of `join`."""
     return variables if isinstance(variables, Variables) else Variables(variables, ())
 
 
 Loss = Callable[..., tuple[Array, tuple[Params, Metrics]]]
-"""(params, state, key, step, batch) -> (what to minimise, (the state after the step, metrics)), of a batch at a step of training.
+"""(params, state, key, step, batch) -> (loss to minimise, (new state, metrics)).
 
-What is annealed depends on the step, and has its final value at a step of infinity. A state that is `()` stays so.
+Annealed weights depend on `step`; step = ∞ gives their final values. A state of `()` stays `()`.
 """
 
 
 class VAE(NamedTuple):
-    """A latent-variable model p(x|z) p(z) with an approximate posterior q(z|x), for one example x.
-
-    `z` may be any pytree, as long as posterior, prior and decoder agree on it.
+    """A latent-variable model p(x|z) p(z) with an approximate posterior q(z|x), for one example x; z may be any pytree.
 
     Attributes:
         init: (key, x, context=None) -> params.
         encode: (params, x, context=None) -> the `Posterior` q(z|x).
         decode: (params, z, context=None) -> p(x|z), a `Predictive`.
         prior: (params, context=None) -> the `Distribution` p(z).
-        latent: the `vae.Latent`, where z is one vector: for what moves about in the latent space.
-        num_classes: C, where the context is a label from 0 to C − 1.
+        latent: the `vae.Latent` if z is one vector, for interpolation and traversals of the latent space; else None.
+        num_classes: C, if the context is a label from 0 to C − 1; else None.
     """
 
     init: Callable[..., Params]
@@ -136,14 +125,14 @@ class VAE(NamedTuple):
 
 
 def context_of(model: Any, labels: Any) -> Any:
-    """Return what a model is conditioned on: the labels where it has classes, else None."""
+    """Return the context of a model: the labels if it has classes, else None."""
     return None if getattr(model, "num_classes", None) is None else labels
 
 
 class Bijection(NamedTuple):
     """An invertible map of one example, with the log-determinant of its Jacobian; see `gen_jax.flows`.
 
-    In a flow, forward leads from the base distribution to the data (or from z_0 to z_K).
+    In a flow, forward maps the base distribution to the data (or z_0 to z_K).
 
     Attributes:
         init: key -> params.
@@ -157,14 +146,14 @@ class Bijection(NamedTuple):
 
 
 class DensityModel(NamedTuple):
-    """A model whose density is known exactly: a flow on data, or a MADE.
+    """A model with an exact density: a flow on data, or a MADE.
 
     Attributes:
         init: (key, x=None) -> params.
-        log_prob: (params, x, context=None) -> log p(x) of one example, in nats.
-        sample: (params, key, context=None) -> one example.
-        complete: (params, key, x, observed) -> `made.Completion`, x with what is not observed drawn given the rest; None for a
-            model that cannot.
+        log_prob: (params, x, context=None) -> log p(x) in nats.
+        sample: (params, key, context=None) -> x.
+        complete: (params, key, x, observed) -> `made.Completion`, x with its unobserved dimensions drawn given the observed ones;
+            None if the model cannot do this.
     """
 
     init: Callable[..., Params]
@@ -174,20 +163,20 @@ class DensityModel(NamedTuple):
 
 
 class Adversaries(NamedTuple):
-    """A thing of the generator and of the discriminator: their parameters, their states, their losses, their optimizers."""
+    """A pair of values, one for each network of a GAN: parameters, states, losses or optimizers."""
 
     generator: Any
     discriminator: Any
 
 
 class BatchNet(NamedTuple):
-    """A neural network on a batch, which may normalise by it.
+    """A neural network for a batch, which may use batch norm.
 
     Attributes:
         init: (key, *inputs) -> `Variables`.
-        apply: (params, state, *inputs, train=False, key=None) -> (output, new state). In training, normalisation is by the batch
-            and the averages move; otherwise it is by the averages, and every example of the batch is on its own. The key is for
-            layers that draw noise.
+        apply: (params, state, *inputs, train=False, key=None) -> (output, new state). With `train`, batch norm uses the
+            statistics of the batch and updates its running averages; without, it uses these averages, and examples are
+            independent. The key is for layers that draw noise.
     """
 
     init: Callable[..., Variables]
@@ -195,31 +184,25 @@ class BatchNet(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator returns.
-
-    Attributes:
-        logits: of "these are real", [P], one for each pack of examples (an example, where there is no packing).
-        classes: of an auxiliary classifier, logits of the classes [P, C]; else None.
-    """
+    """Logits [P] of the probability that each of P examples or packs is real, and class logits of an auxiliary classifier."""
 
     logits: Float[Array, "..."]  # of rank 1, which the losses check
     classes: Float[Array, "P C"] | None = None
 
 
 class GAN(NamedTuple):
-    """A generative adversarial network, on batches: a batch norm needs the batch.
+    """A generative adversarial network, on batches because of batch norm.
 
-    `params` and `state` are `Adversaries`. Labels are given where the model is conditional, and only there.
+    `params` and `state` are `Adversaries`. A conditional model needs labels; any other takes none.
 
     Attributes:
         init: (key, x) -> `Variables`, for one example x.
         prior: the `Distribution` of z.
         generate: (params, state, key, z [B, ...], labels [B]=None, train=False) -> (x [B, *event], state); the key is for layers
             that draw noise.
-        discriminate: (params, state, x [B, *event], labels [B]=None, train=False) -> (`DiscriminatorOutput` of B / packing packs,
-            state).
-        packing: how many examples the discriminator sees as one.
-        num_classes: C, where the model takes labels from 0 to C − 1.
+        discriminate: (params, state, x [B, *event], labels [B]=None, train=False) -> (`DiscriminatorOutput`, state).
+        packing: the number of examples in a pack, which the discriminator takes as one input.
+        num_classes: C, if labels from 0 to C − 1 condition the model; else None.
     """
 
     init: Callable[..., Variables]

@@ -13,7 +13,7 @@ from table import Rows, arguments, load, report, run_rows
 
 from gen_jax import plots
 from gen_jax.data import ENERGIES
-from gen_jax.evaluate import log_on_grid, square_grid
+from gen_jax.evaluate import log_density_on_grid, square_grid
 from gen_jax.tasks.sampling import log_density
 
 LAYERS = (2, 8, 32)
@@ -35,7 +35,7 @@ def panels(name: str, args: argparse.Namespace) -> list[tuple[str, np.ndarray]]:
     points, _ = square_grid(BOUND, PIXELS)
     square = lambda log_density: np.exp(np.asarray(log_density)).reshape(PIXELS, PIXELS)
     energy = ENERGIES[name]
-    densities = [(f"{name}: target", square(log_on_grid(lambda z: -energy(z), points)))]
+    densities = [(f"{name}: target", square(log_density_on_grid(lambda z: -energy(z), points)))]
     for num_layers in LAYERS:
         run = load(args, f"{name} {num_layers}", 0)
         densities.append((f"K = {num_layers}", square(log_density(run.experiment.model, run.params, points))))

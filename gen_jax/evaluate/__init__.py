@@ -1,4 +1,4 @@
-"""Evaluation: functions of one example over a data set, likelihood estimates, what the latents carry, how good samples are."""
+"""Evaluation: functions of each example of a data set, likelihood estimates, use of the latents, sample quality."""
 
 from gen_jax.evaluate.distances import (
     DensityCoverage,
@@ -14,7 +14,7 @@ from gen_jax.evaluate.likelihood import LikelihoodEstimate, importance_weighted,
 from gen_jax.evaluate.modes import LabelCoverage, ModeCoverage, label_coverage, mode_coverage, wilson_interval
 from gen_jax.evaluate.parzen import choose_parzen_scale, parzen_log_likelihood
 from gen_jax.evaluate.per_example import example_keys, map_examples
-from gen_jax.evaluate.quadrature import kl_on_grid, log_on_grid, square_grid
+from gen_jax.evaluate.quadrature import kl_on_grid, log_density_on_grid, square_grid
 from gen_jax.evaluate.sliced_wasserstein import (
     laplacian_pyramid,
     sliced_wasserstein,

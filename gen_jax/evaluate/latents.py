@@ -1,4 +1,4 @@
-"""What the latent variables carry."""
+"""Statistics of the approximate posterior."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def active_units(posterior_means: Float[Array | np.ndarray, "N Z"], threshold: f
 
 
 def posterior_mean(posterior: Posterior, key: Key, num_samples: int = 100) -> Any:
-    """Return E_q[z]: exactly where the posterior knows its mean, else as the mean of draws (a flow's, a hierarchy's)."""
+    """Return E_q[z]: exactly if the posterior has a `mean`, else by Monte Carlo (for a flow or a hierarchy)."""
     if isinstance(posterior, Predictive):
         return posterior.mean
     draws = jax.vmap(posterior.sample)(jax.random.split(key, num_samples))

@@ -1,4 +1,4 @@
-"""Importance-weighted estimates of log p(x) (Burda et al. 2016, arXiv:1509.00519), in memory that does not grow with K."""
+"""Importance-weighted estimates of log p(x) (Burda et al. 2016, arXiv:1509.00519), in memory independent of K."""
 
 import math
 from collections.abc import Callable
@@ -13,12 +13,11 @@ from gen_jax.types import Array, InputError, Key
 
 
 class LikelihoodEstimate(NamedTuple):
-    """What K importance weights w_k say of one example.
+    """An estimate from K importance weights w_k of one example.
 
     Attributes:
-        log_prob: log (1/K) Σ w_k in nats. Its expectation L_K is a lower bound on log p(x) that grows with K towards it.
-        standard_error: of `log_prob` over the draw of the K samples, by the delta method: sd(w) / (√K mean(w)). It is too
-            optimistic where the effective sample size is small.
+        log_prob: log (1/K) Σ w_k in nats. Its expectation L_K is a lower bound that increases with K to log p(x).
+        standard_error: of `log_prob`, by the delta method: sd(w) / (√K mean(w)). It is too small if the effective sample size is.
         effective_sample_size: (Σ w_k)² / Σ w_k², between 1 and K (Kish).
     """
 
@@ -33,14 +32,9 @@ def importance_weighted(
 ) -> LikelihoodEstimate:
     """Return log (1/K) Σ_k w_k with its standard error and effective sample size, for one example.
 
-    Sample k draws from `fold_in(key, k)`, so the estimate does not depend on the chunk size (but for rounding). Matrix products
-    are in float32 precision, whatever the default of the device.
-
-    Args:
-        log_weight: key -> log w with E[w] = p(x), such as log p(x, z) − log q(z|x) at one z ~ q(z|x).
-        key: for all K samples.
-        num_samples: K.
-        chunk_size: how many samples are in memory at once.
+    `log_weight` maps a key to log w with E[w] = p(x), such as log p(x, z) − log q(z|x) at one z ~ q(z|x). Sample k uses
+    `fold_in(key, k)`, so the chunk size, the number of samples in memory at once, changes the estimate only by rounding. Matrix
+    products have float32 precision.
 
     Raises:
         InputError: K or the chunk size is less than 1.
@@ -53,25 +47,22 @@ def importance_weighted(
         index = start + jnp.arange(chunk_size)
         log_w = jax.vmap(lambda k: log_weight(jax.random.fold_in(key, k)))(index)
         log_w = jnp.where(index < num_samples, log_w, -jnp.inf)
-        log_sum, log_sum_of_squares = sums
-        return (
-            jnp.logaddexp(log_sum, jax.nn.logsumexp(log_w)),
-            jnp.logaddexp(log_sum_of_squares, jax.nn.logsumexp(2 * log_w)),
-        ), None
+        added = (jax.nn.logsumexp(log_w), jax.nn.logsumexp(2 * log_w))
+        return jax.tree.map(jnp.logaddexp, sums, added), None
 
     starts = chunk_size * jnp.arange(math.ceil(num_samples / chunk_size))
-    nothing = jnp.full((), -jnp.inf)
-    (log_sum, log_sum_of_squares), _ = jax.lax.scan(add_chunk, (nothing, nothing), starts)
-    # all weights zero: a sample size of 0 and no idea of the error
+    zero = jnp.full((), -jnp.inf)
+    (log_sum, log_sum_of_squares), _ = jax.lax.scan(add_chunk, (zero, zero), starts)
+    # if all weights are zero, the sample size is 0 and the error infinite
     effective_sample_size = jnp.where(jnp.isneginf(log_sum), 0.0, jnp.exp(2 * log_sum - log_sum_of_squares))
-    # K/ESS − 1 is the squared coefficient of variation of the weights, with 1/K; with 1/(K − 1) it is unbiased
-    excess = jnp.maximum(num_samples / effective_sample_size - 1, 0.0)  # infinite for a sample size of 0
-    standard_error = jnp.sqrt(excess / (num_samples - 1)) if num_samples > 1 else jnp.full((), jnp.inf)
+    # K/ESS − 1 = var(w)/mean(w)², with the biased variance; the denominator K − 1 corrects it
+    variation = jnp.maximum(num_samples / effective_sample_size - 1, 0.0)
+    standard_error = jnp.sqrt(variation / (num_samples - 1)) if num_samples > 1 else jnp.full((), jnp.inf)
     return LikelihoodEstimate(log_sum - math.log(num_samples), standard_error, effective_sample_size)
 
 
 def mean_and_standard_error(values: Float[np.ndarray, "N"]) -> tuple[float, float]:
-    """Return the mean over examples and its standard error sd/√N, summed in float64 (infinite for one example)."""
+    """Return the mean over examples and its standard error sd/√N (infinite for N = 1), in float64."""
     values = np.asarray(values, np.float64)
     standard_error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return float(values.mean()), float(standard_error)

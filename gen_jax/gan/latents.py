@@ -1,4 +1,4 @@
-"""Latents of a GAN whose prior is N(0, I): draws, and sums with meaning (Radford et al. 2016, §6.3)."""
+"""Latents of a GAN: draws from the prior, and vector arithmetic (Radford et al. 2016, arXiv:1511.06434, §6.3)."""
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +8,14 @@ from gen_jax.types import Array, Distribution, Key
 
 
 def draw_latents(prior: Distribution, key: Key, num: int) -> Array:
-    """Return z [num, ...] of the prior."""
+    """Return z [num, ...] from the prior."""
     return jax.vmap(prior.sample)(jax.random.split(key, num))
 
 
 def analogy(like: Float[Array, "N Z"], without: Float[Array, "M Z"], base: Float[Array, "P Z"]) -> Float[Array, "Z"]:
-    """Return n(mean like − mean without + mean base): what sets the first apart from the second, given to the third.
+    """Return mean(like) − mean(without) + mean(base), rescaled to the norm √Z that is typical of z ~ N(0, I).
 
-    The means are over latents of examples that share what they are taken for; n scales to the norm √Z of draws of N(0, I), which
-    a mean falls short of.
+    Such as "smiling woman" − "neutral woman" + "neutral man"; a mean over several z has a smaller norm than one z.
     """
     z = like.mean(axis=0) - without.mean(axis=0) + base.mean(axis=0)
     return z * jnp.sqrt(z.size) / jnp.maximum(jnp.linalg.norm(z), 1e-12)

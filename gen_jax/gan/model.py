@@ -18,23 +18,23 @@ Labels = Array | None
 def generative_adversarial_network(
     generator: BatchNet, discriminator: BatchNet, prior: Distribution, packing: int = 1, num_classes: int | None = None
 ) -> GAN:
-    """Return a GAN: x = G(z), z ~ p(z), and a discriminator D(x), the logit of "x is real".
+    """Return a GAN: x = G(z), z ~ p(z), and a discriminator D(x), the logit of the probability that x is real.
 
-    Of a conditional one (`num_classes`), x = G([z, y]) and D(x, y), with labels y ∈ {0 … C − 1} as one-hot vectors.
+    A conditional one (`num_classes`) has x = G([z, y]) and D(x, y), with labels y ∈ {0 … C − 1} as one-hot vectors.
 
     Args:
-        generator: (z [B, Z]) -> x [B, *event]; of a conditional model, ([z, y] [B, Z + C]) -> x.
-        discriminator: (x [B, *event]) -> `DiscriminatorOutput`; of a conditional model, (x, y [B, C]) -> `DiscriminatorOutput`.
+        generator: (z [B, Z]) -> x [B, *event]; in a conditional model, ([z, y] [B, Z + C]) -> x.
+        discriminator: (x [B, *event]) -> `DiscriminatorOutput`; in a conditional model, (x, y [B, C]) -> `DiscriminatorOutput`.
         prior: p(z).
-        packing: m. The discriminator sees packs of m examples, all real or all generated, each as one example with m times as
-            many features (channels of an image); PacGAN, Lin et al. 2018, arXiv:1712.04086.
+        packing: m, the examples in a pack, which are all real or all generated. The discriminator takes a pack as one example
+            with m times the features (the channels of an image); PacGAN, Lin et al. 2018, arXiv:1712.04086.
         num_classes: C, or None for a model without labels.
 
     Raises:
-        InputError: `packing` is less than 1, `num_classes` less than 2, or both are given (a pack has many labels); at `init`,
-            the generator makes examples of another shape than the data's, or the discriminator has another number of classes;
-            where the model is called, labels are missing, are no integers [B] from 0 to C − 1 (whose values are unknown under
-            jit: a label of C or more is a vector of zeros there), or are given to a model without labels.
+        InputError: `packing` is less than 1, `num_classes` less than 2, or both are given; at `init`, the generator's examples
+            have another shape than the data, or the discriminator another number of classes; when the model is called, labels
+            are missing, unexpected, or not integers [B] from 0 to C − 1 (under jit, values are not checked, and a label of C or
+            more becomes a vector of zeros).
     """
     if packing < 1:
         raise InputError(f"packing is {packing}: give 1 or more.")
@@ -45,7 +45,7 @@ def generative_adversarial_network(
 
     def init(key: Key, x: Array) -> Variables:
         generator_key, discriminator_key = jax.random.split(key)
-        z = draw_latents(prior, jax.random.key(0), 2)  # of which the shape is used
+        z = draw_latents(prior, jax.random.key(0), 2)  # only its shape matters
         labels = None if num_classes is None else jnp.zeros(2, jnp.int32)
         x_pack = jnp.stack([x] * 2 * packing)
         parts = (
@@ -53,9 +53,13 @@ def generative_adversarial_network(
             discriminator.init(discriminator_key, pack(x_pack, packing), *context(labels, 2)),
         )
         params, state = (Adversaries(*part) for part in zip(*parts, strict=True))
-        made = jax.eval_shape(lambda p, s: generate(p, s, generator_key, z, labels)[0], params, state).shape[1:]
+        shape = jax.eval_shape(lambda p, s: generate(p, s, generator_key, z, labels)[0], params, state).shape[1:]
+        if shape != x.shape:
+            raise InputError(f"The generator makes examples of shape {shape}, and the data have {x.shape}: make the two agree.")
         output = jax.eval_shape(lambda p, s: discriminate(p, s, x_pack, labels)[0], params, state)
-        _check_sizes(made, x.shape, output, num_classes)
+        classes = num_classes if output.classes is None else output.classes.shape[-1]
+        if classes != num_classes:
+            raise InputError(f"The discriminator has {classes} classes, and num_classes is {num_classes}: make the two agree.")
         return Variables(params, state)
 
     def generate(
@@ -76,17 +80,8 @@ def generative_adversarial_network(
     return GAN(init, prior, generate, discriminate, packing, num_classes)
 
 
-def _check_sizes(made: tuple[int, ...], wanted: tuple[int, ...], output: DiscriminatorOutput, num_classes: int | None) -> None:
-    """Raise an InputError for a generator of other examples than the data's, or a discriminator of other classes."""
-    if made != wanted:
-        raise InputError(f"The generator makes examples of shape {made}, and the data have {wanted}: make the two agree.")
-    found = num_classes if output.classes is None else output.classes.shape[-1]
-    if found != num_classes:
-        raise InputError(f"The discriminator has {found} classes, and num_classes is {num_classes}: make the two agree.")
-
-
 def _one_hot(num_classes: int | None, labels: Labels, num: int) -> tuple[Array, ...]:
-    """Return the labels of so many examples as one-hot vectors; nothing for a model without classes."""
+    """Return the labels of `num` examples as one-hot vectors, or () for a model without classes."""
     if num_classes is None:
         if labels is not None:
             raise InputError("labels are given, and this model has none: leave them out, or make it with num_classes.")
@@ -103,7 +98,7 @@ def _one_hot(num_classes: int | None, labels: Labels, num: int) -> tuple[Array, 
 
 
 def pack(x: Float[Array, "B *event"], packing: int) -> Float[Array, "P ..."]:
-    """Return a batch of B / m packs of m examples that follow one another, joined along the last axis.
+    """Return B / m packs, each of m consecutive examples concatenated along the last axis.
 
     Raises:
         InputError: m does not divide the batch.

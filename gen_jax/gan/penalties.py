@@ -1,12 +1,12 @@
-"""Penalties of a discriminator: the squared norm of its gradient in x, at chosen points.
+"""Penalties on the gradient of a discriminator in its input x.
 
-Gradient penalty: Gulrajani et al. 2017 (arXiv:1704.00028). Zero-centred at the same points: Thanh-Tung et al. 2019
-(arXiv:1902.03984). R1 and R2: Mescheder et al. 2018 (arXiv:1801.04406).
+Gradient penalty: Gulrajani et al. 2017 (arXiv:1704.00028). Zero-centred: Thanh-Tung et al. 2019 (arXiv:1902.03984). R1 and R2:
+Mescheder et al. 2018 (arXiv:1801.04406).
 
-Every penalty is a function (critic, key, real, fake) -> [] of a batch, where the critic maps examples [B, ...] to logits [B]. The
-gradient in one example is that of the sum of all logits: the paper's, where a logit depends on its own example alone; a
-discriminator with minibatch statistics adds what its example does to the others' logits. None has a factor of its own: the caller
-multiplies by its weight, which is the λ of the first two papers (10 in Gulrajani et al.) and γ/2 for the γ of Mescheder et al.
+Gradients are those of the sum of the logits of a batch. They equal the gradients of each logit in its own example, unless the
+discriminator uses statistics of the batch. The caller multiplies a penalty by its weight: λ in the first two papers (10 in
+Gulrajani et al.), γ/2 in Mescheder et al. Penalties at points between real and generated examples raise an InputError if the two
+batches differ in shape.
 """
 
 from collections.abc import Callable
@@ -30,33 +30,26 @@ def gradient_norms_squared(critic: Critic, x: Float[Array, "B *event"]) -> Float
 
 
 def gradient_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E[(‖∇D(x̂)‖ − 1)²] at x̂ = ε real + (1 − ε) fake, ε ~ U(0, 1) once for each example (Gulrajani et al. 2017).
+    """Return E[(‖∇D(x̂)‖ − 1)²] at x̂ = ε real + (1 − ε) fake, with one ε ~ U(0, 1) for each example (Gulrajani et al. 2017).
 
     The norm is √(‖∇D(x̂)‖² + 10⁻¹²), whose derivatives are finite where the gradient is zero.
-
-    Raises:
-        InputError: the two batches differ in shape.
     """
-    squared = gradient_norms_squared(critic, _between(key, real, fake))
+    squared = gradient_norms_squared(critic, _interpolate(key, real, fake))
     return jnp.mean((jnp.sqrt(squared + 1e-12) - 1) ** 2)
 
 
 def zero_centred_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x̂)‖² at the x̂ of `gradient_penalty` (Thanh-Tung et al. 2019).
-
-    Raises:
-        InputError: the two batches differ in shape.
-    """
-    return jnp.mean(gradient_norms_squared(critic, _between(key, real, fake)))
+    """Return E‖∇D(x̂)‖² at the x̂ of `gradient_penalty` (Thanh-Tung et al. 2019)."""
+    return jnp.mean(gradient_norms_squared(critic, _interpolate(key, real, fake)))
 
 
 def r1_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x)‖² at the real examples: R1 of Mescheder et al. 2018, but for its factor γ/2. It draws nothing."""
+    """Return E‖∇D(x)‖² at real examples: R1 of Mescheder et al. 2018 without its factor γ/2. The key is not used."""
     return jnp.mean(gradient_norms_squared(critic, real))
 
 
 def r2_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x)‖² at the generated ones: R2 of Mescheder et al. 2018, but for its factor γ/2. It draws nothing."""
+    """Return E‖∇D(x)‖² at generated examples: R2 of Mescheder et al. 2018 without its factor γ/2. The key is not used."""
     return jnp.mean(gradient_norms_squared(critic, fake))
 
 
@@ -69,10 +62,10 @@ PENALTIES: dict[str, Penalty] = {
 """By their names on a command line."""
 
 
-def _between(key: Key, real: Array, fake: Array) -> Array:
-    # [B, 28, 28] and [B, 28, 28, 1] would broadcast into examples of a third shape
+def _interpolate(key: Key, real: Array, fake: Array) -> Array:
+    # [B, 28, 28] and [B, 28, 28, 1] would broadcast to another shape
     if real.shape != fake.shape:
-        raise InputError(f"real has shape {real.shape} and fake {fake.shape}: give as many examples of one shape.")
+        raise InputError(f"real has shape {real.shape} and fake {fake.shape}: give equal shapes.")
     keys = jax.random.split(key, len(real))
     weight = jax.vmap(lambda k: jax.random.uniform(k, dtype=real.dtype))(keys).reshape(-1, *(1,) * (real.ndim - 1))
     return weight * real + (1 - weight) * fake

@@ -23,14 +23,14 @@ from gen_jax.nets.gan_images import (
 from gen_jax.nets.gan_nets import DiscriminatorHead, MaxoutDiscriminator, MLPDiscriminator, MLPGenerator
 from gen_jax.nets.masked import (
     AutoregressiveNet,
-    Connectivity,
     Degrees,
+    LostDependencies,
     MaskedMLP,
     autoregressive_net,
     check_degrees,
     check_hidden_sizes,
-    connectivity,
     draw_degrees,
+    lost_dependencies,
     natural_degrees,
     spread_degrees,
 )

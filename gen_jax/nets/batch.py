@@ -1,4 +1,4 @@
-"""Flax modules on a batch as pure functions: what gradients do not train, such as batch statistics, is an explicit state."""
+"""Flax modules for a batch, as pure functions with an explicit state."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from gen_jax.types import BatchNet, Key, Params, Variables
 
 
 def batch_net(module: nn.Module) -> BatchNet:
-    """Return the `init` and `apply` of a Flax module whose `__call__` takes the keyword `train`.
+    """Return a `BatchNet` of a Flax module whose `__call__` takes the keyword `train`.
 
-    The state holds every collection but "params". The key of `apply` is the module's rng "noise".
+    The state holds every collection but "params", such as "batch_stats". The key of `apply` is the module's rng "noise".
     """
 
     def init(key: Key, *inputs: Any) -> Variables:

@@ -5,10 +5,10 @@ Three maps come from one form, trilinear in the image x, the kernel k and the ou
     T(x, k, y) = Σ_{o,a,i,c} x[s·o + a − low, i] k[a, i, c] y[o, c],    with x zero outside of the image,
     convolve = ∂T/∂y,    image_adjoint = ∂T/∂x (the transposed convolution),    kernel_adjoint = ∂T/∂k.
 
-The derivative of each map in each argument is another of the three. So three fast lowerings make derivatives of every order
-fast. They are primitives because the gradients of `jax.lax.conv_general_dilated`, inside a `jax.lax.scan` on a CPU, compile to a
-loop that is slower by orders of magnitude. (`jax.custom_vjp` does not help: under `vmap` its backward pass computes a kernel
-gradient for each example and then sums them.) Accelerators get plain `jax.lax` convolutions.
+The derivatives of each map are the other two, so three fast lowerings make derivatives of every order fast. They are primitives
+because the gradients of `jax.lax.conv_general_dilated`, inside a `jax.lax.scan` on a CPU, compile to a loop that is slower by
+orders of magnitude. (With `jax.custom_vjp`, the backward pass under `vmap` would compute a kernel gradient for each example and
+then sum them.) Accelerators use plain `jax.lax` convolutions.
 """
 
 import functools
@@ -29,7 +29,7 @@ from gen_jax.types import Array, InputError
 
 Pair = tuple[int, int]
 Padding = Literal["SAME"] | int | tuple[Pair, Pair]
-"""Zeros around the image: one number for all sides, or ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
+"""Zeros around the image: one number for all sides, ((top, bottom), (left, right)), or "SAME" for ⌈size / stride⌉ outputs."""
 
 
 def conv(
@@ -37,10 +37,11 @@ def conv(
 ) -> Float[Array, "*batch P Q O"]:
     """Return y[o, c] = Σ_{a,i} x[stride·o + a − low, i] kernel[a, i, c]; the kernel is not flipped.
 
-    The output has ⌊(size + low + high − kernel size) / stride⌋ + 1 rows and columns; "SAME" puts an odd zero at the end.
+    The output has ⌊(size + low + high − kernel size) / stride⌋ + 1 rows and columns. If "SAME" needs an odd number of zeros, one
+    more is at the end.
 
     Raises:
-        InputError: the stride is less than 1, or the kernel larger than the padded image.
+        InputError: the stride is less than 1, or the kernel is larger than the padded image.
     """
     image, size = (x.shape[-3], x.shape[-2]), (kernel.shape[0], kernel.shape[1])
     pads = _pads(padding, image, size, stride)
@@ -56,10 +57,10 @@ def conv_transpose(
 ) -> Float[Array, "*batch H W I"]:
     """Return x[n, i] = Σ_{o,a: stride·o + a − low = n} Σ_c y[o, c] kernel[a, i, c], the transposed convolution.
 
-    It is the adjoint of `conv` with the same kernel, stride and padding, ⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩, like PyTorch's
-    `ConvTranspose2d`: each y[o, c] adds y[o, c] kernel[:, :, :, c], unflipped, at row and column stride·o − low. The kernel's
-    *last* axis is the channels of the input, and padding removes rows and columns. `flax.linen.ConvTranspose` does the same with
-    `transpose_kernel=True`; by default its kernel is [height, width, in, out], rotated by 180°.
+    This is the adjoint of `conv` with the same kernel, stride and padding, ⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩, like PyTorch's
+    `ConvTranspose2d` and `flax.linen.ConvTranspose` with `transpose_kernel=True`. (By default, Flax's kernel is
+    [height, width, in, out] and rotated by 180°.) The *last* axis of the kernel is that of the input channels, and the padding
+    removes rows and columns of the output.
 
     The output has stride·(size − 1) + kernel size − low − high rows and columns; with "SAME", stride·size.
 
@@ -82,19 +83,19 @@ def _pads(padding: Padding, image: Pair, kernel: Pair, stride: int) -> tuple[Pai
         return (padding, padding), (padding, padding)
     if padding != "SAME":
         return padding
-    excess = [(-(-n // stride) - 1) * stride + k - n for n, k in zip(image, kernel, strict=True)]  # negative: unseen rows
+    excess = [(-(-n // stride) - 1) * stride + k - n for n, k in zip(image, kernel, strict=True)]  # negative: unused rows
     low = [max(e, 0) // 2 for e in excess]
     return (low[0], excess[0] - low[0]), (low[1], excess[1] - low[1])
 
 
 class _Spec(NamedTuple):
-    """The settings of the three maps. An adjoint cannot infer the sizes of the image and the kernel from its arguments."""
+    """The settings of the three maps, with the sizes that an adjoint cannot infer from its arguments."""
 
     image: Pair
     kernel: Pair
     stride: int
     pads: tuple[Pair, Pair]
-    precision: Any  # the one in force at the call, as lowering comes later
+    precision: Any  # read at the call, because lowering happens later
 
     @property
     def output(self) -> Pair:
@@ -103,7 +104,7 @@ class _Spec(NamedTuple):
 
     @property
     def block_kernel(self) -> Pair:
-        """The size of the kernel in blocks of stride × stride."""
+        """The size of the kernel in blocks of stride × stride pixels."""
         rows, columns = (-(-k // self.stride) for k in self.kernel)
         return rows, columns
 
@@ -117,12 +118,10 @@ def _bind(primitive: Primitive, image: Array, kernel: Array, *spec: Any) -> Arra
 
 # --- The maps in plain lax, for images [N, H, W, C] and one kernel.
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
-
 
 def _convolve(x: Array, kernel: Array, spec: _Spec) -> Array:
-    strides = (spec.stride, spec.stride)
-    return lax.conv_general_dilated(x, kernel, strides, spec.pads, dimension_numbers=_LAYOUT, precision=spec.precision)
+    strides, layout = (spec.stride, spec.stride), ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, strides, spec.pads, dimension_numbers=layout, precision=spec.precision)
 
 
 def _image_adjoint(y: Array, kernel: Array, spec: _Spec) -> Array:
@@ -134,66 +133,63 @@ def _kernel_adjoint(x: Array, y: Array, spec: _Spec) -> Array:
 
 
 def _adjoint(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Array) -> Array:
-    """Return the adjoint of a linear map of arrays of the given shape, at y."""
+    """Return the adjoint of a linear map, applied to y; `shape` is that of the map's argument."""
     return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 
-# --- The maps for CPUs. XLA's fast convolution needs NHWC, HWIO, NHWC and neither dilation nor transposition: a barrier keeps the
-# --- compiler from folding a transposition into the convolution. A strided convolution becomes one of stride 1 over blocks of
-# --- stride × stride pixels (space to depth), with the kernel padded with zeros to whole blocks.
+# --- The maps for CPUs. XLA's fast convolution needs NHWC, HWIO, NHWC without dilation or transposition; a barrier keeps the
+# --- compiler from folding a transposition into it. A strided convolution becomes one of stride 1 over blocks of stride × stride
+# --- pixels (space to depth), with the kernel zero-padded to whole blocks.
 
-_FEW_CHANNELS = 4  # up to this many, a matrix product of the columns (im2col) is faster
-_CHUNK_BYTES = 4 << 20  # of columns at a time in the kernel's gradient: they fit into the cache, and memory is bounded
+_FEW_CHANNELS = 4  # up to this many, a matrix product with the columns (im2col) is faster
+_CHUNK_BYTES = 4 << 20  # of columns at a time in the kernel's gradient, to fit into the cache
 
 
 def _convolve_cpu(x: Array, kernel: Array, spec: _Spec) -> Array:
     if x.shape[3] > _FEW_CHANNELS:
         return _convolve(x, lax.optimization_barrier(kernel), spec)
     columns = _columns(_image_blocks(x, spec), spec)
-    return _matmul(columns, _kernel_blocks(kernel, spec).reshape(-1, kernel.shape[3]), spec)
+    return jnp.matmul(columns, _kernel_blocks(kernel, spec).reshape(-1, kernel.shape[3]), precision=spec.precision)
 
 
 def _image_adjoint_cpu(y: Array, kernel: Array, spec: _Spec) -> Array:
     blocks = _kernel_blocks(kernel, spec)
     rows, columns = spec.block_kernel
-    if kernel.shape[2] > _FEW_CHANNELS:  # each block is a sum over the outputs that see it: a convolution, the kernel flipped
+    if kernel.shape[2] > _FEW_CHANNELS:  # a convolution with the flipped kernel
         flipped = lax.optimization_barrier(blocks[::-1, ::-1].swapaxes(2, 3))
-        if spec.stride == 1:  # blocks are pixels, so those of the padding can be left out
+        if spec.stride == 1:  # blocks are pixels, so those of the padding need not be computed
             sizes = zip(spec.image, spec.kernel, spec.output, spec.pads, strict=True)
             (top, bottom), (left, right) = ((k - 1 - low, n - o + low) for n, k, o, (low, _) in sizes)
             return _convolve(y, flipped, spec._replace(pads=((top, bottom), (left, right))))
         x = _convolve(y, flipped, spec._replace(stride=1, pads=((rows - 1, rows - 1), (columns - 1, columns - 1))))
-    else:  # the contribution of each output to the blocks that it sees, then the sum of these
-        by_output = lax.optimization_barrier(blocks.transpose(3, 0, 1, 2))
-        added = _matmul(y, by_output.reshape(y.shape[3], -1), spec).reshape(*y.shape[:3], rows, columns, -1)
+    else:  # the sum over outputs of their contributions to each block
+        by_output = lax.optimization_barrier(blocks.transpose(3, 0, 1, 2)).reshape(y.shape[3], -1)
+        terms = jnp.matmul(y, by_output, precision=spec.precision).reshape(*y.shape[:3], rows, columns, -1)
         x = jnp.zeros((), y.dtype)
         for a, b in np.ndindex(rows, columns):
-            x += jnp.pad(added[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
+            x += jnp.pad(terms[:, :, :, a, b], ((0, 0), (a, rows - 1 - a), (b, columns - 1 - b), (0, 0)))
     return _adjoint(lambda image: _image_blocks(image, spec), (y.shape[0], *spec.image, kernel.shape[2]), x)
 
 
 def _kernel_adjoint_cpu(x: Array, y: Array, spec: _Spec) -> Array:
     blocks = _image_blocks(x, spec)
     num_rows = math.prod(spec.block_kernel) * blocks.shape[3]  # of the kernel as a matrix
-    wanted = min(x.shape[0], -(-y.dtype.itemsize * math.prod(y.shape[:3]) * num_rows // _CHUNK_BYTES))
-    num_chunks = next(n for n in range(wanted, x.shape[0] + 1) if x.shape[0] % n == 0)
+    at_least = min(x.shape[0], -(-y.dtype.itemsize * math.prod(y.shape[:3]) * num_rows // _CHUNK_BYTES))
+    num_chunks = next(n for n in range(at_least, x.shape[0] + 1) if x.shape[0] % n == 0)
 
     def add_product(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
         columns, y = (a.reshape(-1, a.shape[3]) for a in (_columns(chunk[0], spec), chunk[1]))
-        # the narrower one first, since XLA transposes the first
+        # the narrower matrix first, because XLA transposes the first
         return total + lax.optimization_barrier(jnp.matmul(y.T, columns, precision=spec.precision)), None
 
-    def split(a: Array) -> Array:
-        return a.reshape(num_chunks, -1, *a.shape[1:])
-
-    chunks = (split(lax.optimization_barrier(blocks)), split(y))
-    total, _ = lax.scan(add_product, jnp.zeros((y.shape[3], num_rows), y.dtype), chunks)
+    x_chunks, y_chunks = (a.reshape(num_chunks, -1, *a.shape[1:]) for a in (lax.optimization_barrier(blocks), y))
+    total, _ = lax.scan(add_product, jnp.zeros((y.shape[3], num_rows), y.dtype), (x_chunks, y_chunks))
     as_blocks = total.T.reshape(*spec.block_kernel, -1, y.shape[3])
     return _adjoint(lambda kernel: _kernel_blocks(kernel, spec), (*spec.kernel, x.shape[3], y.shape[3]), as_blocks)
 
 
 def _image_blocks(x: Array, spec: _Spec) -> Array:
-    """Return the padded image as [N, rows of blocks, columns of blocks, s·s·C], cropped to what the kernel sees."""
+    """Return the padded image as [N, rows of blocks, columns of blocks, s·s·C], cropped to the pixels used."""
     n, s, channels = x.shape[0], spec.stride, x.shape[3]
     rows, columns = (o + k - 1 for o, k in zip(spec.output, spec.block_kernel, strict=True))
     (top, _), (left, _) = spec.pads
@@ -215,11 +211,6 @@ def _columns(blocks: Array, spec: _Spec) -> Array:
     (height, width), (rows, columns) = spec.output, spec.block_kernel
     shifted = [blocks[:, a : a + height, b : b + width] for a, b in np.ndindex(rows, columns)]
     return lax.optimization_barrier(jnp.concatenate(shifted, axis=3))
-
-
-def _matmul(images: Array, matrix: Array, spec: _Spec) -> Array:
-    product = jnp.matmul(images.reshape(-1, images.shape[3]), matrix, precision=spec.precision)
-    return product.reshape(*images.shape[:3], matrix.shape[1])
 
 
 # --- The primitives: images [G, N, H, W, C], kernels [G, kh, kw, I, O]. `vmap` adds to N if the kernel is not mapped, else to G.
@@ -250,7 +241,7 @@ def _over_groups(one: Callable[..., Array], over: Callable[..., Array]) -> Calla
 def _batch(
     primitive: Primitive, arrays: tuple[Array, Array], axes: tuple[int | None, int | None], spec: _Spec
 ) -> tuple[Array, int]:
-    """The batching rule: return the output and its mapped axis."""
+    """Return the output and its mapped axis."""
     num = next(a.shape[axis] for a, axis in zip(arrays, axes, strict=True) if axis is not None)
     into = 1 if primitive is not kernel_adjoint_p and axes[1] is None else 0
 
@@ -260,10 +251,10 @@ def _batch(
                 return a
             a, axis = jnp.broadcast_to(a[None], (num, *a.shape)), 0
         a = jnp.moveaxis(a, axis, into)
-        return a.reshape(*a.shape[:into], num * a.shape[into + 1], *a.shape[into + 2 :])
+        return a.reshape(*a.shape[:into], -1, *a.shape[into + 2 :])
 
     out = primitive.bind(*map(merge, arrays, axes), spec=spec)
-    return out.reshape(*out.shape[:into], num, out.shape[into] // num, *out.shape[into + 1 :]), into
+    return out.reshape(*out.shape[:into], num, -1, *out.shape[into + 1 :]), into
 
 
 convolve_p = _primitive("convolve", lambda x, k, spec: (*x[:2], *spec.output, k[4]), _convolve, _convolve_cpu)

@@ -1,7 +1,8 @@
-"""Generators and discriminators of images [batch, height, width, channels] with values on [−1, 1].
+"""Generators and discriminators of images [batch, height, width, channels] with values in [−1, 1].
 
 DCGAN: Radford et al. 2016 (arXiv:1511.06434). Residual: Gulrajani et al. 2017 (arXiv:1704.00028), and with spectral
-normalisation Miyato et al. 2018 (arXiv:1802.05957).
+normalisation Miyato et al. 2018 (arXiv:1802.05957). All raise an InputError if the image cannot be halved as often as the network
+needs, or if the input is not a batch of images. `spectral_norm` and `classes` are explained in `gen_jax.nets.gan_nets`.
 """
 
 import functools
@@ -22,20 +23,16 @@ he_init = nn.initializers.he_normal()  # twice the variance of lecun_normal, bec
 class DCGANGenerator(nn.Module):
     """A dense layer to a small image, then transposed convolutions that each double it: the mirror of `DCGANDiscriminator`.
 
-    Each entry of `channels` is one doubling, so 2ⁿ must divide the height and width of the image, for n entries:
-
         28 x 28: 7 → 14 → 28,           `DCGANGenerator((128, 64), (28, 28, 1))`
         32 x 32: 4 → 8 → 16 → 32,       `DCGANGenerator((256, 128, 64), (32, 32, 3))`
         64 x 64: 4 → 8 → 16 → 32 → 64,  `DCGANGenerator((1024, 512, 256, 128), (64, 64, 3))`, with the paper's channels
 
-    Kernels are 4 x 4, with a stride of 2 and a padding of 1. A batch norm and a ReLU follow each layer but the last, which has a
-    tanh. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
-
-    To load weights of a `flax.linen.ConvTranspose`, convert them: see `gen_jax.nets.conv.conv_transpose`.
+    Kernels are 4 x 4, with stride 2 and padding 1. Batch norm and a ReLU follow each layer but the last, which has a tanh.
+    Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
 
     Attributes:
-        channels: the channels before each transposed convolution.
-        event_shape: the (height, width, channels) of the images.
+        channels: the input channels of each transposed convolution; n of them double the image n times.
+        event_shape: (height, width, channels) of the images.
         batch_norm: whether to use batch norm.
     """
 
@@ -45,11 +42,7 @@ class DCGANGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B Z"], train: bool) -> Float[Array, "B H W C"]:
-        """Return an image for each z.
-
-        Raises:
-            InputError: the image cannot be halved once for each of `channels`.
-        """
+        """Return an image for each z."""
         height, width = _smallest_size(self.event_shape, len(self.channels))
         bias = not self.batch_norm
         up = functools.partial(ConvTranspose, kernel_size=4, stride=2, padding=1, kernel_init=dcgan_init)
@@ -62,22 +55,20 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Convolutions that each halve the image, then a dense layer to a logit: the mirror of `DCGANGenerator`.
-
-    Each entry of `channels` is one halving, so 2ⁿ must divide the height and width of the image, for n entries:
+    """Convolutions that each halve the image, then a `DiscriminatorHead`: the mirror of `DCGANGenerator`.
 
         28 x 28: 28 → 14 → 7,           `DCGANDiscriminator((64, 128))`
         32 x 32: 32 → 16 → 8 → 4,       `DCGANDiscriminator((64, 128, 256))`
         64 x 64: 64 → 32 → 16 → 8 → 4,  `DCGANDiscriminator((128, 256, 512, 1024))`
 
-    Kernels are 4 x 4, with a stride of 2 and a padding of 1. A batch norm follows each convolution but the first; a leaky
-    ReLU, of slope 0.2 below 0, follows each of them. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
+    Kernels are 4 x 4, with stride 2 and padding 1. Batch norm follows each convolution but the first, then a leaky ReLU of
+    negative slope 0.2. Weights ~ N(0, 0.02²), biases 0; a layer before a batch norm has no bias.
 
     Attributes:
-        channels: the channels after each convolution.
-        batch_norm: whether to use batch norm. A gradient penalty excludes it, and spectral normalisation makes it unnecessary.
-        spectral_norm: divides every kernel, the dense one too, by its largest singular value.
-        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
+        channels: the output channels of each convolution; n of them halve the image n times.
+        batch_norm: whether to use batch norm. Do not combine it with a gradient penalty; spectral normalisation replaces it.
+        spectral_norm: whether to normalise every kernel.
+        classes: those of an auxiliary classifier.
     """
 
     channels: tuple[int, ...]
@@ -87,11 +78,7 @@ class DCGANDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B ..."], context: Context = None, train: bool = False) -> DiscriminatorOutput:
-        """Return a logit for each image [height, width, channels].
-
-        Raises:
-            InputError: the image cannot be halved once for each of `channels`, or x holds no images.
-        """
+        """Return a logit for each image [height, width, channels]."""
         _smallest_size(x.shape[1:], len(self.channels))
         h = x
         for i, features in enumerate(self.channels):
@@ -104,12 +91,7 @@ class DCGANDiscriminator(nn.Module):
 class ResidualGenerator(nn.Module):
     """A dense layer to a small image, three blocks that each double it (`UpBlock`), batch norm, ReLU, 3 x 3 convolution, tanh.
 
-    For 32 x 32 the sizes are 4 → 8 → 16 → 32; 8 must divide the height and width. `ResidualGenerator(128, (32, 32, 3))` has the
-    size of that of Gulrajani et al., and with a width of 256 that of Miyato et al.
-
-    Attributes:
-        width: the channels of every block.
-        event_shape: the (height, width, channels) of the images.
+    For 32 x 32 the sizes are 4 → 8 → 16 → 32. Every block has `width` channels: 128 in Gulrajani et al., 256 in Miyato et al.
     """
 
     width: int
@@ -117,11 +99,7 @@ class ResidualGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B Z"], train: bool) -> Float[Array, "B H W C"]:
-        """Return an image for each z.
-
-        Raises:
-            InputError: the image cannot be halved three times.
-        """
+        """Return an image for each z."""
         height, width = _smallest_size(self.event_shape, 3)
         h = nn.Dense(height * width * self.width)(z).reshape(len(z), height, width, self.width)
         for _ in range(3):
@@ -130,16 +108,11 @@ class ResidualGenerator(nn.Module):
 
 
 class ResidualDiscriminator(nn.Module):
-    """Two blocks that each halve the image and two that keep its size (`DownBlock`), ReLU, pooling over pixels, a dense layer.
+    """Two blocks that halve the image, two that keep its size (`DownBlock`), ReLU, pooling over pixels, a `DiscriminatorHead`.
 
-    For 32 x 32 the sizes are 32 → 16 → 8 → 8 → 8; 4 must divide the height and width. Pooling is the *mean* over pixels
-    (Gulrajani et al.), but the *sum* with spectral normalisation (Miyato et al.), where the last kernel cannot grow to compensate
-    for small features. There is no batch norm. `ResidualDiscriminator(128)` has the size of those of both papers.
-
-    Attributes:
-        width: the channels of every block.
-        spectral_norm: divides every kernel, the dense one too, by its largest singular value.
-        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
+    For 32 x 32 the sizes are 32 → 16 → 8 → 8 → 8. Pooling is the *mean* over pixels (Gulrajani et al.), but the *sum* with
+    spectral normalisation (Miyato et al.), where the last kernel cannot grow to compensate for small features. There is no batch
+    norm. Every block has `width` channels: 128 in both papers.
     """
 
     width: int
@@ -148,11 +121,7 @@ class ResidualDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B ..."], context: Context = None, train: bool = False) -> DiscriminatorOutput:
-        """Return a logit for each image [height, width, channels].
-
-        Raises:
-            InputError: the image cannot be halved twice, or x holds no images.
-        """
+        """Return a logit for each image [height, width, channels]."""
         _smallest_size(x.shape[1:], 2)
         h = DownBlock(self.width, halve=True, activate=False, spectral_norm=self.spectral_norm)(x, train)
         h = DownBlock(self.width, halve=True, spectral_norm=self.spectral_norm)(h, train)
@@ -163,11 +132,7 @@ class ResidualDiscriminator(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """x ↦ up(conv₁(x)) + conv₃(r(conv₃(up(r(x))))), which doubles the image: r is batch norm and ReLU, up is `upsample`.
-
-    Attributes:
-        features: the channels of the output.
-    """
+    """x ↦ up(conv₁(x)) + conv₃(r(conv₃(up(r(x))))) with `features` channels; r is batch norm and ReLU, up is `upsample`."""
 
     features: int
 
@@ -182,13 +147,13 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """x ↦ conv₁(down(x)) + down(conv₃(r(conv₃(r(x))))), which halves the image: r is a ReLU, down the mean of 2 x 2 pixels.
+    """x ↦ conv₁(down(x)) + down(conv₃(r(conv₃(r(x))))), where r is a ReLU and down is 2 x 2 average pooling.
 
     Attributes:
-        features: the channels of the output.
-        halve: if not, the block is x ↦ x + conv₃(r(conv₃(r(x)))), and `features` are the channels of x.
+        features: the number of output channels.
+        halve: if False, the block is x ↦ x + conv₃(r(conv₃(r(x)))), and x must have `features` channels.
         activate: whether to apply the inner r; the first block does not, to keep the negative values of the image.
-        spectral_norm: divides each kernel by its largest singular value.
+        spectral_norm: whether to normalise every kernel.
     """
 
     features: int
@@ -209,13 +174,12 @@ class DownBlock(nn.Module):
 
 
 def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B P Q C"]:
-    """Return images of twice the height and width: each pixel becomes 2 x 2 (nearest neighbour)."""
+    """Return images of twice the height and width, by nearest neighbours."""
     # jax.image.resize(method="nearest") is 2 to 5 times slower on a CPU
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 def _smallest_size(shape: tuple[int, ...], times: int) -> tuple[int, int]:
-    """Return the height and width of an image halved so many times."""
     if len(shape) != 3 or math.prod(shape) < 1:
         raise InputError(f"The images have shape {shape}: give (height, width, channels), such as (32, 32, 3).")
     return halved_size(shape[:2], times)

@@ -1,10 +1,12 @@
-"""Dense generators and discriminators, on batches, and the layers that all discriminators share.
+"""Dense generators and discriminators of batches, and the layers that all discriminators share.
 
-Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957) is `flax.linen.SpectralNorm`: each kernel is divided by its largest
-singular value σ, that of the matrix [everything else, output channels]. Each application estimates σ by one step of power
-iteration; only training stores the step. Gradients take the singular vectors as constants, which is exact at convergence. The
-spectral norm of a convolution as a linear map of images can be greater than σ, by up to the square root of the number of pixels
-of the kernel.
+Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957) is `flax.linen.SpectralNorm`: each kernel, as a matrix
+[everything else, output channels], is divided by its largest singular value σ. Each call estimates σ by one step of power
+iteration, which only training stores. Gradients treat the singular vectors as constants, which is exact at convergence. The norm
+of a convolution as a linear map of images can exceed σ, by a factor of up to √(kernel height · kernel width).
+
+In all discriminators, `spectral_norm` says whether to normalise every kernel, and `classes` is the number of classes of an
+auxiliary classifier, None without one (see `DiscriminatorHead`).
 """
 
 import math
@@ -18,20 +20,13 @@ from gen_jax.nets.mlp import Initializer
 from gen_jax.types import Array, DiscriminatorOutput
 
 Context = Float[Array, "B C"] | None
-"""One-hot labels, where the discriminator is conditional."""
+"""One-hot labels for a conditional discriminator; else None."""
 
 
 class MLPGenerator(nn.Module):
-    """An MLP from z to an event of a given shape.
+    """An MLP from z to an event, with the activation `output` (such as tanh for images in [−1, 1]) and optional batch norm.
 
-    The reference of the literature on mode collapse: `MLPGenerator((400,) * 4, (2,), batch_norm=True)`.
-
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        event_shape: the shape of an event.
-        batch_norm: applies batch norm in each hidden layer, before the activation.
-        activation: applied after each hidden layer.
-        output: applied to the last layer: the identity for points of the plane, tanh for images on [−1, 1].
+    The usual choice for experiments on mode collapse is `MLPGenerator((400,) * 4, (2,), batch_norm=True)`.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -51,14 +46,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """An MLP from an example to a logit.
-
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        activation: applied after each; a leaky ReLU of slope 0.2 below 0 by default.
-        spectral_norm: divides each kernel by its largest singular value.
-        classes: the number of classes of an auxiliary classifier; see `DiscriminatorHead`.
-    """
+    """An MLP from an example to a logit."""
 
     hidden_sizes: tuple[int, ...]
     activation: Callable[[Array], Array] = lambda x: nn.leaky_relu(x, 0.2)
@@ -75,14 +63,10 @@ class MLPDiscriminator(nn.Module):
 
 
 class MaxoutDiscriminator(nn.Module):
-    """Dense layers of maxout units (Goodfellow et al. 2013, arXiv:1302.4389), from an example to a logit.
+    """Maxout layers (Goodfellow et al. 2013, arXiv:1302.4389) from an example to a logit.
 
-    A unit is the largest of a few linear functions of its input. The reference of the literature on mode collapse:
+    Each unit is the maximum of `pieces` linear functions. The usual choice for experiments on mode collapse is
     `MaxoutDiscriminator((200,) * 3, 5)`.
-
-    Attributes:
-        hidden_sizes: the number of units of each hidden layer.
-        pieces: the number of linear functions of a unit.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -98,16 +82,13 @@ class MaxoutDiscriminator(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """The last layer of a discriminator: from features φ, and one-hot labels y where it is conditional, to a logit.
+    """The last layer of a discriminator: from features φ, and one-hot labels y as `context` if it is conditional, to a logit.
 
         unconditional         wᵀφ + b
         projection            wᵀφ + b + yᵀ E φ                       Miyato and Koyama 2018 (arXiv:1802.05637), eq. 3
         auxiliary classifier  wᵀφ + b, and class logits V φ + c      Odena et al. 2017 (arXiv:1610.09585)
 
-    Attributes:
-        classes: the number of classes C of an auxiliary classifier, which ignores the labels; None for the other two.
-        spectral_norm: divides w, E and V by their largest singular values.
-        kernel_init: the initialiser of w, E and V.
+    An auxiliary classifier ignores the labels. `kernel_init` is for w, E and V.
     """
 
     classes: int | None = None
@@ -130,10 +111,10 @@ class DiscriminatorHead(nn.Module):
 
 
 def apply_layer(module: nn.Module, x: Array, train: bool, spectral_norm: bool) -> Array:
-    """Apply a layer, with spectral normalisation if wanted."""
+    """Apply a layer, optionally with spectral normalisation."""
     return nn.SpectralNorm(module)(x, update_stats=train) if spectral_norm else module(x)
 
 
 def batch_norm(h: Array, train: bool) -> Array:
-    """Apply a batch norm whose averages keep 0.9 of their value at each step."""
+    """Apply batch norm with momentum 0.9."""
     return nn.BatchNorm(use_running_average=not train, momentum=0.9)(h)

@@ -5,8 +5,8 @@ Every input and every hidden unit has a degree; the masks follow from the degree
     hidden unit k sees unit j of the layer below  where m(k) ≥ m(j),
     output d sees hidden unit k (or input k, by a direct link)  where m(d) > m(k),
 
-so that output d depends only on inputs of a lower degree than its own. Degrees are arguments of the network, not constants: new
-ones at each step cause no recompilation.
+so output d depends only on inputs of a lower degree than its own. Degrees are arguments of the network, so new ones cause no
+recompilation.
 """
 
 from collections.abc import Callable
@@ -36,19 +36,19 @@ class Degrees(NamedTuple):
 
 
 def spread_degrees(dim: int, size: int) -> np.ndarray:
-    """Return [H] degrees from 1 to D − 1 in ascending order, each of them equally often (to within one)."""
+    """Return [H] ascending degrees from 1 to D − 1, each equally often (to within one)."""
     return 1 + np.arange(size) * max(dim - 1, 1) // size
 
 
 def natural_degrees(dim: int, hidden_sizes: tuple[int, ...]) -> Degrees:
-    """Return the degrees of the ordering x_1, x_2, …, with the hidden degrees ascending."""
+    """Return the degrees of the ordering x_1, x_2, …, with those of `spread_degrees` in the hidden layers."""
     return Degrees(np.arange(1, dim + 1), tuple(spread_degrees(dim, size) for size in hidden_sizes))
 
 
 def draw_degrees(key: Key, degrees: Degrees, ordering: bool = True, connectivity: bool = True) -> Degrees:
-    """Return degrees shuffled within the inputs (another ordering), within each hidden layer (another connectivity), or both.
+    """Return degrees permuted among the inputs (`ordering`), within each hidden layer (`connectivity`), or both.
 
-    Each layer keeps its multiset of degrees, so no draw loses a dependency that the given degrees have.
+    No permutation loses a dependency, unless the given degrees do.
     """
     input_key, *hidden_keys = jax.random.split(key, 1 + len(degrees.hidden))
     inputs = jax.random.permutation(input_key, jnp.asarray(degrees.inputs)) if ordering else jnp.asarray(degrees.inputs)
@@ -58,63 +58,58 @@ def draw_degrees(key: Key, degrees: Degrees, ordering: bool = True, connectivity
     return Degrees(inputs, tuple(hidden))
 
 
-class Connectivity(NamedTuple):
+class LostDependencies(NamedTuple):
     """The dependencies that the masks of a network remove.
 
     Attributes:
-        lost: (output, input) pairs with the input of a lower degree and no path between them.
-        dead_inputs: inputs that no output depends on, other than the last of the ordering.
+        pairs: (output, input) with the input of a lower degree and no path between them.
+        dead_inputs: inputs on which no output depends, other than the last of the ordering.
     """
 
-    lost: list[tuple[int, int]]
+    pairs: list[tuple[int, int]]
     dead_inputs: list[int]
 
 
-def connectivity(degrees: Degrees, direct: bool = False) -> Connectivity:
+def lost_dependencies(degrees: Degrees, direct: bool = False) -> LostDependencies:
     """Return the dependencies that the masks of the given degrees remove."""
-    inputs = np.asarray(degrees.inputs)
-    reached = np.eye(len(inputs), dtype=bool)  # [D, units]: which units an input reaches
-    below = inputs
-    for layer in map(np.asarray, degrees.hidden):
-        reached = (reached.astype(np.float32) @ hidden_mask(below, layer).astype(np.float32)) > 0
-        below = layer
-    reached = (reached.astype(np.float32) @ output_mask(below, inputs).astype(np.float32)) > 0
+    inputs, *hidden = map(np.asarray, jax.tree.leaves(degrees))
+    masks = [*map(hidden_mask, (inputs, *hidden), hidden), output_mask((inputs, *hidden)[-1], inputs)]
     wanted = output_mask(inputs, inputs)
-    if direct:
-        reached |= wanted
+    reached = np.eye(len(inputs), dtype=bool)  # [D, units]: which units an input reaches
+    for mask in masks:
+        reached = reached.astype(np.float32) @ mask.astype(np.float32) > 0
+    reached |= wanted & direct
     lost = wanted & ~reached
     dead = wanted.any(axis=1) & ~reached.any(axis=1)
-    return Connectivity([(int(d), int(j)) for j, d in np.argwhere(lost)], np.flatnonzero(dead).tolist())
+    return LostDependencies([(int(d), int(j)) for j, d in np.argwhere(lost)], np.flatnonzero(dead).tolist())
 
 
 def check_hidden_sizes(dim: int, hidden_sizes: tuple[int, ...], direct: bool) -> None:
     """Raise an InputError for hidden layers that cannot carry every dependency.
 
-    Each degree from 1 to D − 1 needs a unit in each hidden layer. Fewer units lose dependencies whatever their degrees, unless
-    there are direct links, which carry all of them.
+    Without direct links, each degree from 1 to D − 1 needs a unit in each hidden layer.
     """
     if dim < 1:
         raise InputError(f"dim is {dim}: give 1 or more.")
     if any(size < 1 for size in hidden_sizes) or not (hidden_sizes or direct):
         raise InputError(f"hidden_sizes is {hidden_sizes}: give widths of 1 or more.")
     if not direct and min(hidden_sizes) < dim - 1:
-        losses = connectivity(natural_degrees(dim, hidden_sizes))
+        lost = lost_dependencies(natural_degrees(dim, hidden_sizes))
         raise InputError(
             f"hidden_sizes is {hidden_sizes}: for {dim} dimensions a hidden layer of fewer than {dim - 1} units loses "
-            f"dependencies (here {len(losses.lost)} of {dim * (dim - 1) // 2}, and {len(losses.dead_inputs)} inputs are dead: no "
-            f"output depends on them). Give {dim - 1} or more, or direct=True."
+            f"dependencies (here {len(lost.pairs)} of {dim * (dim - 1) // 2}; {len(lost.dead_inputs)} inputs reach no output). "
+            f"Give {dim - 1} or more, or direct=True."
         )
 
 
 def check_degrees(degrees: Degrees, natural: Degrees) -> None:
     """Raise an InputError for degrees that are not a permutation of the natural ones, layer by layer.
 
-    Shapes are always checked, values only outside of tracing.
+    Under tracing, only shapes are checked.
     """
-    sizes = tuple(map(np.shape, jax.tree.leaves(natural)))
-    given = tuple(map(np.shape, jax.tree.leaves(degrees)))
-    if given != sizes:
-        raise InputError(f"degrees have shapes {given}: give {sizes}, inputs first, as draw_degrees and with_ordering make them.")
+    given, wanted = (tuple(map(np.shape, jax.tree.leaves(tree))) for tree in (degrees, natural))
+    if given != wanted:
+        raise InputError(f"degrees have shapes {given}: give {wanted}, inputs first, as from draw_degrees and with_ordering.")
     names = ("inputs", *(f"hidden[{i}]" for i in range(len(natural.hidden))))
     for name, layer, wanted in zip(names, jax.tree.leaves(degrees), jax.tree.leaves(natural), strict=True):
         if not isinstance(layer, Tracer) and not np.array_equal(np.sort(layer), wanted):
@@ -135,14 +130,9 @@ def output_mask(below: Int[Array | np.ndarray, "I"], degrees: Int[Array | np.nda
 
 
 class MaskedMLP(nn.Module):
-    """An MLP whose output d depends only on inputs of a lower degree, for one example.
+    """An MLP with P = `num_outputs` outputs for each dimension of x, which depend only on inputs of a lower degree.
 
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        num_outputs: P, the number of outputs for each dimension.
-        direct: adds direct links from the inputs to the outputs.
-        activation: applied after each hidden layer.
-        output_init: the initialiser of the last kernel.
+    `direct` adds direct links from the inputs to the outputs. `output_init` is for the kernels of the outputs.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -153,7 +143,7 @@ class MaskedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "D E"], degrees: Degrees, context: Float[Array, "_"] | None = None) -> Float[Array, "P D"]:
-        """Return P outputs for each dimension; x holds E features of each. Every hidden unit and output sees the context."""
+        """Return the outputs for one x, which has E features for each dimension."""
         dim, num_features = x.shape
         features = jnp.repeat(jnp.asarray(degrees.inputs), num_features)
         h, below = jnp.ravel(x), features
@@ -169,7 +159,7 @@ class MaskedMLP(nn.Module):
             out = out + MaskedDense(size, self.output_init, use_bias=False, name="direct")(
                 jnp.ravel(x), output_mask(features, degrees_out)
             )
-        if context is not None:  # also directly, as the first of the ordering sees no hidden unit
+        if context is not None:  # also directly, because the first output of the ordering sees no hidden unit
             out = out + nn.Dense(size, use_bias=False, kernel_init=self.output_init, name="output_context")(context)
         return out.reshape(self.num_outputs, dim)
 
@@ -190,12 +180,7 @@ class MaskedDense(nn.Module):
 
 
 class AutoregressiveNet(NamedTuple):
-    """A masked network in the natural ordering, for autoregressive flows.
-
-    Attributes:
-        init: (key, x [D, E], context=None) -> params.
-        apply: (params, x [D, E], context=None) -> [P, D], where column i depends on x_1 … x_{i−1} alone.
-    """
+    """A `Net`, (x [D, E], context=None) -> [P, D], where column i depends only on x_1 … x_{i−1}."""
 
     init: Callable[..., Any]
     apply: Callable[..., Any]
@@ -209,10 +194,10 @@ def autoregressive_net(
     activation: Callable[[Array], Array] = nn.relu,
     output_init: Initializer = near_zero,
 ) -> AutoregressiveNet:
-    """Return a masked network in the natural ordering; see `MaskedMLP` for the arguments.
+    """Return a masked network in the natural ordering, for autoregressive flows; see `MaskedMLP` for the arguments.
 
     Raises:
-        InputError: a hidden layer is too narrow to carry every dependency, and there are no direct links.
+        InputError: see `check_hidden_sizes`.
     """
     check_hidden_sizes(dim, hidden_sizes, direct)
     net = MaskedMLP(hidden_sizes, num_outputs, direct, activation, output_init)

@@ -12,20 +12,15 @@ from gen_jax.types import Array
 Initializer = Callable[..., Array]
 
 near_zero: Initializer = nn.initializers.variance_scaling(1e-4, "fan_in", "normal")
-"""For the last layer of a network that parametrises a flow, or a prior: it starts near the identity, or a standard normal."""
+"""For the last layer of a network that parametrises a flow or a prior, to start near the identity or a standard normal."""
 
 
 class MLP(nn.Module):
-    """Dense layers with an activation between them, from an input of any shape to an output of a given one.
+    """Dense layers of `hidden_sizes` with an activation after each, then one to `output_shape` without.
 
-    The reference sizes of the VAE: encoder `MLP((512, 256), (2, Z))`, which returns μ and log σ²; decoder
-    `MLP((256, 512), event_shape)`.
-
-    Attributes:
-        hidden_sizes: the width of each hidden layer.
-        output_shape: the shape of the output, which has no activation; None to return the last hidden layer, with its activation.
-        activation: applied after each hidden layer.
-        output_init: the initialiser of the last kernel.
+    The reference sizes of the VAE are `MLP((512, 256), (2, Z))` for the encoder, which returns μ and log σ², and
+    `MLP((256, 512), event_shape)` for the decoder. An `output_shape` of None returns the last hidden layer. `output_init` is for
+    the last kernel.
     """
 
     hidden_sizes: tuple[int, ...]

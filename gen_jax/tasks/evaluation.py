@@ -19,7 +19,7 @@ from gen_jax.evaluate import (
     example_keys,
     importance_weighted,
     kl_on_grid,
-    log_on_grid,
+    log_density_on_grid,
     map_examples,
     mean_and_standard_error,
     posterior_mean,
@@ -263,7 +263,7 @@ def _codes(vae: VAE, params: Params, codes: np.ndarray, examples: Split, view: D
 def evaluate_fit(model: DensityModel, params: Params, energy: Callable[[Array], Array]) -> dict[str, float]:
     """Return how near a density in the plane comes to e^{−U} / Z: KL(q ‖ p), log Z, and the mass of q on the grid."""
     points, cell = square_grid(GRID_BOUND, GRID_POINTS)
-    kl, log_z, mass = kl_on_grid(log_density(model, params, points), -log_on_grid(energy, points), cell)
+    kl, log_z, mass = kl_on_grid(log_density(model, params, points), -log_density_on_grid(energy, points), cell)
     return {"kl": kl, "log_z": log_z, "mass_on_grid": mass}
 
 

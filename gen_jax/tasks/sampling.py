@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.data import ENERGIES, Dataset, DataView
-from gen_jax.evaluate import log_on_grid, square_grid
+from gen_jax.evaluate import log_density_on_grid, square_grid
 from gen_jax.tasks.latent_models import latent_model
 from gen_jax.tasks.task import Outcome, Subject, Task, check_count, labels_in_turn, once_for_each_model
 from gen_jax.types import VAE, Array, DensityModel, InputError, Key, Params
@@ -97,7 +97,7 @@ def picture(drawn: Any, model: Any = None, params: Params = None, data: Dataset 
     energy = None if data is None else ENERGIES.get(data.name.removeprefix("toy:"))
     if energy is not None:
         points, _ = square_grid(PLANE, PIXELS)
-        panels.append(("target $e^{-U}$", np.exp(-np.asarray(log_on_grid(energy, points))).reshape(PIXELS, PIXELS)))
+        panels.append(("target $e^{-U}$", np.exp(-np.asarray(log_density_on_grid(energy, points))).reshape(PIXELS, PIXELS)))
     elif data is not None:
         panels.append(("test data", data.test.x[: len(drawn)]))
     if isinstance(model, DensityModel):

@@ -13,7 +13,7 @@ from gen_jax import made
 from gen_jax.data import Split
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.made import bernoulli_output, categorical_output, draw_by_passes, normal_mixture_output
-from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, connectivity, draw_degrees, natural_degrees
+from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, draw_degrees, lost_dependencies, natural_degrees
 from gen_jax.types import InputError, Variables
 from tests.contracts.mades import CASES, ROWS
 
@@ -48,7 +48,7 @@ def test_outputs_depend_on_the_inputs_of_a_lower_degree_and_on_no_others(name):
         allowed = degree[:, None] > degree[None, :]
         assert (largest[~allowed] == 0).all()
         assert (largest[allowed] > 0).all()
-        assert connectivity(degrees, case.direct).lost == []
+        assert lost_dependencies(degrees, case.direct).pairs == []
 
 
 def mask_modes(model):
@@ -332,16 +332,16 @@ def test_draws_of_degrees_are_permutations_and_differ():
     np.testing.assert_array_equal(only_connectivity.inputs, degrees.inputs)
 
 
-def test_connectivity_reports_what_cycled_degrees_of_a_narrow_layer_lose():
+def test_lost_dependencies_are_those_that_cycled_degrees_of_a_narrow_layer_lose():
     """Degrees 1, 2, 3 for 6 dimensions: no hidden unit sees inputs 4 and 5 (counted from 1), so that both are dead."""
-    report = connectivity(Degrees(np.arange(1, 7), (np.array([1, 2, 3]),)))
+    report = lost_dependencies(Degrees(np.arange(1, 7), (np.array([1, 2, 3]),)))
     assert report.dead_inputs == [3, 4]
-    assert set(report.lost) == {(4, 3), (5, 3), (5, 4)}
-    assert connectivity(Degrees(np.arange(1, 7), (np.array([1, 2, 3]),)), direct=True).lost == []
+    assert set(report.pairs) == {(4, 3), (5, 3), (5, 4)}
+    assert lost_dependencies(Degrees(np.arange(1, 7), (np.array([1, 2, 3]),)), direct=True).pairs == []
     # spread over 1 … 5 instead, none is dead, but neighbours are still lost
-    spread = connectivity(natural_degrees(6, (3,)))
+    spread = lost_dependencies(natural_degrees(6, (3,)))
     assert spread.dead_inputs == [4]
-    assert (5, 4) in spread.lost
+    assert (5, 4) in spread.pairs
 
 
 def test_errors_name_the_argument():
