@@ -421,11 +421,12 @@ CHANGES = {
     "short epochs": {"epoch_steps": 3},
     "best metric": {"best_metric": None},
     "model": {"model": Located(lambda key, x: {"m": jnp.zeros((3,)), "unused": jnp.zeros(1)})},
+    "initialisation": {"model": Located(lambda key, x: {"m": jnp.full_like(x, 0.1)})},
 }
 
 
 # a change of each kind for the fast suite
-FAST = {"key", "learning rate", "optimizer", "loss", "training data", "view", "average"}
+FAST = {"key", "learning rate", "optimizer", "loss", "training data", "view", "average", "initialisation"}
 
 
 @pytest.mark.parametrize("change", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CHANGES])
@@ -464,11 +465,30 @@ def test_another_optimizer_of_one_s_own_is_refused(tmp_path):
             call(optimizer=optimizer)
 
 
-@pytest.mark.parametrize("change", ["optimizer", "loss"])
-def test_more_epochs_do_not_hide_another_loss_or_optimizer(tmp_path, change):
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_another_compiled_validation_is_refused(tmp_path, epochs):
+    """Its scores do not compare with those that chose the best checkpoint."""
+
+    def validation(sign):
+        @jax.jit
+        def validate(params, key, examples):
+            return {"valid_score": sign * jnp.mean(examples.x @ params["m"])}
+
+        return validate
+
+    call = functools.partial(train.fit, KEY, MODEL, noisy, DATA, batch_size=6, directory=tmp_path / "run")
+    first = call(epochs=2, validate=validation(1.0))
+    assert_same_run(call(epochs=2, validate=validation(1.0)), first)  # the same, though another object
+    for other in (validation(-1.0), None):
+        with pytest.raises(InputError, match=r"was made by other settings: .*program\.validate = \w+ \(now \w+\)"):
+            call(epochs=epochs, validate=other)
+
+
+@pytest.mark.parametrize("change", ["optimizer", "loss", "model"])
+def test_more_epochs_do_not_hide_another_loss_optimizer_or_initialisation(tmp_path, change):
     call = {"key": KEY, "model": MODEL, "data": DATA, "batch_size": 6, "optimizer": optax.adam(0.1), "loss": noisy}
     train.fit(epochs=2, directory=tmp_path / "run", **call)
-    other = {"optimizer": optax.adam(0.2), "loss": half_square}
+    other = {"optimizer": optax.adam(0.2), "loss": half_square} | CHANGES["initialisation"]
     with pytest.raises(InputError, match="was made by other settings"):
         train.fit(epochs=3, directory=tmp_path / "run", **call | {change: other[change]})
 
@@ -480,6 +500,13 @@ def test_what_tells_a_run_from_others_can_be_given(tmp_path):
     assert len(call(epochs=2, config={"mine": 1, "epochs": 2}, learning_rate=3.0).history) == 2
     with pytest.raises(InputError, match=r"made by other settings: mine = 1 \(now 2\)"):
         call(epochs=2, config={"mine": 2, "epochs": 2})
+
+
+def test_a_run_of_another_config_is_refused(tmp_path):
+    call = functools.partial(train.fit, KEY, MODEL, noisy, DATA, batch_size=6, directory=tmp_path / "run", epochs=1)
+    call(config={"mine": 1})
+    with pytest.raises(InputError, match=r"made by other settings: .*mine = 1"):
+        call()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -498,8 +525,8 @@ def test_what_cannot_be_used_is_refused_and_leaves_no_folder(tmp_path):
         (MODEL, noisy, {"batch_size": 25}, "A batch of 25 cannot be drawn from 24 training examples"),
         (MODEL, noisy, {"epoch_steps": 5}, "epoch_steps is 5, and 24 examples make 4 batches"),
         (MODEL, noisy, {"learning_rate": -1.0}, "The learning rate is -1.0"),
-        (MODEL, noisy, {"patience": 2, "best_metric": None}, "patience is 2, and nothing says which checkpoint is the best"),
-        (gan, losses, {"patience": 2}, "patience is 2, and nothing says which checkpoint is the best"),
+        (MODEL, noisy, {"patience": 2, "best_metric": None}, "patience is 2, and there is no best_metric to wait for"),
+        (gan, losses, {"patience": 2}, "patience is 2, and there is no best_metric to wait for"),
     ]:
         with pytest.raises(InputError, match=message):
             train.fit(KEY, model, loss, DATA, directory=tmp_path / "run", **OPTIONS | changes)
