@@ -102,7 +102,8 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
 
     Args:
         key: of the initialisation, the order of examples and the noise.
-        model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`.
+        model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`. JAX must be able to trace `init`
+            if there is a directory.
         loss: a `Loss`; for a GAN, `Adversaries` of two.
         data: a `data.Dataset`.
         **options: the attributes of `Options`, of which `epochs` is required.

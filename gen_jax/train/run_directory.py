@@ -42,15 +42,15 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
     half_made = {LOCK_FILE, CONFIG_FILE + PARTIAL}
     is_run = (directory / CONFIG_FILE).exists()
     if not is_run and directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
-        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
+        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another folder.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"Another process is training in {directory}: wait for it, or choose another --out.") from error
+        raise InputError(f"Another process is training in {directory}: wait for it, or choose another folder.") from error
     except OSError as error:
-        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
+        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another folder.") from error
     try:
         config = json.loads(json.dumps(config))  # as it is read back
         stored = read_config(directory) if (directory / CONFIG_FILE).exists() else {}
@@ -127,6 +127,6 @@ def _changed(directory: Path, old: dict[str, Any], new: dict[str, Any], may_chan
     if wrong := [name for name in different if name.rpartition(".")[2] not in may_change]:
         differences = ", ".join(f"{name} = {was.get(name)} (now {now.get(name)})" for name in wrong)
         raise InputError(
-            f"{directory} was made by other settings: {differences}. Choose another --out, or give its own settings to resume it."
+            f"{directory} was made by other settings: {differences}. Choose another folder, or give the same settings to resume."
         )
     return {name.rpartition(".")[2] for name in different}

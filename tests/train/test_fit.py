@@ -1,4 +1,4 @@
-"""`fit` against trajectories that are known in closed form; stopped, gone on with, refused; by models and losses of one's own."""
+"""`fit` against trajectories that are known in closed form; stopped, resumed, refused; with user-defined models and losses."""
 
 import functools
 import os
@@ -30,7 +30,7 @@ KEY = jax.random.key(5)
 
 
 class Located(NamedTuple):
-    """p(x) = N(m, I), of which m is found; a model of one's own, with no more than an init."""
+    """p(x) = N(m, I) with a trained m: a user-defined model with no more than an init."""
 
     init: Any
 
@@ -124,7 +124,7 @@ def test_the_optimizer_is_adam_by_its_schedule_over_all_steps_if_none_is_given(s
         chex.assert_trees_all_close(found.params, wanted.params, rtol=1e-6)
 
 
-def test_a_step_of_one_s_own_is_taken():
+def test_a_user_defined_step_is_taken():
     def make_step(loss, optimizer, ema_decay):
         step = train.make_step(loss, optimizer, ema_decay)
 
@@ -250,7 +250,7 @@ def test_a_gan_is_trained_by_two_losses(tmp_path):
     options = {"epochs": 2, "batch_size": 12, "make_step": functools.partial(train.make_game_step, num_disc_steps=2)}
     optimizers = Adversaries(optax.sgd(0.1), optax.adam(0.01))
     fitted = train.fit(KEY, gan, losses, DATA, optimizer=optimizers, ema_decay=0.5, **options)
-    assert (fitted.epoch, int(fitted.state.step)) == (2, 4)  # nothing says what is best
+    assert (fitted.epoch, int(fitted.state.step)) == (2, 4)  # without a best_metric, the last
     assert {"train_generator_loss", "train_discriminator_loss"} <= set(fitted.history[0])
     chex.assert_trees_all_equal(fitted.params, train.evaluation_params(fitted.state))
     assert bits(fitted.params.params.generator) != bits(fitted.state.params.generator)
@@ -329,7 +329,7 @@ def test_with_a_directory_and_without_the_run_is_the_same(whole):
 
 @pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stopped", [1, 3])
-def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, stopped, stream):
+def test_a_stopped_run_resumes_to_the_same_bits(whole, tmp_path, stopped, stream):
     options = OPTIONS | {"directory": tmp_path / "run", "stream": stream}
     with pytest.raises(StoppedError):
         train.fit(KEY, MODEL, noisy, DATA, report=stop_after(stopped), **options)
@@ -338,7 +338,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, stopped, stream
     assert_same_run(found, wanted)
 
 
-def test_a_signal_ends_it_and_the_same_call_goes_on(whole, tmp_path):
+def test_a_signal_ends_it_and_the_same_call_resumes(whole, tmp_path):
     def report(row):
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -350,7 +350,7 @@ def test_a_signal_ends_it_and_the_same_call_goes_on(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_of_another_process_goes_on_here(whole, tmp_path):
+def test_a_run_of_another_process_is_resumed(whole, tmp_path):
     """What tells one call from another, the compiled program among it, is the same in each."""
     code = """
 import sys
@@ -373,7 +373,7 @@ def test_a_finished_run_is_returned_as_it_is(whole, tmp_path):
     assert contents(directory) == before
 
 
-def test_more_epochs_go_on_with_a_finished_run(whole, tmp_path):
+def test_more_epochs_continue_a_finished_run(whole, tmp_path):
     directory = copy_of(whole[1], tmp_path / "run")
     more = OPTIONS | {"epochs": 6}
     found = train.fit(KEY, MODEL, noisy, DATA, directory=directory, **more)
@@ -456,7 +456,7 @@ def test_another_array_in_a_loss_is_another_loss(tmp_path, size):
             train.fit(KEY, MODEL, loss_by(made), DATA, directory=tmp_path / "run", **OPTIONS)
 
 
-def test_another_optimizer_of_one_s_own_is_refused(tmp_path):
+def test_another_user_defined_optimizer_is_refused(tmp_path):
     call = functools.partial(train.fit, KEY, MODEL, noisy, DATA, epochs=2, batch_size=6, directory=tmp_path / "run")
     first = call(optimizer=optax.adam(0.1))
     assert_same_run(call(optimizer=optax.adam(0.1)), first)  # of the same kind, though another object
@@ -549,7 +549,7 @@ def test_patience_ends_a_run(tmp_path, kept):
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["without a directory", "with one"])
-def test_where_nothing_is_best_a_run_that_ends_early_returns_the_latest(tmp_path, kept):
+def test_without_a_best_metric_a_run_that_ends_early_returns_the_last_parameters(tmp_path, kept):
     def report(row):
         if row["epoch"] == 3:
             os.kill(os.getpid(), signal.SIGTERM)
