@@ -5,7 +5,6 @@ from gen_jax.data.sources import DEFAULT_BINARISATION, STACKED, absolute_name, d
 from gen_jax.data.sprites import (
     NUM_SPRITES,
     SPRITE_FACTORS,
-    SPRITE_SHAPE,
     SPRITE_SIZES,
     canonical_sprite_indices,
     check_factors,

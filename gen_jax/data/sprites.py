@@ -28,7 +28,6 @@ from gen_jax.types import Array, InputError, Key, unknown
 
 SPRITE_FACTORS = ("shape", "scale", "orientation", "x", "y")
 SPRITE_SIZES = (3, 6, 40, 32, 32)
-SPRITE_SHAPE = (64, 64, 1)
 NUM_SPRITES = math.prod(SPRITE_SIZES)
 
 _STRIDES = np.array([math.prod(SPRITE_SIZES[i + 1 :]) for i in range(5)], np.int32)
