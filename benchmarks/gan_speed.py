@@ -21,7 +21,7 @@ from torch_gan import ring_players, train_ring, train_wgan, wgan_players
 
 from gen_jax import train
 from gen_jax.data import Split
-from gen_jax.data.toy import ring_of_gaussians
+from gen_jax.data.toy import sample_mixture
 from gen_jax.distributions import Normal
 from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses, generative_adversarial_network
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
@@ -31,7 +31,7 @@ SEED, SEEDS = 0, 16
 STEPS = {"WGAN-GP": 20, "ring": 50, "small": 50}
 CRITIC_STEPS = 5
 BATCH = {"WGAN-GP": 256, "ring": 100, "small": 100}
-POINTS = ring_of_gaussians(50_000, np.random.default_rng(SEED))
+POINTS = sample_mixture("gaussian-ring", 50_000, np.random.default_rng(SEED))
 
 
 def gan_of(generator: MLPGenerator, discriminator: MLPDiscriminator | MaxoutDiscriminator) -> GAN:

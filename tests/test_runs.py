@@ -260,7 +260,7 @@ def test_bad_settings_are_answered_with_the_known_ones(argv, capsys):
             ["--binarise", "none"],
             "range from 1.5 to 1.5, and a Bernoulli likelihood takes values in [0, 1]",
         ),
-        (np.full((20, 3), -0.1), [], "no intensities to binarise"),
+        (np.full((20, 3), -0.1), [], "not intensities in [0, 1]"),
         (np.full((20, 3), np.nan), [], "holds a NaN"),
     ],
 )

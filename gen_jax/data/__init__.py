@@ -1,17 +1,16 @@
-"""Data: where images come from, and how they become batches."""
+"""Data: where examples come from, and how they become batches."""
 
 from gen_jax.data.dataset import Binarisation, Dataset, DataView, Split, binarise, in_unit_interval, to_unit
-from gen_jax.data.sources import BINARISED, STACKED, absolute_name, data_view, load_dataset
+from gen_jax.data.sources import DEFAULT_BINARISATION, STACKED, absolute_name, data_view, load_dataset
 from gen_jax.data.sprites import (
     NUM_SPRITES,
     SPRITE_FACTORS,
-    SPRITE_SHAPE,
     SPRITE_SIZES,
+    canonical_sprite_indices,
     check_factors,
     render_sprite,
     sample_factors,
     sprite_factors,
     sprite_index,
-    sprite_looks,
 )
 from gen_jax.data.toy import ENERGIES, MODES, TOY_SIZES

@@ -1,5 +1,6 @@
 """A data set: examples in three splits, as arrays on the host, and how a model sees them."""
 
+import dataclasses
 import functools
 import hashlib
 import zlib
@@ -14,15 +15,15 @@ from jaxtyping import Float
 from gen_jax.types import Array, InputError, Key
 
 Binarisation = Literal["dynamic", "fixed", "threshold", "none"]
-BINARISATION = 1  # folded into the key of a seed: what is binarised once shares no stream with the rest of a run
+BINARISATION = 1  # folded into the key of a seed: binarisation before training shares no stream with the rest of a run
 
 
 class Split(NamedTuple):
     """Examples along the first axis; a batch, and one example without that axis, are `Split`s too.
 
     Attributes:
-        x: [N, *event], as they are stored: uint8 (0…255 stands for [0, 1]) or float32, or what `DataView.read` reads; or a
-            sequence that reads such examples one by one.
+        x: [N, *event], as stored: uint8 (0…255 stands for [0, 1]), float32, or what `DataView.read` reads; or a sequence that
+            reads such examples one by one.
         labels: [N] int32, or None.
     """
 
@@ -31,7 +32,7 @@ class Split(NamedTuple):
 
     def on_device(self) -> "Split":
         """Return the split as JAX arrays."""
-        return Split(jnp.asarray(self.x), None if self.labels is None else jnp.asarray(self.labels))
+        return jax.tree.map(jnp.asarray, self)
 
     def in_memory(self) -> "Split":
         """Return the split with every example read into one array."""
@@ -40,23 +41,37 @@ class Split(NamedTuple):
         return Split(check_array(np.stack([self.x[i] for i in range(len(self.x))]), "The data set"), self.labels)
 
     def fingerprint(self) -> str:
-        """Return what tells it from another: its length, and the CRC-32 of its labels and of what it holds in memory."""
+        """Return the length and the CRC-32 of the labels and of examples in memory, which identify the split."""
         arrays = [array for array in (self.x, self.labels) if isinstance(array, np.ndarray | jax.Array)]
         checksum = functools.reduce(lambda crc, array: zlib.crc32(np.ascontiguousarray(array).tobytes(), crc), arrays, 0)
         return f"{len(self.x)}, crc32 {checksum:08x}" if arrays else str(len(self.x))
 
 
+@dataclasses.dataclass(frozen=True)
+class LazyExamples:
+    """A sequence of `num` examples, each read when it is indexed."""
+
+    num: int
+    read: Callable[[int], np.ndarray]
+
+    def __len__(self) -> int:
+        return self.num
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.read(int(i))
+
+
 def to_unit(x: Array | np.ndarray) -> Float[Array, "..."]:
-    """Return stored pixels as float32: uint8 divided by 255, floats as they are."""
+    """Return stored pixels as float32: uint8 divided by 255, floats unchanged."""
     pixels = jnp.asarray(x)
     return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels
 
 
 def binarise(mode: Binarisation, key: Key, intensity: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return what a model sees of one image of intensities in [0, 1].
+    """Binarise one image of intensities in [0, 1].
 
-    - dynamic, fixed: x_i ~ Bernoulli(intensity_i), drawn with `key` (Salakhutdinov & Murray 2008). They differ in when:
-      dynamic draws anew at every step, fixed once for the whole run.
+    - dynamic, fixed: x_i ~ Bernoulli(intensity_i), drawn with `key` (Salakhutdinov & Murray 2008); dynamic at every step, fixed
+      once for the whole run.
     - threshold: x_i = 1 where the intensity is at least ½.
     - none: the intensities themselves.
     """
@@ -70,13 +85,13 @@ def binarise(mode: Binarisation, key: Key, intensity: Float[Array, "..."]) -> Fl
 
 
 class DataView(NamedTuple):
-    """How a model sees stored examples, and which it refuses.
+    """How a model sees stored examples.
 
     Attributes:
         read: stored example -> float32 of the event's shape.
-        binarise: what training does to the intensities at each step.
-        symmetric: the model has grey values on [−1, 1], as a generator with a tanh does, and not on [0, 1].
-        check: (stored examples, what they are) -> None; raises an InputError for values that the model cannot take.
+        binarise: how training binarises the intensities.
+        symmetric: scale [0, 1] to [−1, 1] for the model, as for a generator that ends in a tanh.
+        check: (stored examples, a name for them) -> None; raises an InputError for values that the model cannot take.
     """
 
     read: Callable[[Any], Array] = to_unit
@@ -85,11 +100,11 @@ class DataView(NamedTuple):
     check: Callable[[np.ndarray, str], None] = lambda x, where: None
 
     def to_model(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return examples of the data's range in the model's."""
+        """Scale from the data's range to the model's."""
         return 2 * x - 1 if self.symmetric else x
 
     def from_model(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return examples of the model's range in the data's: the inverse of `to_model`."""
+        """Scale from the model's range to the data's."""
         return (x + 1) / 2 if self.symmetric else x
 
     def example(self, stored: Any) -> Float[Array, "..."]:
@@ -101,8 +116,8 @@ class DataView(NamedTuple):
         return Split(jax.vmap(self.example)(stored.x), stored.labels)
 
     def training_examples(self, key: Key, stored: Split) -> Split:
-        """Return a batch of stored examples as the model sees them at a step of training."""
-        mode: Binarisation = "none" if self.binarise == "fixed" else self.binarise  # those were drawn before training
+        """Return a batch of stored examples as the model sees them at a training step."""
+        mode: Binarisation = "none" if self.binarise == "fixed" else self.binarise  # fixed was drawn before training
 
         def one(key: Key, x: Any) -> Array:
             return self.to_model(binarise(mode, key, self.read(x)))
@@ -114,9 +129,9 @@ class Dataset(NamedTuple):
     """Training, validation and test examples.
 
     Attributes:
-        train: what is trained on.
-        valid: what choices are made by.
-        test: what is reported.
+        train: examples to train on.
+        valid: examples for choices, such as the best checkpoint.
+        test: examples for reported numbers.
         view: how a model sees them.
         name: as `load_dataset` takes it.
     """
@@ -138,15 +153,17 @@ class Dataset(NamedTuple):
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
     def fingerprints(self) -> dict[str, str]:
-        """Return what tells each split from another."""
+        """Return the fingerprint of each split."""
         return {name: split.fingerprint() for name, split in self.splits.items()}
 
     def binarised(self, mode: Binarisation, seed: int = 0, train: bool = False) -> "Dataset":
-        """Return the data set with the view of a binarisation.
+        """Return the data set with a binarisation.
 
-        Validation and test examples are drawn here, once, each with a key of its own; training examples too under `fixed`, or
-        where they are to be evaluated (`train`). What is no grey value as it is stored (sprites, which are black and white)
-        stays as it is.
+        Validation and test examples are binarised here, once, each with its own key; training examples too if the mode is `fixed`
+        or if they are to be evaluated (`train`). Sprites, which are black and white, stay as they are.
+
+        Raises:
+            InputError: intensities outside [0, 1], or examples to binarise here that are streamed.
         """
         data = self._replace(view=self.view._replace(binarise=mode))
         if mode == "none" or self.view.read is not to_unit:
@@ -154,11 +171,15 @@ class Dataset(NamedTuple):
         root, drawn = jax.random.fold_in(jax.random.key(seed), BINARISATION), {}
         for i, (name, split) in enumerate(self.splits.items()):
             now = name != "train" or train or mode == "fixed"
-            if isinstance(split.x, np.ndarray):
-                _check_intensities(split.x, f"The {name} examples of {self.name}")
-            elif now:
+            if not isinstance(split.x, np.ndarray):
+                if now:
+                    raise InputError(
+                        "Streamed examples cannot be binarised once and kept: use --binarise dynamic, threshold or none."
+                    )
+            elif not in_unit_interval(split.x):
                 raise InputError(
-                    "Streamed examples cannot be binarised once and kept: use --binarise dynamic, threshold or none."
+                    f"The {name} examples of {self.name} range from {split.x.min():g} to {split.x.max():g}, which are not "
+                    "intensities in [0, 1]: scale them, or use --binarise none."
                 )
             if now:
                 x = _binarise_all(mode, jax.random.fold_in(root, i), jnp.asarray(split.x))
@@ -166,15 +187,14 @@ class Dataset(NamedTuple):
         return data._replace(**drawn)
 
     def batches(self, rows: np.ndarray) -> Iterator[Split]:
-        """Stream the training batches whose examples `rows` [S, B] names from the host, through Grain.
+        """Stream the training batches of the row numbers `rows` [S, B] from the host, through Grain.
 
-        For data that does not fit on the device. Examples are read by threads, ahead of the step that wants them.
+        Examples are read by threads, ahead of the step that takes them.
         """
         import grain
 
-        named: Any = rows.reshape(-1)  # a sequence, as Grain wants one
-        source = grain.MapDataset.source(named)
-        examples = source.map(lambda row: {"row": row, "x": self.train.x[int(row)]}).batch(rows.shape[1])
+        flat: Any = rows.reshape(-1)  # Grain's type is a sequence
+        examples = grain.MapDataset.source(flat).map(lambda row: {"row": row, "x": self.train.x[int(row)]}).batch(rows.shape[1])
         for batch in examples.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
             yield Split(batch["x"], None if self.train.labels is None else self.train.labels[batch["row"]])
 
@@ -188,66 +208,38 @@ def _binarise_all(mode: Binarisation, key: Key, x: Array) -> Array:
     return jax.lax.map(one, (jnp.arange(len(x)), x), batch_size=256)
 
 
-def _check_intensities(x: np.ndarray, where: str) -> None:
-    if not in_unit_interval(x):
-        raise InputError(
-            f"{where} range from {x.min():g} to {x.max():g}, which are no intensities to binarise: "
-            "scale them to [0, 1], or use --binarise none."
-        )
-
-
 def in_unit_interval(x: np.ndarray) -> bool:
-    """Whether stored examples are in [0, 1] once they are read: of integers, all are."""
+    """Return whether stored examples are in [0, 1] once they are read, as all integers are."""
     return x.dtype.kind in "ui" or bool(x.min() >= 0 and x.max() <= 1)
-
-
-class Rows:
-    """Some rows of a sequence that is read lazily, itself such a sequence; pixels are multiplied by a factor."""
-
-    def __init__(self, source: Any, indices: np.ndarray, factor: int = 1):
-        self.source, self.indices, self.factor = source, indices, factor
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        pixels = self.source[int(self.indices[i])]
-        if self.factor != 1 and pixels.max() > 1:
-            raise InputError(
-                f"Training example {i} has a pixel of {pixels.max()}, but the validation and test examples are all 0 and 1: "
-                "store every example as 0 and 1, or every one as 0 … 255."
-            )
-        return pixels * np.uint8(self.factor)
 
 
 def split_rows(x: Any, labels: np.ndarray | None, parts: Sequence[np.ndarray]) -> list[Split]:
     """Return a split for each array of row numbers."""
 
     def rows(part: np.ndarray) -> Any:
-        return x[part] if isinstance(x, np.ndarray) else Rows(x, part)
+        return x[part] if isinstance(x, np.ndarray) else LazyExamples(len(part), lambda i: x[int(part[i])])
 
     return [Split(rows(part), None if labels is None else labels[part]) for part in parts]
 
 
 def random_parts(num_examples: int, sizes: Sequence[int]) -> list[np.ndarray]:
-    """Cut 0…N−1, in an order fixed for ever, into parts of the given sizes and the rest, which comes first."""
-    order = _mixed(np.arange(num_examples))
+    """Shuffle 0…N−1 in an order that never changes, and cut it into the rest, which comes first, and parts of these sizes."""
+    order = _shuffled(np.arange(num_examples))
     return np.split(order, np.cumsum([num_examples - sum(sizes), *sizes])[:-1])
 
 
-def _mixed(rows: np.ndarray) -> np.ndarray:
-    """Return row numbers in the order of their hashes: mixed, and the same under every version of every library."""
-    hashes = [hashlib.sha256(str(row).encode()).digest() for row in rows]
-    return rows[sorted(range(len(rows)), key=hashes.__getitem__)]
+def _shuffled(rows: np.ndarray) -> np.ndarray:
+    """Return row numbers in the order of their hashes, which is the same under every version of every library."""
+    return np.array(sorted(rows, key=lambda row: hashlib.sha256(str(row).encode()).digest()), rows.dtype)
 
 
 def stratified_parts(labels: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
-    """As `random_parts`, of every class apart: `sizes` counts the examples of each class. The classes come mixed."""
+    """Do as `random_parts` within each class, where `sizes` counts the examples per class, and shuffle the classes."""
     parts_of_class = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         parts_of_class.append([rows[part] for part in random_parts(len(rows), sizes)])
-    return [_mixed(np.concatenate(parts)) for parts in zip(*parts_of_class, strict=True)]
+    return [_shuffled(np.concatenate(parts)) for parts in zip(*parts_of_class, strict=True)]
 
 
 def check_array(x: np.ndarray, where: str) -> np.ndarray:
@@ -257,7 +249,7 @@ def check_array(x: np.ndarray, where: str) -> np.ndarray:
         InputError: no examples, no event axis, a dtype that is not numeric, integers outside 0…255, or a NaN or infinity.
     """
     if x.ndim < 2 or x.size == 0:
-        raise InputError(f"{where} has shape {x.shape}: give examples along the first axis, [N, ...], none of the sizes 0.")
+        raise InputError(f"{where} has shape {x.shape}: give examples along the first axis, [N, ...], and no axis of size 0.")
     if x.ndim == 3:
         x = x[..., None]
     if x.dtype.kind in "bui":
@@ -271,12 +263,12 @@ def check_array(x: np.ndarray, where: str) -> np.ndarray:
         x = x.astype(np.float32)
     if not np.isfinite(x).all():
         bad = int(np.argwhere(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0, 0])
-        raise InputError(f"{where} holds a NaN or a number too large for float32, first in example {bad}: remove or mend it.")
+        raise InputError(f"{where} holds a NaN or a number too large for float32, first in example {bad}: remove or correct it.")
     return x
 
 
 def three_parts(train: Split, valid: Split | None, test: Split | None) -> Dataset:
-    """Take the parts that are missing from the training examples: a tenth of them each, at most 5,000."""
+    """Take missing parts from the training examples: a tenth of them each, at most 5,000."""
     if valid is not None and test is not None:
         return Dataset(train, valid, test)
     num = len(train.x)

@@ -1,7 +1,7 @@
-"""Sprites: binary images of one shape each, drawn from five known factors, as dSprites has them (Matthey et al. 2017).
+"""Sprites: binary images of one shape each, functions of five known factors, as in dSprites (Matthey et al. 2017).
 
-dSprites (github.com/google-deepmind/dsprites-dataset) came with β-VAE (Higgins et al. 2017). Here an image is a function of its
-factors, computed on the device when it is wanted; none is stored. An index in 0 … 737,279 names an image, in dSprites' order.
+dSprites (github.com/google-deepmind/dsprites-dataset) came with β-VAE (Higgins et al. 2017). Here images are not stored but
+rendered on the device. An index in 0 … 737,279 identifies an image, in dSprites' order.
 
 | factor      | values | meaning                                                         |
 | ----------- | ------ | --------------------------------------------------------------- |
@@ -12,11 +12,10 @@ factors, computed on the device when it is wanted; none is stored. An index in 0
 | y           | 32     | its row, from the top: 16, 17, …, 47                            |
 
 dSprites takes its orientations from linspace(0, 2π, 40), ends included, and so holds each upright shape under two indices; here
-2π is left out. As there, a square looks the same again after 10 orientations, an ellipse after 20. The outlines are not those of
-dSprites to the pixel: at scale 1 the square's side is 18.5 pixels, the ellipse is 27.2 × 13.6, the heart 22.2 × 20.3.
+2π is left out. The outlines are not those of dSprites to the pixel: at scale 1 the square's side is 18.5 pixels, the ellipse is
+27.2 × 13.6, the heart 22.2 × 20.3.
 """
 
-import difflib
 import math
 
 import jax
@@ -25,18 +24,17 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float, Int
 
-from gen_jax.types import Array, InputError, Key
+from gen_jax.types import Array, InputError, Key, unknown
 
 SPRITE_FACTORS = ("shape", "scale", "orientation", "x", "y")
 SPRITE_SIZES = (3, 6, 40, 32, 32)
-SPRITE_SHAPE = (64, 64, 1)
 NUM_SPRITES = math.prod(SPRITE_SIZES)
 
 _STRIDES = np.array([math.prod(SPRITE_SIZES[i + 1 :]) for i in range(5)], np.int32)
 _PIXELS = np.arange(64, dtype=np.int32)
-_FIRST = 16  # where the centroids begin; no shape reaches as far from its own, so none leaves the frame
+_FIRST = 16  # where the centroids begin; shapes are smaller, so that none leaves the frame
 
-# Lengths are whole numbers of 1/1024 pixel. Integers leave nothing to rounding: a pixel at an edge is the same on every device,
+# Lengths are whole numbers of 1/1024 pixel: integers do not round, so that a pixel at an edge is the same on every device,
 # compiled or not.
 _UNIT = 1024
 _HALF_SIDE = round(9.25 * _UNIT)  # of the square
@@ -50,10 +48,10 @@ _COSINES, _SINES = (np.rint(_UNIT * f(_ANGLES) / _SCALES).astype(np.int32) for f
 
 
 def sprite_factors(index: Int[Array, ""] | int) -> Int[Array, "5"]:
-    """Return the numbers of the factors (shape, scale, orientation, x, y) of an image; y varies fastest along the indices.
+    """Return the factors (shape, scale, orientation, x, y) of an index, each as a number in 0 … size − 1; y varies fastest.
 
     Raises:
-        InputError: the index is not in 0 … 737,279 (not under jit and vmap, where none can be raised).
+        InputError: the index is out of range (not checked under jit and vmap).
     """
     if not isinstance(index, Tracer) and not 0 <= int(index) < NUM_SPRITES:
         raise InputError(f"index is {int(index)}: give a whole number in 0 … {NUM_SPRITES - 1}.")
@@ -61,10 +59,10 @@ def sprite_factors(index: Int[Array, ""] | int) -> Int[Array, "5"]:
 
 
 def sprite_index(factors: Int[Array, "5"]) -> Int[Array, ""]:
-    """Return the index, in 0 … 737,279, of the image of these factors: the inverse of `sprite_factors`.
+    """Return the index of these factors: the inverse of `sprite_factors`.
 
     Raises:
-        InputError: a factor is out of range (not under jit and vmap, where none can be raised).
+        InputError: a factor is out of range (not checked under jit and vmap).
     """
     if not isinstance(factors, Tracer):
         check_factors(np.asarray(factors))
@@ -74,19 +72,16 @@ def sprite_index(factors: Int[Array, "5"]) -> Int[Array, ""]:
 def render_sprite(factors: Int[Array, "5"]) -> Float[Array, "64 64 1"]:
     """Return the image of these factors, 1 inside the shape and 0 outside.
 
-    A pixel centre at r pixels to the right of the centroid and t above it has in the shape's own frame, for the orientation θ and
-    the scale s, the coordinates
+    A pixel centre r pixels to the right of the centroid and t above it has, for orientation θ and scale s, in the shape's own
+    frame the coordinates
 
         u = (r cos θ + t sin θ) / s,        v = (t cos θ − r sin θ) / s,
 
     and lies inside where max(|u|, |v|) ≤ 9.25 (square); u² + 4v² ≤ 13.6² (ellipse); |u| + |v| ≤ 2d or
     (|u| − d)² + (v − d)² ≤ 2d² with d = 4.6 (heart; its v is counted from the middle of the diamond, 2.88 under the centroid).
 
-    Args:
-        factors: their numbers, each in 0 … size − 1.
-
     Raises:
-        InputError: a number that its factor does not have; under jit and vmap, where none can be raised, some image comes of it.
+        InputError: a factor is out of range (not checked under jit and vmap).
     """
     if not isinstance(factors, Tracer):
         check_factors(np.asarray(factors))
@@ -105,42 +100,35 @@ def render_sprite(factors: Int[Array, "5"]) -> Float[Array, "64 64 1"]:
     return inside.astype(jnp.float32)[..., None]
 
 
-def sprite_looks() -> Int[np.ndarray, "N"]:
-    """Return for each index the least one of the same image: a square looks alike after 10 orientations, an ellipse after 20."""
+def canonical_sprite_indices() -> Int[np.ndarray, "N"]:
+    """Return for each index the smallest one of the same image: a square repeats after 10 orientations, an ellipse after 20."""
     factors = np.stack(np.unravel_index(np.arange(NUM_SPRITES), SPRITE_SIZES))
     factors[2] %= np.array([10, 20, 40])[factors[0]]
     return np.ravel_multi_index(tuple(factors), SPRITE_SIZES)
 
 
 def sample_factors(key: Key, fixed: dict[str, int] | None = None) -> Int[Array, "5"]:
-    """Draw the factors of one image: each uniform over its values, or held at the one that `fixed` gives.
-
-    Args:
-        key: randomness.
-        fixed: numbers of the factors that are held, by name: {"shape": 2} draws hearts.
+    """Draw the factors of one image, each uniformly or held at its value in `fixed`: {"shape": 2} draws hearts.
 
     Raises:
-        InputError: an unknown factor, or a number that it does not have.
+        InputError: an unknown factor, or a value out of range.
     """
-    sizes = dict(zip(SPRITE_FACTORS, SPRITE_SIZES, strict=True))
     low, high = np.zeros(5, np.int32), np.array(SPRITE_SIZES, np.int32)
     for name, value in (fixed or {}).items():
-        if name not in sizes:
-            near = difflib.get_close_matches(name, SPRITE_FACTORS, n=1, cutoff=0.3)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise InputError(f"Sprites have no factor {name!r}. {hint}Known: {', '.join(SPRITE_FACTORS)}.")
-        if value not in range(sizes[name]):
-            raise InputError(f"The factor {name} is fixed at {value!r}: give a whole number in 0 … {sizes[name] - 1}.")
+        if name not in SPRITE_FACTORS:
+            raise unknown("factor", name, SPRITE_FACTORS)
         i = SPRITE_FACTORS.index(name)
+        if value not in range(SPRITE_SIZES[i]):
+            raise InputError(f"The factor {name} is fixed at {value!r}: give a whole number in 0 … {SPRITE_SIZES[i] - 1}.")
         low[i], high[i] = value, value + 1
     return jax.random.randint(key, (5,), low, high, jnp.int32)
 
 
 def check_factors(factors: np.ndarray) -> Int[np.ndarray, "*N 5"]:
-    """Return factors that came from outside as int32, once they are known to name images.
+    """Return factors as int32.
 
     Raises:
-        InputError: not integers, not five of them along the last axis, or a number that its factor does not have.
+        InputError: not integers, not five of them along the last axis, or one out of range.
     """
     if factors.dtype.kind not in "iu" or factors.ndim == 0 or factors.shape[-1] != 5:
         raise InputError(

@@ -5,25 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.dataset import Dataset, Split, three_parts
+from gen_jax.data.dataset import Dataset, LazyExamples, Split, three_parts
 from gen_jax.types import InputError
 
 
-class _TfdsImages:
-    """The images of one split of a prepared TFDS data set, read when they are asked for."""
-
-    def __init__(self, source: Any):
-        self.source = source
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return np.asarray(self.source[int(i)]["image"])
-
-
 def load_tfds(name: str) -> Dataset:
-    """Return a data set of TensorFlow Datasets; images are read when they are asked for."""
+    """Return a data set of TensorFlow Datasets, whose images are read lazily."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -60,7 +47,7 @@ def load_tfds(name: str) -> Dataset:
         if "label" in features:
             plain = builder.as_data_source(split_name, decoders={"image": tfds.decode.SkipDecoding()})
             labels = np.array([plain[i]["label"] for i in range(len(plain))], np.int32)
-        return Split(_TfdsImages(source), labels)
+        return Split(LazyExamples(len(source), lambda i: np.asarray(source[i]["image"])), labels)
 
     available = set(builder.info.splits)
     if "train" not in available:

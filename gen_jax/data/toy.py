@@ -1,9 +1,10 @@
-"""Distributions in the plane: samples of known shapes, and targets that are given by an energy.
+"""Distributions in the plane: samplers, and targets that are given by an energy U, minus an unnormalised log-density.
 
-An energy U is minus an unnormalised log-density. The four of Rezende & Mohamed 2015 (arXiv:1505.05770, table 1) are functions
-here; three of them do not fall off along z_1, and can be normalised only with the soft wall around [−4, 4]² that is added.
+The four energies are those of Rezende & Mohamed 2015 (arXiv:1505.05770, table 1). Three of them do not grow along z_1,
+so that only the soft wall around [−4, 4]² that is added makes e^{−U} integrable.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -16,11 +17,6 @@ from gen_jax.types import Array
 TOY_SIZES = (50_000, 5000, 5000)  # points of the train, valid and test splits
 BOUND = 4.0  # the paper's figures show [−4, 4]²
 WALL_WIDTH = 0.2
-
-# of PacGAN: means and standard deviation of the eight on a ring, and of the twenty-five on a grid
-RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
-GRID = np.stack(np.meshgrid(np.arange(-4, 5, 2), np.arange(-4, 5, 2)), axis=-1).reshape(-1, 2).astype(float)
-RING_SCALE, GRID_SCALE = 0.01, 0.05
 
 Energy = Callable[[Float[Array, "2"]], Float[Array, ""]]
 
@@ -53,25 +49,17 @@ def _w1(z: Float[Array, "2"]) -> Float[Array, ""]:
     return jnp.sin(2 * jnp.pi * z[0] / 4)
 
 
-def walled(energy: Energy) -> Energy:
+def with_wall(energy: Energy) -> Energy:
     """Return an energy with a soft wall: U(z) + ½ Σ_i (max(|z_i| − 4, 0) / 0.2)²."""
-
-    def with_wall(z: Float[Array, "2"]) -> Float[Array, ""]:
-        return energy(z) + 0.5 * jnp.sum((jnp.maximum(jnp.abs(z) - BOUND, 0) / WALL_WIDTH) ** 2)
-
-    return with_wall
+    return lambda z: energy(z) + 0.5 * jnp.sum((jnp.maximum(jnp.abs(z) - BOUND, 0) / WALL_WIDTH) ** 2)
 
 
-ENERGIES: dict[str, Energy] = {
-    "ring": walled(ring_with_two_bumps),
-    "sine": walled(sine),
-    "two-sines": walled(two_sines),
-    "sine-step": walled(sine_with_a_step),
-}
+PAPER = {"ring": ring_with_two_bumps, "sine": sine, "two-sines": two_sines, "sine-step": sine_with_a_step}
+ENERGIES: dict[str, Energy] = {name: with_wall(energy) for name, energy in PAPER.items()}
 
 
 def sample_energy(energy: Energy, num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
-    """Draw from p(z) ∝ e^{−U(z)}: a cell of a fine grid by its probability, then a uniform point in the cell (0.01 wide)."""
+    """Draw from p(z) ∝ e^{−U(z)}: a cell of a grid, 0.01 wide, by its probability, then a uniform point in the cell."""
     axis = np.arange(-5, 5, 0.01) + 0.005
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):  # the same data whatever the accelerator
@@ -82,7 +70,7 @@ def sample_energy(energy: Energy, num: int, rng: np.random.Generator) -> Float[n
 
 
 def two_moons(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
-    """Draw from two half circles of radius 2 that interlock, with noise of standard deviation 0.15."""
+    """Draw from two interlocking half circles of radius 2, with noise of standard deviation 0.15."""
     angle, upper = rng.uniform(0, np.pi, num), rng.integers(0, 2, num) == 1
     side = np.where(upper, 1.0, -1.0)
     points = np.stack([2 * side * np.cos(angle) - side, side * (2 * np.sin(angle) - 0.5)], axis=-1)
@@ -104,25 +92,9 @@ def checkerboard(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]
     return (corner + rng.uniform(0, 2, (num, 2))).astype(np.float32)
 
 
-def eight_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
-    """Draw from eight Gaussians of standard deviation 0.2 around a circle of radius 3."""
-    angle = rng.integers(0, 8, num) * np.pi / 4
-    return _noisy(3 * np.stack([np.cos(angle), np.sin(angle)], axis=-1), 0.2, rng)
-
-
 def twenty_five_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
     """Draw from twenty-five Gaussians of standard deviation 0.15 at {−3, −1.5, 0, 1.5, 3}²."""
     return _noisy(1.5 * (rng.integers(0, 5, (num, 2)) - 2.0), 0.15, rng)
-
-
-def ring_of_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
-    """Draw from eight Gaussians of standard deviation 0.01 around a circle of radius 1 (Lin et al. 2018, arXiv:1712.04086)."""
-    return _noisy(RING[rng.integers(0, len(RING), num)], RING_SCALE, rng)
-
-
-def grid_of_gaussians(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
-    """Draw from twenty-five Gaussians of standard deviation 0.05 at {−4, −2, 0, 2, 4}² (Lin et al. 2018, arXiv:1712.04086)."""
-    return _noisy(GRID[rng.integers(0, len(GRID), num)], GRID_SCALE, rng)
 
 
 def swiss_roll(num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
@@ -135,16 +107,30 @@ def _noisy(points: np.ndarray, scale: float, rng: np.random.Generator) -> Float[
     return (points + scale * rng.normal(size=points.shape)).astype(np.float32)
 
 
+RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
+GRID = np.stack(np.meshgrid(np.arange(-4, 5, 2), np.arange(-4, 5, 2)), axis=-1).reshape(-1, 2).astype(float)
+MIXTURES = {  # centres and standard deviation of Gaussians of equal weights; the last two are PacGAN's (arXiv:1712.04086)
+    "eight-gaussians": (3 * RING, 0.2),
+    "gaussian-ring": (RING, 0.01),
+    "gaussian-grid": (GRID, 0.05),
+}
+
+
+def sample_mixture(name: str, num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:
+    """Draw from one of the mixtures."""
+    centres, scale = MIXTURES[name]
+    return _noisy(centres[rng.integers(0, len(centres), num)], scale, rng)
+
+
 SAMPLERS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
     "two-moons": two_moons,
     "spirals": spirals,
     "checkerboard": checkerboard,
-    "eight-gaussians": eight_gaussians,
     "twenty-five-gaussians": twenty_five_gaussians,
     "swiss-roll": swiss_roll,
-    "gaussian-ring": ring_of_gaussians,
-    "gaussian-grid": grid_of_gaussians,
-} | {name: lambda num, rng, energy=energy: sample_energy(energy, num, rng) for name, energy in ENERGIES.items()}
+    **{name: functools.partial(sample_mixture, name) for name in MIXTURES},
+    **{name: functools.partial(sample_energy, energy) for name, energy in ENERGIES.items()},
+}
 
-MODES = {"toy:gaussian-ring": (RING, RING_SCALE), "toy:gaussian-grid": (GRID, GRID_SCALE)}
-"""The data sets whose modes are known: their centres, and the standard deviation of each."""
+MODES = {f"toy:{name}": MIXTURES[name] for name in ("gaussian-ring", "gaussian-grid")}
+"""The centres and the standard deviation of the modes of a data set, where they are known."""

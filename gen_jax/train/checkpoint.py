@@ -1,8 +1,8 @@
-"""Checkpoints: a whole `TrainState` each, so that a run goes on from it bit for bit; the two latest and the best are kept.
+"""Checkpoints of a whole `TrainState`, from which a run resumes bit for bit; the two latest and the best are kept.
 
-Orbax writes the state to the side and renames it to `checkpoints/EPOCH`. Then `checkpoints/EPOCH.json` commits it, with its
-scores and a checksum of every file: with a bit flipped in a file of its own, Orbax returns wrong parameters and says nothing.
-Its `CheckpointManager` would leave all of this to do here but the choice of what is kept.
+Orbax writes the state to a temporary folder and renames it to `checkpoints/EPOCH`. Then `checkpoints/EPOCH.json` commits it, with
+its scores and a checksum of every file: Orbax itself does not notice a flipped bit, and restores wrong parameters. (Its
+`CheckpointManager` does none of this; it would only choose what to keep.)
 """
 
 import contextlib
@@ -26,10 +26,8 @@ from gen_jax.types import InputError
 def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, float], best_metric: str | None) -> None:
     """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`.
 
-    The checkpoint is whole on disk when this returns.
-
     Raises:
-        OSError: it cannot be written. The ones before are as they were.
+        OSError: it cannot be written. Earlier checkpoints are unchanged.
     """
     path = directory / str(epoch)
     try:
@@ -40,14 +38,12 @@ def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, f
     except (OSError, ValueError) as error:  # Orbax raises ValueError where the disk is full
         _remove_uncommitted(directory)
         reason = str(error).partition("\n")[0]
-        raise OSError(
-            f"The checkpoint {path} cannot be written ({reason}): make room if the disk is full, and go on from the one before."
-        ) from error
+        raise OSError(f"The checkpoint {path} cannot be written ({reason}): free disk space, and resume.") from error
     epochs = saved_epochs(directory)
     keep = {*epochs[-2:], _best(_commits(directory), best_metric)}
     for old in epochs:
         if old not in keep:
-            (directory / f"{old}.json").unlink()
+            (directory / f"{old}.json").unlink()  # the commit first: a kill in between leaves a folder that does not count
     _remove_uncommitted(directory)
 
 
@@ -63,7 +59,7 @@ def saved_epochs(directory: Path) -> list[int]:
 
 
 def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
-    """Return the newest whole state and its epoch, or None where there is no checkpoint; for a run that goes on.
+    """Return the latest undamaged state and its epoch, to resume from, or None if there is no checkpoint.
 
     Damaged checkpoints are moved to `unreadable/` beside the folder, each with a warning.
 
@@ -72,7 +68,7 @@ def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
         like: a state of the same structure, shapes and dtypes.
 
     Raises:
-        InputError: there are checkpoints and none is whole, or they are of another model.
+        InputError: every checkpoint is damaged, or they are of another model.
     """
     found, damaged = _restore(directory, like, None)
     unreadable = directory.parent / "unreadable" / str(time.time_ns())
@@ -85,18 +81,15 @@ def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
 
 
 def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[Any, int] | None:
-    """Return the state with the largest `best_metric` and its epoch, or None where there is none; changes nothing on disk.
+    """Return the undamaged state with the largest `best_metric` (else the latest) and its epoch, or None if there is none.
 
-    Where nothing has a `best_metric`, it is the newest. A warning names each damaged checkpoint; the others are what there is.
-
-    Raises:
-        InputError: there are checkpoints and none is whole, or they are of another model.
+    Nothing on disk changes; a warning names each damaged checkpoint. Arguments and errors are those of `restore_latest`.
     """
     return _restore(directory, like, best_metric)[0]
 
 
 def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any, int] | None, list[int]]:
-    """Return the best whole state and its epoch, and the epochs of the damaged ones."""
+    """Return the best undamaged state and its epoch, and the epochs of the damaged ones."""
     whole = {
         epoch: commit
         for epoch, commit in _commits(directory).items()
@@ -105,13 +98,19 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
     chosen = _best(whole, metric)
     damaged = [epoch for epoch in saved_epochs(directory)[::-1] if epoch not in whole]
     for epoch in damaged:
-        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its files are not the ones that were written."
+        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its checksums do not match."
         if chosen is None and epoch == damaged[-1]:
             raise InputError(f"{sentence} There is no other: train into another folder.")
-        warnings.warn(sentence if chosen is None else f"{sentence} Going on from the one of epoch {chosen}.", stacklevel=3)
+        warnings.warn(sentence if chosen is None else f"{sentence} Using the one of epoch {chosen}.", stacklevel=3)
     if chosen is None:
         return None, []
-    _check_structure(directory / str(chosen), whole[chosen]["state"], _structure(like))
+    saved, wanted = whole[chosen]["state"], _structure(like)
+    for name in sorted(saved | wanted):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"The checkpoint {directory / str(chosen)} is of another model: {name} is {saved.get(name, 'missing')} there and "
+                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
+            )
 
     def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
         sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -122,13 +121,13 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
 
 
 def _best(commits: dict[int, dict[str, Any]], metric: str | None) -> int | None:
-    """Return the epoch with the largest metric, the newest of equals; the newest of all where none has the metric."""
+    """Return the epoch with the largest metric, the latest of equals; the latest of all if none has the metric."""
     scored = {epoch: commit["scores"][metric] for epoch, commit in commits.items() if metric in commit["scores"]}
     return max(scored or commits, key=lambda epoch: (scored.get(epoch), epoch), default=None)
 
 
 def _commits(directory: Path) -> dict[int, dict[str, Any]]:
-    """Return what each epoch's `EPOCH.json` holds, where that is what was written; its `files` are for the caller to check."""
+    """Return the content of each undamaged `EPOCH.json`; the caller checks its `files`."""
     commits = {}
     for epoch in saved_epochs(directory):
         with contextlib.suppress(ValueError, KeyError):
@@ -147,29 +146,20 @@ def _checksums(path: Path) -> dict[str, int]:
 
 
 def _structure(state: Any) -> dict[str, str]:
-    """What a state consists of: a shape and a dtype for each leaf, by its path."""
+    """Return the dtype and shape of each leaf, by its path."""
     return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree.leaves_with_path(state)}
-
-
-def _check_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) -> None:
-    for name in sorted(saved | wanted):
-        if saved.get(name) != wanted.get(name):
-            raise InputError(
-                f"The checkpoint {path} is of another model: {name} is {saved.get(name, 'missing')} there and "
-                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
-            )
 
 
 def _orbax() -> Any:
     import orbax.checkpoint  # takes a second, which commands that train nothing need not wait for
 
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # not for the user of a training run: what is wrong is raised too
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
     return orbax.checkpoint
 
 
 @contextlib.contextmanager
 def _plain_path(directory: Path) -> Generator[Path]:
-    """Give a path to the folder that `glob`, with which Orbax searches it, does not take for a pattern."""
+    """Give a path to the folder without the characters that are patterns to `glob`, with which Orbax searches it."""
     directory = directory.absolute()
     if not set(str(directory)) & set(r"[]\*?"):
         yield directory

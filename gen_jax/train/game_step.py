@@ -1,6 +1,5 @@
 """The step of a GAN: k steps of the discriminator, one of the generator and its moving average, in one call."""
 
-import functools
 from typing import Any
 
 import jax
@@ -18,17 +17,18 @@ def make_game_step(
     num_disc_steps: int = 1,
     simultaneous: bool = False,
 ) -> Step:
-    """Return the step (state, batch) -> (state, metrics) of a GAN; the batch holds the examples of all k discriminator steps.
+    """Return the step (state, batch) -> (state, metrics) of a GAN.
 
-    Each discriminator step takes its own k-th of the batch and its own noise. The generator's step comes after them and is taken
-    against the discriminator that they led to.
+    Each of the k discriminator steps takes its own k-th of the batch and its own noise. Then the generator takes a step, on the
+    last of these parts, against the updated discriminator.
 
     Args:
-        losses: each a `Loss` whose `params` and `state` are those of both; it is differentiated in, and renews, its own part.
+        losses: each a `Loss` whose `params` and `state` are those of both networks; only its own network is differentiated and
+            updated.
         optimizers: of both.
         ema_decay: of the moving average of the generator's parameters, or None for none.
         num_disc_steps: k.
-        simultaneous: take the generator's gradient at the discriminator as it was before its step, for k = 1.
+        simultaneous: take the generator's gradient at the discriminator before its step, for k = 1.
 
     Raises:
         InputError: k is less than 1, or more with simultaneous steps; or (at trace time) k does not divide the batch.
@@ -38,62 +38,50 @@ def make_game_step(
     if simultaneous and num_disc_steps > 1:
         raise InputError(f"num_disc_steps is {num_disc_steps}, and in simultaneous steps each network takes one: give 1.")
 
-    descend = functools.partial(_descend, losses, optimizers)
+    def descend(
+        name: str, params: Adversaries, model_state: Adversaries, opt_state: Any, key: Key, step: Array, batch: Any
+    ) -> tuple[Params, Params, Any, Metrics]:
+        """Return the new parameters, state and optimizer state of one network, and metrics."""
+        own = getattr(params, name)
+
+        def loss(own: Params) -> tuple[Array, tuple[Adversaries, Metrics]]:
+            return getattr(losses, name)(params._replace(**{name: own}), model_state, key, step, batch)
+
+        (_, (new_state, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(own)
+        updates, opt_state = getattr(optimizers, name).update(grads, opt_state, own)
+        metrics = {**metrics, f"{name}_grad_norm": optax.tree.norm(grads)}
+        return optax.apply_updates(own, updates), getattr(new_state, name), opt_state, metrics
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        before: tuple[Adversaries, Adversaries] = (state.params, state.state)
+        params: Adversaries = state.params
+        model_state: Adversaries = state.state
         opt_states: Any = state.opt_state  # `Adversaries`
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), num_disc_steps + 1)
         batches = jax.tree.map(lambda leaf: _cut(leaf, num_disc_steps), batch)
 
         def body(carry: tuple[Params, Params, Any], row: tuple[Key, Any]) -> tuple[tuple[Params, Params, Any], Metrics]:
-            params, model_state, opt_state = carry
-            at = (before[0]._replace(discriminator=params), before[1]._replace(discriminator=model_state))
-            after, opt_state, metrics = descend("discriminator", at, opt_state, row[0], state.step, row[1])
-            return (*after, opt_state), metrics
+            disc, disc_state, opt_state = carry
+            at = (params._replace(discriminator=disc), model_state._replace(discriminator=disc_state))
+            *after, metrics = descend("discriminator", *at, opt_state, row[0], state.step, row[1])
+            return tuple(after), metrics
 
-        start = (before[0].discriminator, before[1].discriminator, opt_states.discriminator)
+        start = (params.discriminator, model_state.discriminator, opt_states.discriminator)
         (disc, disc_state, disc_opt_state), disc_metrics = jax.lax.scan(body, start, (keys[1:], batches))
 
-        after = (before[0]._replace(discriminator=disc), before[1]._replace(discriminator=disc_state))
+        after = (params._replace(discriminator=disc), model_state._replace(discriminator=disc_state))
+        at = (params, model_state) if simultaneous else after
         last = jax.tree.map(lambda leaf: leaf[-1], batches)
-        at = before if simultaneous else after
-        (gen, gen_state), gen_opt_state, metrics = descend("generator", at, opt_states.generator, keys[0], state.step, last)
-
-        ema = None if ema_decay is None else update_ema(state.ema, gen, ema_decay, state.step)
+        gen, gen_state, gen_opt_state, metrics = descend("generator", *at, opt_states.generator, keys[0], state.step, last)
         return TrainState(
             step=state.step + 1,
             params=Adversaries(gen, disc),
             state=Adversaries(gen_state, disc_state),
             opt_state=Adversaries(gen_opt_state, disc_opt_state),
             key=state.key,
-            ema=ema,
+            ema=None if ema_decay is None else update_ema(state.ema, gen, ema_decay, state.step),
         ), {**jax.tree.map(jnp.mean, disc_metrics), **metrics}
 
     return step
-
-
-def _descend(
-    losses: Adversaries,
-    optimizers: Adversaries,
-    name: str,
-    at: tuple[Adversaries, Adversaries],
-    opt_state: Any,
-    key: Key,
-    step: Array,
-    batch: Any,
-) -> tuple[tuple[Params, Params], Any, Metrics]:
-    """Return the new parameters and state of one network, its optimizer's state, and metrics, given both networks as they are."""
-    params, model_state = at
-    own = getattr(params, name)
-
-    def loss(own: Params) -> tuple[Array, tuple[Adversaries, Metrics]]:
-        return getattr(losses, name)(params._replace(**{name: own}), model_state, key, step, batch)
-
-    (_, (new_state, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(own)
-    updates, opt_state = getattr(optimizers, name).update(grads, opt_state, own)
-    metrics = {**metrics, f"{name}_grad_norm": optax.tree.norm(grads)}
-    return (optax.apply_updates(own, updates), getattr(new_state, name)), opt_state, metrics
 
 
 def _cut(leaf: Array, num: int) -> Array:

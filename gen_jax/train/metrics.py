@@ -1,4 +1,4 @@
-"""What a run writes down: `metrics.jsonl`, one line an epoch, and TensorBoard where it is asked for."""
+"""Files of a run: JSON written atomically, `metrics.jsonl` with one line per epoch, and TensorBoard's event files."""
 
 import json
 import os
@@ -14,7 +14,7 @@ PARTIAL = ".partial"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically: after a kill it has the old content or the new."""
     partial = path.with_name(path.name + PARTIAL)
     try:
         partial.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -24,19 +24,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
-    """Return the JSON object that a text holds.
+    """Return a JSON object.
 
     Raises:
-        ValueError: it holds something else, and the message goes on from "It ...".
+        ValueError: the text is something else; the message continues "PATH ...".
     """
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:  # RecursionError: of many brackets
+    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
         raise ValueError(f"is not valid JSON ({error})") from error
     if not isinstance(value, dict):
         raise ValueError("holds no JSON object")
@@ -44,12 +44,12 @@ def read_object(text: str | bytes) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a `metrics.jsonl`. A last line cut by a kill is left out; for any other damage a warning says so."""
+    """Return the rows of a `metrics.jsonl`; a last line cut by a kill is left out, any other damaged line with a warning."""
     return _read_rows(path)[0]
 
 
 def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
-    """Return the rows that can be read, and whether others than the last cannot."""
+    """Return the readable rows, and whether a line before the last is damaged."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     rows, damaged = [], []
     for number, line in enumerate(lines, start=1):
@@ -80,12 +80,10 @@ def summary_writer() -> Any:
 
 
 class MetricsLog:
-    """Appends rows to `metrics.jsonl`, and to TensorBoard's event files beside it where `tensorboard` is set.
+    """Appends rows to `metrics.jsonl` and, if asked, to TensorBoard's event files; without a directory, to `rows` alone.
 
-    Without a directory the rows are kept in memory alone.
-
-    Opening it keeps the rows of the first `num_epochs` epochs and drops what a killed run wrote after its last checkpoint. A file
-    that is damaged otherwise is kept too, as `metrics.jsonl.damaged`.
+    Opening it drops the rows after the first `num_epochs` epochs, which a killed run wrote after its last checkpoint. A damaged
+    file is also kept as `metrics.jsonl.damaged`.
 
     Raises:
         InputError: TensorBoard was asked for and tensorboardX is not installed.
@@ -103,7 +101,7 @@ class MetricsLog:
         self.rows = [row for row in rows if row["epoch"] <= num_epochs]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         if tensorboard:
-            # a view of the rows above, made anew: a kill loses what its writer has not written yet
+            # made anew from the rows: a kill loses what its writer still buffers
             if (directory / "tensorboard").exists():
                 shutil.rmtree(directory / "tensorboard")
             self._tensorboard = summary_writer()(str(directory / "tensorboard"))
@@ -111,7 +109,7 @@ class MetricsLog:
                 self._add_scalars(row)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row. A kill after this call does not lose it; one during it cuts the line, which reading leaves out."""
+        """Write one row. A kill during the call can cut the line, which reading leaves out; after it the row is safe."""
         self.rows.append(row)
         if self.path is not None:
             with self.path.open("a") as file:
@@ -124,6 +122,6 @@ class MetricsLog:
                 self._tensorboard.add_scalar(name, value, row["epoch"])
 
     def close(self) -> None:
-        """Write out what TensorBoard's writer still holds; `metrics.jsonl` needs no closing."""
+        """Flush TensorBoard's writer."""
         if self._tensorboard is not None:
             self._tensorboard.close()

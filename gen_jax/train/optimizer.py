@@ -1,4 +1,4 @@
-"""Optimizers, gradient and weight clipping, and the learning-rate schedules."""
+"""Optimizers, gradient and weight clipping, and learning-rate schedules."""
 
 from typing import Any, Literal
 
@@ -14,30 +14,32 @@ ScheduleName = Literal["constant", "cosine", "iwae"]
 def adam(
     learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, weight_decay: float = 0.0, b1: float = 0.9
 ) -> optax.GradientTransformation:
-    """Return Adam (Kingma & Ba 2015), after clipping the gradient to a global norm of `clip_norm` where one is given.
+    """Return Adam (Kingma & Ba 2015), of gradients clipped to a global norm of `clip_norm` if that is given.
 
-    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter. `b1`
-    is the decay of Adam's mean of gradients; GANs take less than the usual 0.9.
+    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter.
+
+    Raises:
+        InputError: an argument is out of its range.
     """
     if not 0 <= b1 < 1:
         raise InputError(f"adam_b1 is {b1}: give a number from 0 to 1, less than 1.")
     if not weight_decay >= 0:
         raise InputError(f"weight_decay is {weight_decay}: give 0 or a positive number.")
     optimizer = optax.adamw(learning_rate, b1, weight_decay=weight_decay) if weight_decay else optax.adam(learning_rate, b1)
-    return _after_clipping(clip_norm, optimizer)
+    return _clipped(clip_norm, optimizer)
 
 
 def rmsprop(
     learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, decay: float = 0.99
 ) -> optax.GradientTransformation:
-    """Return RMSProp (Tieleman & Hinton 2012), after clipping as for `adam`.
+    """Return RMSProp (Tieleman & Hinton 2012), of gradients clipped as for `adam`.
 
-    0.99 is the decay of the WGAN authors' code, PyTorch's default (Arjovsky et al. 2017).
+    PyTorch's form and decay, which the WGAN authors' code uses (Arjovsky et al. 2017).
     """
-    return _after_clipping(clip_norm, optax.rmsprop(learning_rate, decay, eps_in_sqrt=False))
+    return _clipped(clip_norm, optax.rmsprop(learning_rate, decay, eps_in_sqrt=False))
 
 
-def _after_clipping(clip_norm: float | None, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+def _clipped(clip_norm: float | None, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     if clip_norm is None:
         return optimizer
     if not clip_norm > 0:
@@ -46,7 +48,7 @@ def _after_clipping(clip_norm: float | None, optimizer: optax.GradientTransforma
 
 
 def clip_weights(optimizer: optax.GradientTransformation, bound: float) -> optax.GradientTransformation:
-    """Return the optimizer, after whose every step each parameter is clipped to [−c, c] (Arjovsky et al. 2017: c = 0.01).
+    """Return the optimizer with every parameter clipped to [−c, c] after each step (Arjovsky et al. 2017: c = 0.01).
 
     Raises:
         InputError: the bound c is not positive.
@@ -66,7 +68,7 @@ def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: 
     - constant: `learning_rate` throughout.
     - cosine: from `learning_rate` down to 0 along half a cosine.
     - iwae: the eight stages of Burda et al. 2016 (arXiv:1509.00519): stage i = 0…7 takes the share 3^i / 3280 of the run, at
-      `learning_rate` · 10^(−i/7). Over 3,280 epochs from 1e-3 this is the paper's own schedule.
+      `learning_rate` · 10^(−i/7). The paper has 3,280 epochs from 1e-3.
 
     Raises:
         InputError: the learning rate is not positive.

@@ -16,43 +16,46 @@ from gen_jax.types import InputError
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 LOCK_FILE = ".lock"
+# shown in a list of runs
+VALID_METRICS = ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes")  # the first that there is
+TEST_METRICS = ("test_nll", "test_elbo", "test_frechet_distance")
 
 
 @contextlib.contextmanager
 def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str] = ()) -> Generator[set[str]]:
-    """Make a run directory, or go on with one that the same config made, and hold it: no two processes train in it at once.
+    """Create a run directory, or reopen one of the same config, and lock it: no two processes train in it at once.
 
-    A process that is killed holds it no longer. The process that holds it may open it again.
+    The lock ends with the process, however that ends; the process that holds it may open the directory again.
 
     Args:
         directory: the run directory.
-        config: what it is made by; nested names stand in it once.
-        may_change: names in the config that may differ from those that it was made by. They are written down anew.
+        config: what identifies the run, as JSON.
+        may_change: names, at any depth of the config, whose values may differ from the stored ones. The new ones are stored.
 
     Yields:
         Which of these differ.
 
     Raises:
-        InputError: the directory holds something else, was made by other settings, cannot be written, or is held by another.
+        InputError: the directory holds something else or has another config, cannot be written, or is locked by another process.
     """
     # a kill may leave the folder without its config, or with half of it
     half_made = {LOCK_FILE, CONFIG_FILE + PARTIAL}
     is_run = (directory / CONFIG_FILE).exists()
     if not is_run and directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
-        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another --out.")
+        raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another folder.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"Another process is training in {directory}: wait for it, or choose another --out.") from error
+        raise InputError(f"Another process is training in {directory}: wait for it, or choose another folder.") from error
     except OSError as error:
-        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another --out.") from error
+        raise InputError(f"The run folder {directory} cannot be written ({error.strerror}): choose another folder.") from error
     try:
         config = json.loads(json.dumps(config))  # as it is read back
-        made_by = read_config(directory) if (directory / CONFIG_FILE).exists() else {}
-        changed = _changed(directory, made_by, config, may_change) if made_by else set()
-        if changed or not made_by:
+        stored = read_config(directory) if (directory / CONFIG_FILE).exists() else {}
+        changed = _changed(directory, stored, config, may_change) if stored else set()
+        if changed or not stored:
             write_json(directory / CONFIG_FILE, config)
         yield changed
     finally:
@@ -60,7 +63,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """Return the config that a run was made with.
+    """Return the config of a run.
 
     Raises:
         InputError: the directory is not a run folder, or its config is damaged.
@@ -71,7 +74,7 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def read_result(directory: Path) -> dict[str, Any]:
-    """Return what a finished run found.
+    """Return the result of a finished run.
 
     Raises:
         InputError: the file is damaged.
@@ -90,27 +93,21 @@ def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
             result = read_result(directory) if (directory / RESULT_FILE).exists() else {}
         except InputError:
             continue
-        valid = [max(row[name] for row in metrics if name in row) for name in _valid_names(metrics)[:1]]
+        settings = config.get("settings", {})
+        valid = next((name for name in VALID_METRICS if any(name in row for row in metrics)), None)
         rows.append(
             {
                 "run": str(directory),
                 "recipe": config.get("recipe", ""),
-                "data": config.get("settings", {}).get("data", ""),
-                "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {config.get('settings', {}).get('epochs', '?')}",
-                "best valid": valid[0] if valid else None,
-                "test": {
-                    name: value for name, value in result.items() if name in ("test_nll", "test_elbo", "test_frechet_distance")
-                },
+                "data": settings.get("data", ""),
+                "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {settings.get('epochs', '?')}",
+                "best valid": max(row[valid] for row in metrics if valid in row) if valid else None,
+                "test": {name: result[name] for name in TEST_METRICS if name in result},
                 "age": time.time() - config_file.stat().st_mtime,
                 "finished": bool(result),
             }
         )
     return rows
-
-
-def _valid_names(rows: list[dict[str, Any]]) -> list[str]:
-    names = {name for row in rows for name in row if name.startswith("valid_")}
-    return [name for name in ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes") if name in names]
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
@@ -130,7 +127,6 @@ def _changed(directory: Path, old: dict[str, Any], new: dict[str, Any], may_chan
     if wrong := [name for name in different if name.rpartition(".")[2] not in may_change]:
         differences = ", ".join(f"{name} = {was.get(name)} (now {now.get(name)})" for name in wrong)
         raise InputError(
-            f"{directory} was made by other settings: {differences}. "
-            "Choose another --out, or give the settings it was made with to go on with it."
+            f"{directory} was made by other settings: {differences}. Choose another folder, or give the same settings to resume."
         )
     return {name.rpartition(".")[2] for name in different}

@@ -1,6 +1,6 @@
-"""The training step: (state, batch) -> (state, metrics), pure and unjitted, and an epoch of it as one scan.
+"""The training step (state, batch) -> (state, metrics), pure and unjitted, and an epoch of it as one scan.
 
-The edge (`train.fit`'s caller) compiles, donates, shards or vmaps these.
+The caller compiles, donates, shards or vmaps these.
 """
 
 import math
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, join, split
 
@@ -23,9 +23,9 @@ class TrainState(NamedTuple):
     """Everything that training carries from one step to the next.
 
     Attributes:
-        step: how many steps have been taken.
-        params: what gradients train.
-        state: what the model carries and they do not, or ().
+        step: the number of steps taken.
+        params: the trained parameters.
+        state: the rest of the model's variables (batch statistics, a codebook's averages), or ().
         opt_state: the optimizer's state.
         key: the root key. It never advances: step t draws from `fold_in(key, t)`, so a resumed run repeats an
             uninterrupted one bit for bit.
@@ -45,9 +45,9 @@ def init_state(variables: Params, optimizer: Any, key: Key, ema: bool = False) -
 
     Args:
         variables: what the model's `init` returns: parameters, or `Variables`.
-        optimizer: an optax optimizer; of a GAN, `Adversaries` of two.
-        key: the root key of the noise.
-        ema: whether there will be a moving average of the parameters.
+        optimizer: an optax optimizer; for a GAN, `Adversaries` of two.
+        key: the root key of the steps.
+        ema: keep a moving average of the parameters.
     """
     params, state = split(variables)
     if isinstance(optimizer, Adversaries):
@@ -59,9 +59,9 @@ def init_state(variables: Params, optimizer: Any, key: Key, ema: bool = False) -
 
 
 def evaluation_params(state: TrainState) -> Params:
-    """Return what the model's functions take, with the moving average in place of the parameters where there is one.
+    """Return the variables for the model's functions, with the moving average, if any, in place of the parameters.
 
-    The rest of the state (batch statistics, spectral vectors, a codebook) is that of the last step.
+    The model's state (batch statistics, spectral vectors, a codebook) is that of the last step.
     """
     params = state.params
     if state.ema is not None:
@@ -72,18 +72,14 @@ def evaluation_params(state: TrainState) -> Params:
 def update_ema(ema: Params, params: Params, decay: float, step: Int[Array, ""]) -> Params:
     """Return the average Σ_s d^(t−s) p_s / Σ_s d^(t−s) of the parameters p_1 … p_t after step t, given that after step t − 1.
 
-    It is debiased as Adam's moments are: what the parameters were before the first step has no weight in it.
+    It is debiased as Adam's moments are: the initial parameters have no weight.
     """
     weight = (1 - decay) / -jnp.expm1((step + 1) * math.log(decay))  # (1 − d) / (1 − d^t), without cancellation
     return optax.incremental_update(params, ema, weight)
 
 
 def batch_mean(objective: Callable[[Params, Key, Any], tuple[Array, Metrics]]) -> Loss:
-    """Return the batch loss of an objective of one example: a key of its own for each, and the mean, taken once.
-
-    Args:
-        objective: (variables, key, example) -> (what to minimise, metrics).
-    """
+    """Return the loss of a batch: the mean over examples of (variables, key, example) -> (objective, metrics), a key for each."""
 
     def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Float[Array, ""], tuple[Params, Metrics]]:
         keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
@@ -94,12 +90,9 @@ def batch_mean(objective: Callable[[Params, Key, Any], tuple[Array, Metrics]]) -
 
 
 def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None) -> Step:
-    """Return the step that minimises a batch loss; its metrics are the loss's own, `loss` and `grad_norm`.
+    """Return the step that minimises a loss; it reports the loss's metrics, `loss` and `grad_norm`.
 
-    Args:
-        loss: what is minimised.
-        optimizer: turns gradients into updates.
-        ema_decay: of the moving average of the parameters, or None for none.
+    `ema_decay` is that of the moving average of the parameters, or None for none.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -115,21 +108,12 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: fl
     return step
 
 
-def all_finite(tree: Any) -> Bool[Array, ""]:
-    """Whether every number of a tree is finite."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
 def scan_epoch(
     step: Step, batch_size: int, num_steps: int | None = None
 ) -> Callable[[TrainState, Any, Key], tuple[TrainState, Metrics]]:
-    """Return (state, data, key) -> (state, metrics of every step): one pass over `data` in an order drawn with `key`.
+    """Return (state, data, key) -> (state, metrics of every step): one pass over `data` in the order of `epoch_rows`.
 
-    `data` is a pytree of arrays with the examples along the first axis. The N mod batch_size examples that fill no batch, and all
-    that come after the first `num_steps` batches where that is given, are left out of this epoch; each epoch draws another order.
-
-    Raises:
-        InputError: (at trace time) there are fewer examples than one batch takes.
+    `data` is a pytree of arrays with the examples along the first axis.
     """
 
     def epoch(state: TrainState, data: Any, key: Key) -> tuple[TrainState, Metrics]:
@@ -144,17 +128,17 @@ def scan_epoch(
 
 
 def epoch_rows(key: Key, num_examples: int, batch_size: int, num_steps: int | None = None) -> Int[Array, "S B"]:
-    """Return which examples are in each batch of an epoch: no example twice, in an order drawn with `key`."""
+    """Return the rows of each batch of an epoch, in an order drawn with `key`; the arguments are those of `steps_per_epoch`.
+
+    No example comes twice. The examples that fill no whole batch, or come after `num_steps` batches, are left out of this epoch.
+    """
     steps = steps_per_epoch(num_examples, batch_size, num_steps)
     return jax.random.permutation(key, num_examples)[: steps * batch_size].reshape(steps, batch_size)
 
 
 def stream_epoch(step: Step, state: TrainState, batches: Iterable[Any]) -> tuple[TrainState, Metrics]:
-    """Run an already compiled step over batches from the host, and return what `scan_epoch` returns.
-
-    The metrics stay on the device until the end of the epoch, so that the next batch is sent while a step runs.
-    """
-    metrics = []
+    """Run a compiled step over batches from the host, and return what `scan_epoch` returns."""
+    metrics = []  # on the device until the end, so that the next batch is sent while a step runs
     for batch in batches:
         state, step_metrics = step(state, batch)
         metrics.append(step_metrics)
@@ -162,11 +146,10 @@ def stream_epoch(step: Step, state: TrainState, batches: Iterable[Any]) -> tuple
 
 
 def steps_per_epoch(num_examples: int, batch_size: int, num_steps: int | None = None) -> int:
-    """Return how many whole batches an epoch holds: all that there are, or `num_steps` of them where that is given.
+    """Return the number of whole batches in an epoch, or `num_steps` if that is given.
 
     Raises:
-        InputError: the batch size is less than 1 or larger than the number of examples, or there are fewer batches than
-            `num_steps`.
+        InputError: the batch size is not in 1 … `num_examples`, or there are fewer batches than `num_steps`.
     """
     if not 1 <= batch_size <= num_examples:
         raise InputError(
@@ -175,5 +158,5 @@ def steps_per_epoch(num_examples: int, batch_size: int, num_steps: int | None = 
         )
     whole = num_examples // batch_size
     if num_steps is not None and not 1 <= num_steps <= whole:
-        raise InputError(f"epoch_steps is {num_steps}, and {num_examples} examples make {whole} batches: give 1 to as many.")
+        raise InputError(f"epoch_steps is {num_steps}, and {num_examples} examples make {whole} batches: give 1 to {whole}.")
     return num_steps or whole

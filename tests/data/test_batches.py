@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax.data import BINARISED, Dataset, DataView, Split, binarise, load_dataset, to_unit
+from gen_jax.data import DEFAULT_BINARISATION, Dataset, DataView, Split, binarise, load_dataset, to_unit
 from gen_jax.types import InputError
 
 IMAGE = jnp.array([0, 51, 127, 128, 255], jnp.uint8)
@@ -84,7 +84,7 @@ def test_parts_and_seeds_are_drawn_apart_and_dynamic_as_fixed():
 
 
 def test_a_data_set_is_loaded_as_the_field_uses_it():
-    assert set(BINARISED.items()) == {("mnist-5k", "dynamic"), ("mnist", "dynamic")}
+    assert set(DEFAULT_BINARISATION.items()) == {("mnist-5k", "dynamic"), ("mnist", "dynamic")}
     grey, default, seeded = (load_dataset("mnist-5k", *args) for args in (("none",), (), (None, 7)))
     assert (grey.view.binarise, default.view.binarise) == ("none", "dynamic")
     np.testing.assert_array_equal(default.train.x, grey.train.x)
@@ -110,7 +110,7 @@ def test_none_and_sprites_stay_as_they_are():
 def test_values_outside_of_the_unit_interval_are_not_binarised():
     data = of_images(np.array([[0.0, 0.5], [0.25, 1.5]], np.float32))
     for mode in ("dynamic", "fixed", "threshold"):
-        with pytest.raises(InputError, match=r"train examples of images range from 0 to 1\.5, which are no intensities"):
+        with pytest.raises(InputError, match=r"train examples of images range from 0 to 1\.5, which are not intensities in"):
             data.binarised(mode)
 
 

@@ -15,13 +15,13 @@ from gen_jax.data import (
     SPRITE_FACTORS,
     SPRITE_SIZES,
     Split,
+    canonical_sprite_indices,
     check_factors,
     load_dataset,
     render_sprite,
     sample_factors,
     sprite_factors,
     sprite_index,
-    sprite_looks,
 )
 from gen_jax.types import InputError
 
@@ -206,14 +206,14 @@ def test_numbers_that_stand_for_no_image_are_refused(make, message):
 
 
 def test_the_data_set_is_split_so_that_no_image_is_on_two_sides():
-    dataset, looks = load_dataset("sprites"), sprite_looks()
+    dataset, canonical = load_dataset("sprites"), canonical_sprite_indices()
     sides = [split.x for split in dataset.splits.values()]
     np.testing.assert_array_equal(np.sort(np.concatenate(sides)), np.arange(NUM_SPRITES))
-    assert len(np.unique(looks)) == 1024 * 420
+    assert len(np.unique(canonical)) == 1024 * 420
     for i, j in ((0, 1), (0, 2), (1, 2)):
-        assert not np.intersect1d(looks[sides[i]], looks[sides[j]]).size
+        assert not np.intersect1d(canonical[sides[i]], canonical[sides[j]]).size
     for index in (0, 10 * 1024, 737_279):  # a square and itself turned by a right angle; the last heart
-        np.testing.assert_array_equal(render_sprite(sprite_factors(int(looks[index]))), render_sprite(sprite_factors(index)))
+        np.testing.assert_array_equal(render_sprite(sprite_factors(int(canonical[index]))), render_sprite(sprite_factors(index)))
     assert dataset.event_shape == (64, 64, 1)
     numbers = dataset.test.x[:7]
     assert numbers.dtype == np.int32

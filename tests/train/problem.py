@@ -30,7 +30,7 @@ def make_step(ema_decay=0.9, loss=None, learning_rate=1e-2):
     return optimizer, train.make_step(loss or train.batch_mean(objective), optimizer, ema_decay)
 
 
-def run(directory: Path | None, num_epochs: int, **options) -> train.Course:
+def run(directory: Path | None, num_epochs: int, **options) -> train.Fitted:
     """Train on the problem in `directory` (or go on)."""
     optimizer, step = make_step(loss=options.pop("loss", None), learning_rate=options.pop("learning_rate", 1e-2))
     epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)

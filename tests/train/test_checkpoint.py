@@ -78,7 +78,7 @@ def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path):
     ("scores", "metric", "kept"),
     [
         ({1: 5.0, 2: 1.0, 3: 1.0, 4: 1.0}, "score", [1, 3, 4]),
-        ({1: 5.0, 2: 5.0, 3: 1.0, 4: 1.0}, "score", [2, 3, 4]),  # of equals the newest
+        ({1: 5.0, 2: 5.0, 3: 1.0, 4: 1.0}, "score", [2, 3, 4]),  # the latest of equals
         ({1: 5.0, 2: 1.0, 3: 1.0, 4: 1.0}, None, [3, 4]),
         ({1: -5.0, 2: None, 3: None, 4: None}, "score", [1, 3, 4]),  # what a signal had saved has no score
     ],
@@ -98,7 +98,7 @@ def test_a_damaged_byte_of_any_file_is_noticed(saved, tmp_path):
         content = bytearray((directory / name).read_bytes())
         content[len(content) // 2] ^= 1
         (directory / name).write_bytes(content)
-        with pytest.warns(UserWarning, match=r"checkpoints/4 is damaged: .* Going on from the one of epoch 3\."):
+        with pytest.warns(UserWarning, match=r"checkpoints/4 is damaged: .* Using the one of epoch 3\."):
             check_goes_on_from(directory, 3)
         assert {path.name for path in (tmp_path / str(i)).glob("unreadable/*/*")} == {"4", "4.json"}
         check_goes_on_from(directory, 3)  # without a warning
@@ -137,10 +137,10 @@ def test_a_damaged_best_gives_way_and_is_not_lost(copied, suffix):
     for file in [copied / "1.json"] if suffix else (copied / "1").rglob("d/*"):
         file.write_bytes(file.read_bytes()[:-2])
     before = sorted(copied.parent.rglob("*"))
-    with pytest.warns(UserWarning, match="1 is damaged: .* Going on from the one of epoch 3"):
+    with pytest.warns(UserWarning, match="1 is damaged: .* Using the one of epoch 3"):
         check_goes_on_from(copied, 3, restore_best)
     assert sorted(copied.parent.rglob("*")) == before
-    with pytest.warns(UserWarning, match="1 is damaged: .* Going on from the one of epoch 4"):
+    with pytest.warns(UserWarning, match="1 is damaged: .* Using the one of epoch 4"):
         check_goes_on_from(copied, 4)
     save(copied, {5: 0.0})
     assert train.saved_epochs(copied) == [3, 4, 5]
@@ -252,7 +252,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_checkpoints(copied, monkeypatc
 
     monkeypatch.setattr(checkpoint, "write_json", full)
     before = sorted(copied.rglob("*"))
-    with pytest.raises(OSError, match=r"checkpoints/5 cannot be written \(.*No space left.*\): make room"):
+    with pytest.raises(OSError, match=r"checkpoints/5 cannot be written \(.*No space left.*\): free disk space"):
         save(copied, {5: 0.0})
     assert sorted(copied.rglob("*")) == before
 

@@ -1,4 +1,4 @@
-"""`fit` against trajectories that are known in closed form; stopped, gone on with, refused; by models and losses of one's own."""
+"""`fit` against trajectories that are known in closed form; stopped, resumed, refused; with user-defined models and losses."""
 
 import functools
 import os
@@ -30,7 +30,7 @@ KEY = jax.random.key(5)
 
 
 class Located(NamedTuple):
-    """p(x) = N(m, I), of which m is found; a model of one's own, with no more than an init."""
+    """p(x) = N(m, I) with a trained m: a user-defined model with no more than an init."""
 
     init: Any
 
@@ -124,7 +124,7 @@ def test_the_optimizer_is_adam_by_its_schedule_over_all_steps_if_none_is_given(s
         chex.assert_trees_all_close(found.params, wanted.params, rtol=1e-6)
 
 
-def test_a_step_of_one_s_own_is_taken():
+def test_a_user_defined_step_is_taken():
     def make_step(loss, optimizer, ema_decay):
         step = train.make_step(loss, optimizer, ema_decay)
 
@@ -250,7 +250,7 @@ def test_a_gan_is_trained_by_two_losses(tmp_path):
     options = {"epochs": 2, "batch_size": 12, "make_step": functools.partial(train.make_game_step, num_disc_steps=2)}
     optimizers = Adversaries(optax.sgd(0.1), optax.adam(0.01))
     fitted = train.fit(KEY, gan, losses, DATA, optimizer=optimizers, ema_decay=0.5, **options)
-    assert (fitted.epoch, int(fitted.state.step)) == (2, 4)  # nothing says what is best
+    assert (fitted.epoch, int(fitted.state.step)) == (2, 4)  # without a best_metric, the last
     assert {"train_generator_loss", "train_discriminator_loss"} <= set(fitted.history[0])
     chex.assert_trees_all_equal(fitted.params, train.evaluation_params(fitted.state))
     assert bits(fitted.params.params.generator) != bits(fitted.state.params.generator)
@@ -329,7 +329,7 @@ def test_with_a_directory_and_without_the_run_is_the_same(whole):
 
 @pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stopped", [1, 3])
-def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, stopped, stream):
+def test_a_stopped_run_resumes_to_the_same_bits(whole, tmp_path, stopped, stream):
     options = OPTIONS | {"directory": tmp_path / "run", "stream": stream}
     with pytest.raises(StoppedError):
         train.fit(KEY, MODEL, noisy, DATA, report=stop_after(stopped), **options)
@@ -338,7 +338,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, stopped, stream
     assert_same_run(found, wanted)
 
 
-def test_a_signal_ends_it_and_the_same_call_goes_on(whole, tmp_path):
+def test_a_signal_ends_it_and_the_same_call_resumes(whole, tmp_path):
     def report(row):
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -350,7 +350,7 @@ def test_a_signal_ends_it_and_the_same_call_goes_on(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_of_another_process_goes_on_here(whole, tmp_path):
+def test_a_run_of_another_process_is_resumed(whole, tmp_path):
     """What tells one call from another, the compiled program among it, is the same in each."""
     code = """
 import sys
@@ -373,7 +373,7 @@ def test_a_finished_run_is_returned_as_it_is(whole, tmp_path):
     assert contents(directory) == before
 
 
-def test_more_epochs_go_on_with_a_finished_run(whole, tmp_path):
+def test_more_epochs_continue_a_finished_run(whole, tmp_path):
     directory = copy_of(whole[1], tmp_path / "run")
     more = OPTIONS | {"epochs": 6}
     found = train.fit(KEY, MODEL, noisy, DATA, directory=directory, **more)
@@ -421,11 +421,12 @@ CHANGES = {
     "short epochs": {"epoch_steps": 3},
     "best metric": {"best_metric": None},
     "model": {"model": Located(lambda key, x: {"m": jnp.zeros((3,)), "unused": jnp.zeros(1)})},
+    "initialisation": {"model": Located(lambda key, x: {"m": jnp.full_like(x, 0.1)})},
 }
 
 
 # a change of each kind for the fast suite
-FAST = {"key", "learning rate", "optimizer", "loss", "training data", "view", "average"}
+FAST = {"key", "learning rate", "optimizer", "loss", "training data", "view", "average", "initialisation"}
 
 
 @pytest.mark.parametrize("change", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CHANGES])
@@ -455,7 +456,7 @@ def test_another_array_in_a_loss_is_another_loss(tmp_path, size):
             train.fit(KEY, MODEL, loss_by(made), DATA, directory=tmp_path / "run", **OPTIONS)
 
 
-def test_another_optimizer_of_one_s_own_is_refused(tmp_path):
+def test_another_user_defined_optimizer_is_refused(tmp_path):
     call = functools.partial(train.fit, KEY, MODEL, noisy, DATA, epochs=2, batch_size=6, directory=tmp_path / "run")
     first = call(optimizer=optax.adam(0.1))
     assert_same_run(call(optimizer=optax.adam(0.1)), first)  # of the same kind, though another object
@@ -464,11 +465,30 @@ def test_another_optimizer_of_one_s_own_is_refused(tmp_path):
             call(optimizer=optimizer)
 
 
-@pytest.mark.parametrize("change", ["optimizer", "loss"])
-def test_more_epochs_do_not_hide_another_loss_or_optimizer(tmp_path, change):
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_another_compiled_validation_is_refused(tmp_path, epochs):
+    """Its scores do not compare with those that chose the best checkpoint."""
+
+    def validation(sign):
+        @jax.jit
+        def validate(params, key, examples):
+            return {"valid_score": sign * jnp.mean(examples.x @ params["m"])}
+
+        return validate
+
+    call = functools.partial(train.fit, KEY, MODEL, noisy, DATA, batch_size=6, directory=tmp_path / "run")
+    first = call(epochs=2, validate=validation(1.0))
+    assert_same_run(call(epochs=2, validate=validation(1.0)), first)  # the same, though another object
+    for other in (validation(-1.0), None):
+        with pytest.raises(InputError, match=r"was made by other settings: .*program\.validate = \w+ \(now \w+\)"):
+            call(epochs=epochs, validate=other)
+
+
+@pytest.mark.parametrize("change", ["optimizer", "loss", "model"])
+def test_more_epochs_do_not_hide_another_loss_optimizer_or_initialisation(tmp_path, change):
     call = {"key": KEY, "model": MODEL, "data": DATA, "batch_size": 6, "optimizer": optax.adam(0.1), "loss": noisy}
     train.fit(epochs=2, directory=tmp_path / "run", **call)
-    other = {"optimizer": optax.adam(0.2), "loss": half_square}
+    other = {"optimizer": optax.adam(0.2), "loss": half_square} | CHANGES["initialisation"]
     with pytest.raises(InputError, match="was made by other settings"):
         train.fit(epochs=3, directory=tmp_path / "run", **call | {change: other[change]})
 
@@ -480,6 +500,13 @@ def test_what_tells_a_run_from_others_can_be_given(tmp_path):
     assert len(call(epochs=2, config={"mine": 1, "epochs": 2}, learning_rate=3.0).history) == 2
     with pytest.raises(InputError, match=r"made by other settings: mine = 1 \(now 2\)"):
         call(epochs=2, config={"mine": 2, "epochs": 2})
+
+
+def test_a_run_of_another_config_is_refused(tmp_path):
+    call = functools.partial(train.fit, KEY, MODEL, noisy, DATA, batch_size=6, directory=tmp_path / "run", epochs=1)
+    call(config={"mine": 1})
+    with pytest.raises(InputError, match=r"made by other settings: .*mine = 1"):
+        call()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -498,8 +525,8 @@ def test_what_cannot_be_used_is_refused_and_leaves_no_folder(tmp_path):
         (MODEL, noisy, {"batch_size": 25}, "A batch of 25 cannot be drawn from 24 training examples"),
         (MODEL, noisy, {"epoch_steps": 5}, "epoch_steps is 5, and 24 examples make 4 batches"),
         (MODEL, noisy, {"learning_rate": -1.0}, "The learning rate is -1.0"),
-        (MODEL, noisy, {"patience": 2, "best_metric": None}, "patience is 2, and nothing says which checkpoint is the best"),
-        (gan, losses, {"patience": 2}, "patience is 2, and nothing says which checkpoint is the best"),
+        (MODEL, noisy, {"patience": 2, "best_metric": None}, "patience is 2, and there is no best_metric to wait for"),
+        (gan, losses, {"patience": 2}, "patience is 2, and there is no best_metric to wait for"),
     ]:
         with pytest.raises(InputError, match=message):
             train.fit(KEY, model, loss, DATA, directory=tmp_path / "run", **OPTIONS | changes)
@@ -522,7 +549,7 @@ def test_patience_ends_a_run(tmp_path, kept):
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["without a directory", "with one"])
-def test_where_nothing_is_best_a_run_that_ends_early_returns_the_latest(tmp_path, kept):
+def test_without_a_best_metric_a_run_that_ends_early_returns_the_last_parameters(tmp_path, kept):
     def report(row):
         if row["epoch"] == 3:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -130,9 +130,6 @@ def test_weights_are_clipped_after_every_step(key):
     wanted = jax.tree.map(lambda leaf: np.clip(leaf, -0.01, 0.01), free.discriminator)
     chex.assert_trees_all_close(held.discriminator, wanted, atol=1e-7)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(held.generator)) > 0.01
-    for bound in (0.0, -0.01, float("nan")):
-        with pytest.raises(InputError, match=r"clip_weights is .*: give a positive number"):
-            train.clip_weights(optax.sgd(1.0), bound)
 
 
 def test_a_loss_sees_the_step_and_carries_a_state_of_any_kind(key):
