@@ -214,10 +214,9 @@ def test_completions_are_draws_from_the_conditional():
     observed = jnp.zeros(7, bool).at[jnp.array(ordering[:4])].set(True)
     x = jnp.array([1.0, 0.0, 9.0, 9.0, 1.0, 9.0, 1.0])  # what stands in the missing places does not matter
 
-    def one(key):
-        return made.complete(model, params, lambda m: degrees, 1, key, x, observed)
-
-    result = jax.vmap(one)(jax.random.split(jax.random.key(0), 4000))
+    density = made.ensemble(model, lambda m: degrees)
+    variables = density.init(jax.random.key(0))._replace(params=params)
+    result = jax.vmap(lambda key: density.complete(variables, key, x, observed))(jax.random.split(jax.random.key(0), 4000))
     assert bool(result.exact.all())
     assert int(result.unused.max()) == 0
     known = np.asarray(observed)
@@ -237,11 +236,15 @@ def test_completion_chooses_the_ordering_with_the_least_that_is_unused():
     orderings = [[6, 5, 4, 3, 2, 1, 0], [2, 0, 1, 3, 4, 5, 6], [0, 1, 3, 2, 4, 5, 6]]
     inputs = jnp.array([made.with_ordering(model.degrees, o).inputs for o in orderings])
     hidden = tuple(map(jnp.asarray, model.degrees.hidden))
-    observed = jnp.array([True, True, False, True, False, False, False])
-    observed = np.asarray(observed)  # NumPy's, as a user has it
-    result = made.complete(model, params, lambda m: Degrees(inputs[m], hidden), 3, jax.random.key(0), jnp.zeros(7), observed)
+    observed = np.array([True, True, False, True, False, False, False])
+
+    def completed(num_masks):
+        density = made.ensemble(model, lambda m: Degrees(inputs[m], hidden), num_masks)
+        variables = density.init(jax.random.key(0))._replace(params=params)
+        return density.complete(variables, jax.random.key(0), jnp.zeros(7), observed)
+
+    result, first_two = completed(3), completed(2)
     assert (int(result.mask), bool(result.exact), int(result.unused)) == (2, True, 0)
-    first_two = made.complete(model, params, lambda m: Degrees(inputs[m], hidden), 2, jax.random.key(0), jnp.zeros(7), observed)
     # of ordering 1 the observed 0, 1 and 3 come after the missing 2; of ordering 0 they come after 3 or 4 missing ones each
     assert (int(first_two.mask), bool(first_two.exact), int(first_two.unused)) == (1, False, 3)
 
@@ -327,8 +330,8 @@ def test_errors_name_the_argument():
     density = made.ensemble(model, lambda m: model.degrees)
     with pytest.raises(InputError, match="context is given"):
         density.log_prob(density.init(jax.random.key(0)), jnp.zeros(3), jnp.zeros(2))
-    with pytest.raises(InputError, match="num_masks is 0"):
-        made.complete(model, params, lambda m: model.degrees, 0, jax.random.key(0), jnp.zeros(3), jnp.zeros(3, bool))
+    with pytest.raises(InputError, match=r"observed is bool\(4,\): give bool\(3,\)"):
+        density.complete(density.init(jax.random.key(0)), jax.random.key(0), jnp.zeros(3), jnp.zeros(4, bool))
     with pytest.raises(InputError, match="num_categories is 1"):
         categorical_output(1)
     with pytest.raises(InputError, match="num_components is 0"):
