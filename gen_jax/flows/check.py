@@ -11,6 +11,9 @@ from jaxtyping import Float
 
 from gen_jax.types import Array, Bijection, InputError, Params
 
+Direction = Callable[..., tuple[Array, Array]]
+"""(params, x, context) -> (y, log-det): `forward_and_log_det` or `inverse_and_log_det`."""
+
 STEP = 1e-7  # of the finite differences: examples have to be this far inside the domain
 
 
@@ -48,7 +51,7 @@ def check_bijection(
 
     The error allowed is the tolerance (in float64, its square) times a bound on how far relative rounding errors of the inputs
     move the result: for an output, ‖y‖ + ‖J‖ ‖x‖, with J the Jacobian. So the inverse of an almost flat map may be inaccurate.
-    Gradients may be wrong by (100 + κ) times the tolerance, relative to the largest of them, with κ the condition number of J.
+    The error allowed in gradients is (100 + κ) times the tolerance, relative to the largest, with κ the condition number of J.
 
     Args:
         bijection: the bijection.
@@ -78,14 +81,7 @@ def check_bijection(
 
 
 def _errors(
-    apply: Callable[..., Any],
-    inverse: Callable[..., Any],
-    params: Params,
-    xs: Array,
-    xs64: Any,
-    context: Any,
-    tolerance: float,
-    smooth: bool,
+    apply: Direction, inverse: Direction, params: Params, xs: Array, xs64: Any, context: Any, tolerance: float, smooth: bool
 ) -> tuple[list[BijectionErrors], Array, Array]:
     """Return the errors of one direction at each example, and the images of the examples in float32 and in float64."""
     evaluate = jax.jit(lambda params, xs, context: jax.lax.map(lambda x: _evaluate(apply, inverse, params, x, context), xs))
@@ -132,7 +128,7 @@ class _Values(NamedTuple):
     slopes: Any = None  # of Σ_i y_i + log-det along one direction: by the gradient, and by a central difference
 
 
-def _evaluate(apply: Callable[..., Any], inverse: Callable[..., Any], params: Any, x: Array, context: Any) -> _Values:
+def _evaluate(apply: Direction, inverse: Direction, params: Params, x: Array, context: Any) -> _Values:
     """Evaluate everything that is compared; the last three fields in float64 only."""
     flat, unravel = _ravel((params, x, context))
 
