@@ -1,4 +1,4 @@
-"""Models whose density is exact: trained by maximum likelihood, on examples of any shape."""
+"""Helpers for models with an exact density (flows, MADE): maximum likelihood, and examples of any shape."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from gen_jax.types import Array, DensityModel, InputError, Key, Loss, Metrics, P
 
 
 def density_loss(model: DensityModel) -> Loss:
-    """Return the `Loss` −E[log p(x)] of a batch with `x`, in nats."""
+    """Return the `Loss` −mean log p(x) of a batch with `x`, in nats."""
 
     def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
         log_prob = jnp.mean(jax.vmap(lambda x: model.log_prob(join(params, state), x))(batch.x))
@@ -19,7 +19,7 @@ def density_loss(model: DensityModel) -> Loss:
 
 
 def with_event_shape(model: DensityModel, event_shape: tuple[int, ...]) -> DensityModel:
-    """Return a density of vectors [D] as one of examples of another shape with D numbers, in row-major order."""
+    """Return a density of vectors [D] as a density of examples of the given shape, flattened in row-major order."""
 
     def flat(x: Array) -> Array:
         if x.shape != event_shape:
@@ -28,8 +28,8 @@ def with_event_shape(model: DensityModel, event_shape: tuple[int, ...]) -> Densi
 
     def complete(params: Params, key: Key, x: Array, observed: Any) -> Any:
         assert model.complete is not None
-        found = model.complete(params, key, flat(x), flat(jnp.asarray(observed)))
-        return found._replace(x=found.x.reshape(event_shape))
+        completion = model.complete(params, key, flat(x), flat(jnp.asarray(observed)))
+        return completion._replace(x=completion.x.reshape(event_shape))
 
     return DensityModel(
         init=model.init,

@@ -1,12 +1,12 @@
-"""The modified Bessel function, in logs, and the moments of the cosine to a fixed direction that it normalises.
+"""The logarithm of the modified Bessel function I_ν, and moments of the cosine under a von Mises-Fisher distribution.
 
 Poisson's integral (DLMF 10.32.2) makes I_ν a normaliser: with ν = D/2 − 1,
 
     I_ν(x) = (x/2)^ν / (√π Γ(ν + ½)) ∫_0^π e^{x cos θ} sin^{2ν} θ dθ = (x/2)^ν / Γ(ν + 1) M(x),
 
-where M(x) = E[e^{x cos θ}] for θ the angle of a uniform point of the sphere S^{D−1} to a fixed axis. All that is wanted of I_ν is
-a mean under the density of θ that e^{x cos θ} tilts, and Gauss-Legendre quadrature on a window about its mode gives such means
-without underflow, recurrences or cancellation: no term of a sum below changes its sign.
+where M(x) = E[e^{x cos θ}], with θ the angle between a uniform point on the sphere S^{D−1} and a fixed axis. I_ν and its
+derivatives are means under p(θ) ∝ e^{x cos θ} sin^{2ν} θ. Gauss-Legendre quadrature in a window around the mode of p gives them
+without underflow, recurrences or cancellation: in each sum below all terms have the same sign.
 """
 
 import math
@@ -21,36 +21,27 @@ from jaxtyping import Float
 from gen_jax.types import Array
 
 NUM_NODES = 40
-NUM_WIDTHS = 7.0  # of the window, to each side of the mode
-LOG_PI = 1.1447298858494002
+NUM_WIDTHS = 7.0  # of the window, on each side of the mode
 
 
 class CosineMoments(NamedTuple):
-    """Of c = cos θ under p(θ) ∝ e^{x c} sin^{2ν} θ, θ ∈ [0, π], each to the relative accuracy of the dtype where that can be.
+    """Moments of c = cos θ under p(θ) ∝ e^{x c} sin^{2ν} θ, θ ∈ [0, π], without cancellation."""
 
-    Attributes:
-        log_mgf: log M(x), where M(x) = E[e^{x c}] at x = 0.
-        log_mgf_minus_x: log M(x) − x.
-        mean: E[c] = I_{ν+1}(x) / I_ν(x), the mean resultant length of a von Mises-Fisher distribution.
-        one_minus_mean: 1 − E[c].
-        divergence: KL(p ‖ p at x = 0) = x E[c] − log M(x), in nats.
-    """
-
-    log_mgf: Float[Array, ""]
-    log_mgf_minus_x: Float[Array, ""]
-    mean: Float[Array, ""]
-    one_minus_mean: Float[Array, ""]
-    divergence: Float[Array, ""]
+    log_mgf: Float[Array, ""]  # log M(x)
+    log_mgf_minus_x: Float[Array, ""]  # log M(x) − x
+    mean: Float[Array, ""]  # E[c] = I_{ν+1}(x) / I_ν(x)
+    one_minus_mean: Float[Array, ""]  # 1 − E[c]
+    divergence: Float[Array, ""]  # KL(p ‖ p at x = 0) = x E[c] − log M(x), in nats
 
 
 def log_bessel_i(order: float | Float[Array, ""], x: Float[Array, ""]) -> Float[Array, ""]:
-    """Return log I_ν(x) = ν log(x/2) − log Γ(ν + 1) + log M(x), as above, for one x; `vmap` makes more.
+    """Return log I_ν(x) = ν log(x/2) − log Γ(ν + 1) + log M(x).
 
-    To 1e-5 of the largest of these terms in float32, for x from 1e-3 to 1e6 and ν from 0 to 127, where I_ν itself leaves the
-    range of float64. Derivatives of any order in x are means under the same nodes; the order is held constant.
+    In float32 the error is at most 1e-5 of the largest of these terms, for x from 1e-3 to 1e6 and ν from 0 to 127, where I_ν
+    itself leaves the range of float64. It has derivatives of any order in x, none in ν.
 
     Args:
-        order: ν ≥ 0. Best a Python float, whose log Γ is then exact.
+        order: ν ≥ 0. A Python float gives a more accurate log Γ than an array.
         x: positive.
     """
     log_gamma = _log_gamma(order, 1.0)
@@ -59,21 +50,19 @@ def log_bessel_i(order: float | Float[Array, ""], x: Float[Array, ""]) -> Float[
 
 
 def cosine_moments(order: float | Float[Array, ""], x: Float[Array, ""]) -> CosineMoments:
-    """Return the moments of cos θ at order ν ≥ 0 (held constant) and x ≥ 0, with derivatives in x."""
-    # log ∫ sin^{2ν} θ dθ = log √π Γ(ν + ½) / Γ(ν + 1), before any trace, while a Python float is still one
-    log_uniform = 0.5 * LOG_PI + _log_gamma(order, 0.5) - _log_gamma(order, 1.0)
+    """Return the moments of cos θ for an order ν ≥ 0 and x ≥ 0, with derivatives in x, none in ν."""
+    # log ∫ sin^{2ν} θ dθ = log √π Γ(ν + ½) / Γ(ν + 1), here, where a Python float is not yet traced
+    log_uniform = 0.5 * math.log(math.pi) + _log_gamma(order, 0.5) - _log_gamma(order, 1.0)
     order, log_uniform = (jnp.asarray(jax.lax.stop_gradient(a), x.dtype) for a in (order, log_uniform))
     return _cosine_moments(order, log_uniform, x)
 
 
 @jax.custom_jvp
 def _cosine_moments(order: Float[Array, ""], log_uniform: Float[Array, ""], x: Float[Array, ""]) -> CosineMoments:
-    nodes = _folded_nodes(order, x)
-    probability, tanh_half, tanh, log_integral = _tilted(order, x, nodes)
-    cosine, versine = nodes.cosine, nodes.versine
-    mean = jnp.sum(probability * cosine * tanh)
-    one_minus_mean = jnp.sum(probability * 0.5 * ((1 + tanh) * versine + (1 - tanh) * (2 - versine)))
-    # 1/M is the mean of sech(x c) here, and 1 − sech = tanh(x c) tanh(x c / 2) keeps the digits that log M has near x = 0
+    nodes, probability, tanh_half, tanh, log_integral = _quadrature(order, x)
+    mean = jnp.sum(probability * nodes.cosine * tanh)
+    one_minus_mean = jnp.sum(probability * 0.5 * ((1 + tanh) * nodes.versine + (1 - tanh) * (2 - nodes.versine)))
+    # near x = 0, log M = −log E[sech(x c)] is small, so it is computed from 1 − sech(x c) = tanh(x c) tanh(x c / 2)
     small = x**2 < 2 * order + 2
     log_mgf_small = -jnp.log1p(-jnp.minimum(jnp.sum(probability * tanh * tanh_half), 0.9))
     log_mgf_large = log_integral - log_uniform
@@ -92,23 +81,15 @@ def _cosine_moments_jvp(primals, tangents):
 
 
 def _cosine_variance(order: float | Float[Array, ""], x: Float[Array, ""]) -> Float[Array, ""]:
-    """Var[c], about the mean: at large x, 1 − c is small and E[c²] − E[c]² would have no digit left."""
-    nodes = _folded_nodes(order, x)
-    probability, _, tanh, _ = _tilted(order, x, nodes)
+    """Var[c], as a mean square about the mean: E[c²] − E[c]² would cancel at large x."""
+    nodes, probability, _, tanh, _ = _quadrature(order, x)
     plus, minus = probability * 0.5 * (1 + tanh), probability * 0.5 * (1 - tanh)
     mean = jnp.sum(plus * nodes.versine + minus * (2 - nodes.versine))
     return jnp.sum(plus * (nodes.versine - mean) ** 2 + minus * (2 - nodes.versine - mean) ** 2)
 
 
 class Nodes(NamedTuple):
-    """Quadrature nodes in θ, constant under differentiation.
-
-    Attributes:
-        weight: of the quadrature.
-        log_sine: log sin θ.
-        cosine: cos θ.
-        versine: 1 − cos θ, with all its digits near θ = 0.
-    """
+    """Quadrature weights, and log sin θ, cos θ and 1 − cos θ at the nodes θ."""
 
     weight: Float[Array, "N"]
     log_sine: Float[Array, "N"]
@@ -118,10 +99,10 @@ class Nodes(NamedTuple):
 
 def mode_and_width(order: float | Float[Array, ""], x: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the mode of x cos θ + 2ν log sin θ, and the width of its peak, which is at most π/2."""
-    ratio = 1 / (order + jnp.sqrt(order**2 + x**2) + 1e-12)  # cos θ_m / x; the last term for x = ν = 0
+    ratio = 1 / (order + jnp.sqrt(order**2 + x**2) + 1e-12)  # cos θ_m / x; 1e-12 for x = ν = 0
     cosine = jnp.minimum(x * ratio, 1)
     mode = jnp.arctan2(jnp.sqrt(2 * order * ratio), cosine)
-    # (1 + cos² θ_m) / ratio is the curvature, but of high orders only: at ν = 0 it is x = 1 / ratio
+    # between (1 + cos² θ_m) / ratio, the curvature at high orders, and 1 / ratio = x, that at ν = 0
     curvature = (1 + cosine**2 * order / (1 + order)) / ratio
     return mode, jnp.minimum(1 / jnp.sqrt(curvature), np.pi / 2)
 
@@ -134,32 +115,27 @@ def nodes_between(low: Float[Array, ""], high: Float[Array, ""]) -> Nodes:
 
 
 def at_angle(angle: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array, "*N"], Float[Array, "*N"]]:
-    """Return log sin θ, cos θ and 1 − cos θ."""
+    """Return log sin θ, cos θ and 1 − cos θ, the last accurate near θ = 0."""
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
-    # near π/2, log sin is the small log1p, of which high orders ask all the digits
+    # log1p is accurate near π/2, where log sin θ is small; high orders need it
     log_sine = jnp.where(jnp.abs(cosine) < 0.5, 0.5 * jnp.log1p(-(cosine**2)), jnp.log(sine))
     return log_sine, cosine, 2 * jnp.sin(angle / 2) ** 2
 
 
-def _folded_nodes(order: float | Float[Array, ""], x: Float[Array, ""]) -> Nodes:
-    """Nodes on [0, π/2], for integrands to which θ and π − θ contribute together."""
-    order, x = jax.lax.stop_gradient((order, x))
-    mode, width = mode_and_width(order, x)
-    return nodes_between(jnp.maximum(mode - NUM_WIDTHS * width, 0), jnp.minimum(mode + NUM_WIDTHS * width, np.pi / 2))
+def _quadrature(order: float | Float[Array, ""], x: Float[Array, ""]) -> tuple[Nodes, Array, Array, Array, Array]:
+    """Return nodes on [0, π/2], and at each P({θ, π − θ}), tanh(x c/2), tanh(x c); and log ∫ e^{x (c − 1)} sin^{2ν} θ dθ.
 
-
-def _tilted(order, x: Float[Array, ""], nodes: Nodes) -> tuple[Float[Array, "N"], Float[Array, "N"], Float[Array, "N"], Array]:
-    """Return the probability of {θ, π − θ} at each node, tanh(x c/2), tanh(x c), and log ∫ e^{x (c − 1)} sin^{2ν} θ dθ.
-
-    Of that probability the parts (1 ± tanh(x c)) / 2 belong to c and to −c.
+    The fractions (1 ± tanh(x c)) / 2 of that probability belong to θ and π − θ.
     """
+    mode, width = mode_and_width(*jax.lax.stop_gradient((order, x)))
+    nodes = nodes_between(jnp.maximum(mode - NUM_WIDTHS * width, 0), jnp.minimum(mode + NUM_WIDTHS * width, np.pi / 2))
     half = jnp.tanh(x * nodes.cosine / 2)
     tanh = 2 * half / (1 + half**2)
     log_density = 2 * order * nodes.log_sine - x * nodes.versine
     top = jax.lax.stop_gradient(jnp.max(log_density))
     mass = nodes.weight * jnp.exp(log_density - top) * 2 / (1 + tanh)  # 1 + e^{−2xc} = 2 / (1 + tanh(xc))
     total = jnp.sum(mass)
-    return mass / total, half, tanh, top + jnp.log(total)
+    return nodes, mass / total, half, tanh, top + jnp.log(total)
 
 
 def _log_gamma(order: float | Float[Array, ""], shift: float) -> float | Float[Array, ""]:
@@ -168,7 +144,7 @@ def _log_gamma(order: float | Float[Array, ""], shift: float) -> float | Float[A
 
 
 def _unit_rule() -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre in s with u = s² (3 − 2s), which takes the edge off θ^{2ν} at θ = 0 where 2ν is not an integer."""
+    """Gauss-Legendre nodes and weights in s, with u = s² (3 − 2s), which smooths θ^{2ν} at θ = 0 if 2ν is not an integer."""
     nodes, weights = np.polynomial.legendre.leggauss(NUM_NODES)
     nodes, weights = (nodes + 1) / 2, weights / 2
     return nodes**2 * (3 - 2 * nodes), 6 * nodes * (1 - nodes) * weights

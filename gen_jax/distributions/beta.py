@@ -17,9 +17,8 @@ class Beta(NamedTuple):
 
     log p(x) = Σ_i [(α_i − 1) log x_i + (β_i − 1) log(1 − x_i) − log B(α_i, β_i)]
 
-    Samples are x = G_α / (G_α + G_β), of two gamma variables in logs, with the implicit gradients of these (Figurnov et al. 2018,
-    arXiv:1805.08498). They lie strictly inside (0, 1): one beyond what the dtype can hold is moved to its last number there, and
-    then has no gradient.
+    Samples are x = G_α / (G_α + G_β), from two gamma variables with implicit gradients (Figurnov et al. 2018, arXiv:1805.08498).
+    They lie strictly inside (0, 1): a sample that would round to 0 or 1 is clipped, with zero gradient.
 
     Attributes:
         alpha: α, positive.
@@ -35,11 +34,11 @@ class Beta(NamedTuple):
         return self.alpha / (self.alpha + self.beta)
 
     def sample(self, key: Key) -> Float[Array, "*event"]:
-        """Draw an event, strictly inside (0, 1)."""
+        """Draw x."""
         return self.sample_and_log_prob(key)[0]
 
     def sample_and_log_prob(self, key: Key) -> tuple[Float[Array, "*event"], Float[Array, ""]]:
-        """Draw x and return (x, log p(x)); the density comes from logit x, without the rounding of 1 − x."""
+        """Draw x and return (x, log p(x)); the density is computed from logit x, without the rounding of 1 − x."""
         alpha_key, beta_key = jax.random.split(key)
         logit = sample_log_gamma(alpha_key, self.alpha) - sample_log_gamma(beta_key, self.beta)
         limits = jnp.finfo(logit.dtype)
@@ -49,7 +48,7 @@ class Beta(NamedTuple):
         return value, jnp.sum((self.alpha - 1) * log_x + (self.beta - 1) * log_one_minus_x - betaln(self.alpha, self.beta))
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
-        """Return log p(value) in nats, −∞ outside of [0, 1]."""
+        """Return log p(value) in nats; −∞ outside of [0, 1]."""
         inside = (value >= 0) & (value <= 1)
         x = jnp.where(inside, value, 0.5)
         terms = xlogy(self.alpha - 1, x) + xlog1py(self.beta - 1, -x) - betaln(self.alpha, self.beta)

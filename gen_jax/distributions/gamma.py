@@ -1,4 +1,4 @@
-"""What distributions made of gamma variables share: their samples in logs, and differences of log Γ that keep their digits."""
+"""Shared by `Beta` and `PowerSpherical`: gamma samples in logs, and accurate differences of log Γ."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,15 @@ from jaxtyping import Float
 
 from gen_jax.types import Array, Key
 
-SHIFT = 8  # Stirling's series is used from here on
+SHIFT = 8  # Stirling's series is used above it
 
 
 def sample_log_gamma(key: Key, shape: Float[Array, "*event"]) -> Float[Array, "*event"]:
-    """Draw log G, G ~ Gamma(shape, 1), with its derivative in the shape from the implicit function theorem.
+    """Draw log G, G ~ Gamma(a, 1), with the implicit derivative dG/da = −(∂F/∂a) / p (Figurnov et al. 2018, arXiv:1805.08498).
 
-    That is dG/da = −(∂F/∂a) / p (Figurnov et al. 2018, arXiv:1805.08498) as JAX computes it, but for values below e^{−20}. There
-    F = G^a / Γ(a + 1) to rounding, hence d log G / da = (ψ(a + 1) − log G) / a, which holds where G itself underflows.
+    JAX computes it for G > e^{−20}. Below, where G may underflow, F = G^a / Γ(a + 1) gives d log G / da = (ψ(a + 1) − log G) / a.
     """
-    draw = jax.random.loggamma(key, jax.lax.stop_gradient(shape), dtype=shape.dtype)
-    return _with_gradient(draw, shape)
+    return _with_gradient(jax.random.loggamma(key, jax.lax.stop_gradient(shape), dtype=shape.dtype), shape)
 
 
 @jax.custom_jvp
@@ -39,13 +37,13 @@ def log_gamma_divergence(
 ) -> Float[Array, "*event"]:
     """Return log Γ(b) − log Γ(a) − (b − a) ψ(a) ≥ 0 for positive a and b, the Bregman divergence of log Γ.
 
-    Divergences of distributions made of gamma variables are sums of such. It is small where a and b are close, however large each
-    term: so with x = a + 8, y = b + 8, the recurrence of Γ and Stirling's series to x⁻³, it is summed from terms in (b − a)².
+    For b near a it is much smaller than its terms. To avoid the cancellation it is computed as a sum of terms in (b − a)², by the
+    recurrence of Γ up to x = a + 8, y = b + 8, and Stirling's series to x⁻³.
 
     Args:
         a: where log Γ is linearised.
         b: where it is evaluated.
-        step: b − a, given apart since a difference taken here would have lost the digits of a small one.
+        step: b − a, an argument because computing it here would lose digits.
     """
     shifts = [_u_minus_log1p(step, a + k, b + k) for k in range(SHIFT)]
     x, y = a + SHIFT, b + SHIFT

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
-from gen_jax.distributions.bernoulli import Bernoulli
 from gen_jax.distributions.bessel import cosine_moments
 from gen_jax.distributions.beta import Beta
+from gen_jax.distributions.discrete import Bernoulli
 from gen_jax.distributions.gamma import log_gamma_divergence
-from gen_jax.distributions.multivariate_normal import MultivariateNormal
-from gen_jax.distributions.normal import Normal
+from gen_jax.distributions.normal import MultivariateNormal, Normal
 from gen_jax.distributions.power_spherical import PowerSpherical
 from gen_jax.distributions.uniform_sphere import UniformSphere
 from gen_jax.distributions.von_mises_fisher import VonMisesFisher
@@ -18,15 +17,15 @@ from gen_jax.types import Array, Distribution, InputError, Key, Posterior
 
 
 def kl_divergence(q: Distribution, p: Distribution, key: Key | None = None, num_samples: int = 1024) -> Float[Array, ""]:
-    """Return KL(q ‖ p): exactly where a closed form is known, else by Monte Carlo.
+    """Return KL(q ‖ p), in closed form if there is one, else estimated by Monte Carlo.
 
-    The estimate is (1/N) Σ_n [log q(x_n) − log p(x_n)], x_n ~ q: unbiased, and it may be negative.
+    The estimate is (1/N) Σ_n [log q(x_n) − log p(x_n)], x_n ~ q. It is unbiased, and may be negative.
 
     Args:
-        q: the distribution the expectation is under.
-        p: the other one, over the same events.
-        key: needed where there is no closed form.
-        num_samples: N, for the Monte Carlo estimate only.
+        q: the distribution of the expectation.
+        p: a distribution over the same events.
+        key: for the estimate.
+        num_samples: N, for the estimate.
 
     Raises:
         InputError: there is no closed form for this pair and no key was given.
@@ -51,15 +50,16 @@ def kl_divergence(q: Distribution, p: Distribution, key: Key | None = None, num_
 
 
 def kl_parts(q: Distribution, p: Distribution) -> Float[Array, "G"] | None:
-    """Return KL(q ‖ p) in closed form, by part, or None for a pair that has none here.
+    """Return KL(q ‖ p) in closed form, or None for a pair without one here.
 
-    There is an entry for each dimension where they are independent, else one entry.
+    It has one entry per dimension if the dimensions are independent, else a single entry.
     """
     match q, p:
         case Normal(), Normal():
             parts = _normal(q, p)
         case Bernoulli(), Bernoulli():
-            parts = _bernoulli(q, p)
+            # from log P(1) = l − softplus(l), with l the logit
+            parts = q.mean * (q.logits - p.logits) + jax.nn.softplus(p.logits) - jax.nn.softplus(q.logits)
         case Beta(), Beta():
             parts = _beta(q, p)
         case ((Normal() | MultivariateNormal()), (Normal() | MultivariateNormal())):
@@ -81,7 +81,7 @@ def _normal(q: Normal, p: Normal) -> Float[Array, "*event"]:
     """½ [σ_q²/σ_p² + (μ_q − μ_p)²/σ_p² − 1 − log(σ_q²/σ_p²)] of each dimension."""
     mean_term = ((q.loc - p.loc) / p.scale) ** 2
     variance_term = (q.scale / p.scale) ** 2
-    # the difference of logs, not the log of the ratio: the ratio's square can underflow where the logs are ordinary
+    # a difference of logs, since the square of the ratio can underflow
     log_term = 2 * (jnp.log(q.scale) - jnp.log(p.scale))
     return 0.5 * (variance_term + mean_term - 1 - log_term)
 
@@ -95,36 +95,30 @@ def _multivariate_normal(q: MultivariateNormal, p: MultivariateNormal) -> Float[
     return 0.5 * (jnp.sum(ratio**2) + jnp.sum(shift**2) - q.loc.size) + log_det_p - log_det_q
 
 
-def _bernoulli(q: Bernoulli, p: Bernoulli) -> Float[Array, "*event"]:
-    """sigmoid(l_q) (l_q − l_p) + softplus(l_p) − softplus(l_q) of each dimension, from log P(1) = l − softplus(l)."""
-    return q.mean * (q.logits - p.logits) + jax.nn.softplus(p.logits) - jax.nn.softplus(q.logits)
-
-
 def _beta(q: Beta, p: Beta) -> Float[Array, "*event"]:
     """d(α_q, α_p) + d(β_q, β_p) − d(α_q + β_q, α_p + β_p) of each dimension, d(a, b) = log Γ(b) − log Γ(a) − (b − a) ψ(a).
 
-    Which is log B(α_p, β_p) − log B(α_q, β_q) + (α_q − α_p) E[log x] + (β_q − β_p) E[log(1 − x)], under q.
+    It equals log B(α_p, β_p) − log B(α_q, β_q) + (α_q − α_p) E_q[log x] + (β_q − β_p) E_q[log(1 − x)].
     """
     alpha_step, beta_step = p.alpha - q.alpha, p.beta - q.beta
-    of_alpha = log_gamma_divergence(q.alpha, p.alpha, alpha_step)
-    of_beta = log_gamma_divergence(q.beta, p.beta, beta_step)
-    of_sum = log_gamma_divergence(q.alpha + q.beta, p.alpha + p.beta, alpha_step + beta_step)
-    return of_alpha + of_beta - of_sum
+    d_alpha = log_gamma_divergence(q.alpha, p.alpha, alpha_step)
+    d_beta = log_gamma_divergence(q.beta, p.beta, beta_step)
+    return d_alpha + d_beta - log_gamma_divergence(q.alpha + q.beta, p.alpha + p.beta, alpha_step + beta_step)
 
 
 def _von_mises_fisher(q: VonMisesFisher, p: VonMisesFisher) -> Float[Array, ""]:
     """KL(q ‖ uniform) + log M(κ_p) − κ_p E_q[loc_p · x], M as in `VonMisesFisher`.
 
-    A difference of terms that grow as κ_p: for two narrow ones that are close it has their rounding.
+    The terms grow with κ_p, so the result is inaccurate for two similar, concentrated distributions.
     """
-    of_q, of_p = (cosine_moments(d.order, d.concentration) for d in (q, p))
-    # 1 − loc_p · E_q[x], with the digits that large concentrations need
-    one_minus_mean = of_q.one_minus_mean + of_q.mean * 0.5 * jnp.sum((q.loc - p.loc) ** 2)
-    return of_q.divergence + of_p.log_mgf_minus_x + p.concentration * one_minus_mean
+    moments_q, moments_p = (cosine_moments(d.order, d.concentration) for d in (q, p))
+    # 1 − loc_p · E_q[x], without cancellation at large concentrations
+    one_minus_mean = moments_q.one_minus_mean + moments_q.mean * 0.5 * jnp.sum((q.loc - p.loc) ** 2)
+    return moments_q.divergence + moments_p.log_mgf_minus_x + p.concentration * one_minus_mean
 
 
 def _power_spherical_to_uniform(q: PowerSpherical) -> Float[Array, ""]:
-    """κ E_q[log(1 + t)] − log E[(1 + t)^κ] = d(a, b) − d(a + b, 2b), with d as for `_beta`, a = b + κ, b = (D − 1)/2."""
+    """κ E_q[log(1 + t)] − log E[(1 + t)^κ] = d(a, b) − d(a + b, 2b), with d as in `_beta`, a = b + κ, b = (D − 1)/2."""
     step = -q.concentration
     b = jnp.full_like(step, (q.loc.shape[0] - 1) / 2)
     return log_gamma_divergence(b - step, b, step) - log_gamma_divergence(2 * b - step, 2 * b, step)

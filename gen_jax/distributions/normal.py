@@ -1,9 +1,10 @@
-"""The normal distribution with a diagonal covariance."""
+"""Normal distributions with a diagonal or a full covariance matrix."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
 from gen_jax.types import Array, Key
@@ -34,13 +35,49 @@ class Normal(NamedTuple):
         return self.sample_and_log_prob(key)[0]
 
     def sample_and_log_prob(self, key: Key) -> tuple[Float[Array, "*event"], Float[Array, ""]]:
-        """Draw x = loc + scale ⊙ ε and return (x, log p(x)); the density comes from ε itself, without a division."""
+        """Draw x = loc + scale ⊙ ε and return (x, log p(x))."""
         loc, scale = jnp.broadcast_arrays(self.loc, self.scale)
         noise = jax.random.normal(key, loc.shape, loc.dtype)
         return loc + scale * noise, jnp.sum(-0.5 * noise**2 - jnp.log(scale) - HALF_LOG_2PI)
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
-        """Return log N(value; loc, diag(scale²)) in nats."""
+        """Return log p(value) in nats."""
         # flat, as in `Bernoulli`, for speed on CPU
         value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(value, self.loc, self.scale))
         return jnp.sum(-0.5 * ((value - loc) / scale) ** 2 - jnp.log(scale) - HALF_LOG_2PI)
+
+
+class MultivariateNormal(NamedTuple):
+    """N(loc, L Lᵀ) over a vector.
+
+    log p(x) = −½ ‖L⁻¹ (x − loc)‖² − Σ_i log L_ii − (D/2) log 2π
+
+    Attributes:
+        loc: [D], the mean.
+        scale_tril: [D, D], the lower Cholesky factor L of the covariance, with a positive diagonal.
+    """
+
+    loc: Float[Array, "D"]
+    scale_tril: Float[Array, "D D"]
+
+    @property
+    def mean(self) -> Float[Array, "D"]:
+        """E[x]."""
+        return self.loc
+
+    def sample(self, key: Key) -> Float[Array, "D"]:
+        """Draw loc + L ε with ε ~ N(0, I)."""
+        return self.sample_and_log_prob(key)[0]
+
+    def sample_and_log_prob(self, key: Key) -> tuple[Float[Array, "D"], Float[Array, ""]]:
+        """Draw x = loc + L ε and return (x, log p(x)), without a triangular solve."""
+        noise = jax.random.normal(key, self.loc.shape, self.loc.dtype)
+        value = self.loc + jnp.matmul(self.scale_tril, noise, precision="highest")
+        return value, self._log_prob_of_noise(noise)
+
+    def log_prob(self, value: Float[Array, "D"]) -> Float[Array, ""]:
+        """Return log p(value) in nats."""
+        return self._log_prob_of_noise(solve_triangular(self.scale_tril, value - self.loc, lower=True))
+
+    def _log_prob_of_noise(self, noise: Float[Array, "D"]) -> Float[Array, ""]:
+        return jnp.sum(-0.5 * noise**2 - jnp.log(jnp.diagonal(self.scale_tril)) - HALF_LOG_2PI)

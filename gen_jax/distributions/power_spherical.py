@@ -1,4 +1,4 @@
-"""The power spherical distribution on the unit sphere, whose samples need no rejection on the sphere."""
+"""The power spherical distribution on the unit sphere."""
 
 import math
 from typing import NamedTuple
@@ -18,11 +18,11 @@ class PowerSpherical(NamedTuple):
 
     log p(x) = κ log((1 + loc · x) / 2) − log B(a, b) + log Γ(b) − b log 4π,  a = b + κ,  b = (D − 1) / 2
 
-    With t = loc · x, (1 + t) / 2 ~ Beta(a, b): a ratio of gamma variables, whose implicit gradients reparameterise it. It is
-    close to `VonMisesFisher` of the same κ at large κ, but for its tails: the density opposite to loc is 0.
+    With t = loc · x, (1 + t) / 2 ~ Beta(a, b), sampled from gamma variables with implicit gradients. At large κ it resembles
+    `VonMisesFisher` of the same κ, with other tails: its density at −loc is 0.
 
     Attributes:
-        loc: [D], the mean direction, a unit vector. It is not normalised here.
+        loc: [D], the mean direction, a unit vector (not checked).
         concentration: κ ≥ 0.
     """
 
@@ -35,15 +35,15 @@ class PowerSpherical(NamedTuple):
         return self.loc * (self.concentration / (self.concentration + self.loc.shape[0] - 1))
 
     def sample(self, key: Key) -> Float[Array, "D"]:
-        """Draw t loc + sqrt(1 − t²) u, with u uniform among the unit vectors orthogonal to loc."""
+        """Draw t loc + sqrt(1 − t²) u, with u uniform on the unit vectors orthogonal to loc."""
         return self.sample_and_log_prob(key)[0]
 
     def sample_and_log_prob(self, key: Key) -> tuple[Float[Array, "D"], Float[Array, ""]]:
-        """Draw x and return (x, log p(x)); the density comes from t, without the rounding of loc · x."""
+        """Draw x and return (x, log p(x)); the density is computed from t, without the rounding of loc · x."""
         a_key, b_key, tangent_key = jax.random.split(key, 3)
         b = jnp.full_like(self.concentration, self._b)
         logit = sample_log_gamma(a_key, b + self.concentration) - jax.random.loggamma(b_key, b, dtype=b.dtype)
-        # t = 2 sigmoid(logit) − 1; by logs, sqrt(1 − t²) has a derivative at t = ±1 too
+        # t = 2 sigmoid(logit) − 1; in logs, sqrt(1 − t²) is differentiable at t = ±1 too
         log_half_above = jax.nn.log_sigmoid(logit)
         sine = 2 * jnp.exp(0.5 * (log_half_above + jax.nn.log_sigmoid(-logit)))
         noise = jax.random.normal(tangent_key, self.loc.shape, self.loc.dtype)
@@ -51,8 +51,8 @@ class PowerSpherical(NamedTuple):
         return value, self.concentration * log_half_above - self._log_normaliser()
 
     def log_prob(self, value: Float[Array, "D"]) -> Float[Array, ""]:
-        """Return log p(value) in nats, for a value of length one."""
-        # (1 − loc · x) / 2, with the digits that a large κ needs; 1 would be a density of 0, and of no gradient
+        """Return log p(value) in nats, for a unit vector."""
+        # (1 − loc · x) / 2, without cancellation at large κ; at 1 the density would be 0, and the gradient infinite
         half_below = jnp.minimum(0.25 * jnp.sum((value - self.loc) ** 2), 1 - 1e-7)
         return self.concentration * jnp.log1p(-half_below) - self._log_normaliser()
 

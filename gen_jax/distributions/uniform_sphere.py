@@ -18,18 +18,18 @@ class UniformSphere:
     log p(x) = −log |S^{D−1}| = log Γ(D/2) − log 2 − (D/2) log π, per unit of area
 
     Attributes:
-        dim: D ≥ 2, of the space around the sphere.
+        dim: D ≥ 2, the dimension of the surrounding space.
     """
 
     dim: int
 
     @property
     def mean(self) -> Float[Array, "{self.dim}"]:
-        """E[x] = 0, which is no point of the sphere."""
+        """E[x] = 0, which is not on the sphere."""
         return jnp.zeros(self.dim)
 
     def sample(self, key: Key) -> Float[Array, "{self.dim}"]:
-        """Draw the direction of ε ~ N(0, I)."""
+        """Draw ε / |ε|, ε ~ N(0, I)."""
         noise = jax.random.normal(key, (self.dim,))
         return noise / jnp.linalg.norm(noise)
 
@@ -51,21 +51,21 @@ def log_sphere_area(dim: int) -> float:
 def sphere_point(
     cosine: Float[Array, ""], sine: Float[Array, ""], loc: Float[Array, "D"], noise: Float[Array, "D"]
 ) -> Float[Array, "D"]:
-    """Return cos θ loc + sin θ u, with u the direction of the part of the noise that is orthogonal to loc.
+    """Return cos θ loc + sin θ u, with u the direction of the noise's component orthogonal to loc.
 
-    For isotropic noise, u is uniform on the unit sphere of the tangent space. Its derivative in loc is that of the rotation that
-    takes one loc to the next: du = −loc (dloc · u). To differentiate the projection (I − loc locᵀ) noise instead would be
-    unbiased too, but by 1 / |projection|, which has no variance in three dimensions; and a Householder reflection from a fixed
-    pole (Davidson et al. 2018, arXiv:1804.00891) has a singularity at it.
+    For isotropic noise, u is uniform on the unit sphere of the tangent space. Its derivative is that of the rotation which moves
+    loc: du = −loc (dloc · u). Differentiating the projection (I − loc locᵀ) noise would be unbiased too, but contains
+    1 / |projection|, whose variance is infinite in three dimensions. A Householder reflection from a fixed pole (Davidson et al.
+    2018, arXiv:1804.00891) is singular at the pole.
     """
     fixed = jax.lax.stop_gradient(loc)
     tangent = noise - fixed * _dot(fixed, noise)
-    # the rotation from `fixed` to `loc`, which at equality takes off what rounding has left along loc
+    # the rotation from `fixed` to `loc`; the two are equal in value, so it also removes rounding errors along loc
     tangent = tangent - (fixed + loc) * (_dot(loc, tangent) / (1 + _dot(fixed, loc)))
-    length = jnp.linalg.norm(jax.lax.stop_gradient(tangent))  # which a rotation keeps
-    direction = tangent / jnp.maximum(length, 1e-30)  # 0/0 if the noise is parallel to loc
+    length = jnp.linalg.norm(jax.lax.stop_gradient(tangent))  # constant under rotations
+    direction = tangent / jnp.maximum(length, 1e-30)  # no 0/0 if the noise is parallel to loc
     return cosine * loc + sine * direction
 
 
 def _dot(a: Float[Array, "D"], b: Float[Array, "D"]) -> Float[Array, ""]:
-    return jnp.sum(a * b)  # not a matmul, whose default precision a GPU lowers
+    return jnp.sum(a * b)  # not a matmul, which has a lower precision on GPU

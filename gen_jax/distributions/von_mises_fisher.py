@@ -10,20 +10,20 @@ from gen_jax.distributions.bessel import NUM_WIDTHS, at_angle, cosine_moments, m
 from gen_jax.distributions.uniform_sphere import log_sphere_area, sphere_point
 from gen_jax.types import Array, Key
 
-MAX_PROPOSALS = 64  # each is accepted with probability > 0.65: only a concentration that is no number uses them up
+MAX_PROPOSALS = 64  # each is accepted with probability > 0.65, so that only a concentration of NaN needs so many
+LARGEST_ANGLE = 3.141592  # π in float32 is above π
 
 
 class VonMisesFisher(NamedTuple):
-    """The density ∝ e^{κ loc · x} on S^{D−1} = {x ∈ R^D : |x| = 1}, D ≥ 2, per unit of area; on the circle, von Mises'.
+    """The density ∝ e^{κ loc · x} on S^{D−1} = {x ∈ R^D : |x| = 1}, D ≥ 2, per unit of area.
 
     log p(x) = κ loc · x − log M(κ) − log |S^{D−1}|,  M(κ) = Γ(D/2) (2/κ)^{D/2−1} I_{D/2−1}(κ)
 
-    The angle θ of a sample to loc comes from the rejection sampler of Ulrich (1984) and Wood (1994), and has its derivative in κ
-    from the implicit function theorem (Figurnov et al. 2018, arXiv:1805.08498), not from the proposal: dθ/dκ = −(∂F/∂κ) / p with
-    F the cumulative distribution of θ and p its density.
+    The angle θ between a sample and loc comes from the rejection sampler of Ulrich (1984) and Wood (1994), with the implicit
+    derivative dθ/dκ = −(∂F/∂κ) / p (Figurnov et al. 2018, arXiv:1805.08498), with F the CDF of θ and p its density.
 
     Attributes:
-        loc: [D], the mean direction, a unit vector. It is not normalised here.
+        loc: [D], the mean direction, a unit vector (not checked).
         concentration: κ ≥ 0.
     """
 
@@ -37,15 +37,15 @@ class VonMisesFisher(NamedTuple):
 
     @property
     def order(self) -> float:
-        """D/2 − 1, of the Bessel function."""
+        """D/2 − 1, the order of the Bessel function."""
         return self.loc.shape[0] / 2 - 1
 
     def sample(self, key: Key) -> Float[Array, "D"]:
-        """Draw cos θ loc + sin θ u, with u uniform among the unit vectors orthogonal to loc."""
+        """Draw cos θ loc + sin θ u, with u uniform on the unit vectors orthogonal to loc."""
         return self.sample_and_log_prob(key)[0]
 
     def sample_and_log_prob(self, key: Key) -> tuple[Float[Array, "D"], Float[Array, ""]]:
-        """Draw x and return (x, log p(x)); the density comes from θ, without the rounding of loc · x."""
+        """Draw x and return (x, log p(x)); the density is computed from θ, without the rounding of loc · x."""
         angle_key, tangent_key = jax.random.split(key)
         angle = _propose_until_accepted(angle_key, self.loc.shape[0], jax.lax.stop_gradient(self.concentration))
         angle = _with_gradient(jnp.asarray(self.order, angle.dtype), angle, self.concentration)
@@ -54,11 +54,12 @@ class VonMisesFisher(NamedTuple):
         return value, self._log_prob_of_versine(2 * jnp.sin(angle / 2) ** 2)
 
     def log_prob(self, value: Float[Array, "D"]) -> Float[Array, ""]:
-        """Return log p(value) in nats, for a value of length one."""
-        # 1 − loc · x, with the digits that a large κ needs
+        """Return log p(value) in nats, for a unit vector."""
+        # 1 − loc · x, without cancellation at large κ
         return self._log_prob_of_versine(0.5 * jnp.sum((value - self.loc) ** 2))
 
     def _log_prob_of_versine(self, versine: Float[Array, ""]) -> Float[Array, ""]:
+        """Log p(x) from 1 − loc · x."""
         normaliser = cosine_moments(self.order, self.concentration).log_mgf_minus_x
         return -self.concentration * versine - normaliser - log_sphere_area(self.loc.shape[0])
 
@@ -67,8 +68,8 @@ def _propose_until_accepted(key: Key, dim: int, concentration: Float[Array, ""])
     """Draw the angle θ to loc, without gradient.
 
     Wood's proposal is cos θ = (1 − (1 + b) β) / (1 − (1 − b) β) with β ~ Beta((D−1)/2, (D−1)/2) and
-    b = (D−1) / (2κ + sqrt(4κ² + (D−1)²)). Here it is written by 1 − cos θ = 2 b β / (1 − (1 − b) β) = 2 b β / s, which a large κ
-    makes small, and so is its acceptance, log u < κ (cos θ − x_0) + (D−1) log((1 + b) / 2s) with x_0 = (1 − b) / (1 + b).
+    b = (D−1) / (2κ + sqrt(4κ² + (D−1)²)), accepted if log u < κ (cos θ − x_0) + (D−1) log((1 + b) / 2s), x_0 = (1 − b) / (1 + b).
+    Since cos θ is near 1 at large κ, both are computed from 1 − cos θ = 2 b β / s, s = 1 − (1 − b) β.
     """
     b = (dim - 1) / (2 * concentration + jnp.sqrt(4 * concentration**2 + (dim - 1) ** 2))
 
@@ -76,7 +77,7 @@ def _propose_until_accepted(key: Key, dim: int, concentration: Float[Array, ""])
         count, _, _ = state
         beta_key, accept_key = jax.random.split(jax.random.fold_in(key, count))
         noise = jax.random.normal(beta_key, (dim,), b.dtype)
-        # (1 − first coordinate of the direction) / 2 is Beta; in this form for a coordinate near 1, where the difference is lost
+        # (1 − first coordinate of the direction) / 2 ~ Beta, in a form without cancellation for a coordinate near 1
         first, rest = noise[0], jnp.sum(noise[1:] ** 2)
         length = jnp.sqrt(first**2 + rest)
         above = length + jnp.abs(first)
@@ -93,16 +94,13 @@ def _propose_until_accepted(key: Key, dim: int, concentration: Float[Array, ""])
         return ~accepted & (count < MAX_PROPOSALS)
 
     start = (jnp.zeros((), jnp.int32), jnp.zeros((), bool), jnp.zeros_like(b))
-    # where both θ = 0 and π keep a sine that is positive
+    # so that the sine is positive
     return jnp.clip(jax.lax.while_loop(rejected, propose, start)[2], 1e-30, LARGEST_ANGLE)
-
-
-LARGEST_ANGLE = 3.141592  # π in float32 is above π
 
 
 @jax.custom_jvp
 def _with_gradient(order: Float[Array, ""], angle: Float[Array, ""], concentration: Float[Array, ""]) -> Float[Array, ""]:
-    """Return the angle, and let its derivative in the concentration be that of a fixed quantile."""
+    """Return the angle, with its implicit derivative in the concentration."""
     del order, concentration
     return angle
 
@@ -118,8 +116,8 @@ def _angle_gradient(
 ) -> Float[Array, ""]:
     """dθ/dκ = −∫_0^θ p(s) (cos s − E[cos]) ds / p(θ) = −∫_θ^π p(s) (E[cos] − cos s) ds / p(θ).
 
-    The integrand of the first has one sign if cos θ > E[cos], that of the second if not. In each, p(s) / p(θ) needs no
-    normaliser, and falls off within some widths of the mode, or of θ if that is further out.
+    The first is used if cos θ > E[cos], else the second: the integrand then has one sign. It is negligible beyond some widths of
+    the mode (or of θ, if further out), and p(s) / p(θ) needs no normaliser.
     """
     mean_versine = cosine_moments(order, concentration).one_minus_mean
     mode, width = mode_and_width(order, concentration)

@@ -1,22 +1,21 @@
-"""Bijections made of bijections."""
+"""Bijections built from other bijections."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
 
-from gen_jax.flows.checks import checked_context
+from gen_jax.flows.base import Result, checked_context
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
-Result = tuple[Array, Float[Array, ""]]
-
-OFFSET_SCALE = 0.01  # at the start, when encoders put out numbers of about 1, a flow is all but the same for every example
+OFFSET_SCALE = 0.01
 
 
 def chain(*bijections: Bijection) -> Bijection:
-    """Return the composition of bijections in the order of application: y = f_K(… f_2(f_1(x))); its log-dets add up.
+    """Return the composition of bijections in the order of application: y = f_K(… f_2(f_1(x))); the log-dets add up.
 
-    Every bijection is given the same context. The parameters are a tuple, an entry a bijection.
+    Every bijection is given the same context. The parameters are a tuple with one entry for each bijection.
 
     Raises:
         InputError: there are none.
@@ -27,31 +26,31 @@ def chain(*bijections: Bijection) -> Bijection:
     def init(key: Key) -> Params:
         return tuple(f.init(k) for f, k in zip(bijections, jax.random.split(key, len(bijections)), strict=True))
 
-    def forward_and_log_det(params: Params, x: Array, context: Array | None = None) -> Result:
+    def forward(params: Params, x: Array, context: Array | None = None) -> Result:
         total = jnp.zeros((), x.dtype)
         for f, p in zip(bijections, params, strict=True):
             x, log_det = f.forward_and_log_det(p, x, context)
             total += log_det
         return x, total
 
-    def inverse_and_log_det(params: Params, y: Array, context: Array | None = None) -> Result:
+    def inverse(params: Params, y: Array, context: Array | None = None) -> Result:
         total = jnp.zeros((), y.dtype)
         for f, p in reversed(list(zip(bijections, params, strict=True))):
             y, log_det = f.inverse_and_log_det(p, y, context)
             total += log_det
         return y, total
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return Bijection(init, forward, inverse)
 
 
 def stack(bijection: Bijection, num_layers: int) -> Bijection:
-    """Return K layers of one kind, each with parameters of its own, as a single `lax.scan`.
+    """Return `num_layers` layers of one kind, each with its own parameters, as a single `lax.scan`.
 
-    The same as `chain` of K equal bijections, but it compiles once for all K. Parameters have the layers along their first axis.
-    To alternate two kinds of layer, stack a chain of them.
+    The same as a `chain` of equal bijections, but the layer is compiled once. Parameters have a leading axis of layers. To
+    alternate two kinds of layer, stack a chain of them.
 
     Raises:
-        InputError: there is less than one layer.
+        InputError: `num_layers` is less than 1.
     """
     if num_layers < 1:
         raise InputError(f"num_layers is {num_layers}: give 1 or more.")
@@ -59,49 +58,43 @@ def stack(bijection: Bijection, num_layers: int) -> Bijection:
     def init(key: Key) -> Params:
         return jax.vmap(bijection.init)(jax.random.split(key, num_layers))
 
-    def forward_and_log_det(params: Params, x: Array, context: Array | None = None) -> Result:
-        y, log_dets = jax.lax.scan(lambda x, p: bijection.forward_and_log_det(p, x, context), x, params, length=num_layers)
-        return y, jnp.sum(log_dets)
+    def scan(direction: Callable[..., Result], reverse: bool) -> Callable[..., Result]:
+        def apply(params: Params, x: Array, context: Array | None = None) -> Result:
+            layer = lambda x, p: direction(p, x, context)
+            x, log_dets = jax.lax.scan(layer, x, params, length=num_layers, reverse=reverse)
+            return x, jnp.sum(log_dets)
 
-    def inverse_and_log_det(params: Params, y: Array, context: Array | None = None) -> Result:
-        x, log_dets = jax.lax.scan(
-            lambda y, p: bijection.inverse_and_log_det(p, y, context), y, params, length=num_layers, reverse=True
-        )
-        return x, jnp.sum(log_dets)
+        return apply
 
-    return Bijection(init, forward_and_log_det, inverse_and_log_det)
+    return Bijection(init, scan(bijection.forward_and_log_det, False), scan(bijection.inverse_and_log_det, True))
 
 
 def invert(bijection: Bijection) -> Bijection:
-    """Return the inverse: forward and inverse exchanged, on the same parameters."""
+    """Return the inverse, which has the same parameters."""
     return Bijection(bijection.init, bijection.inverse_and_log_det, bijection.forward_and_log_det)
 
 
 def amortise(bijection: Bijection) -> Bijection:
-    """Return a bijection whose parameters are offset by its context, one for each example (Rezende & Mohamed 2015, §4).
+    """Return f(x; φ + context / 100), the bijection with parameters that differ by example (Rezende & Mohamed 2015, §4).
 
-    With φ the parameters that `init` gives, which all examples share, and e the context, such as an encoder puts out:
-    f(x; φ + e/100). A context has `num_params(bijection)` numbers. (Without the factor a VAE begins with a posterior that is
-    bent at random for every example, and loses latent units over it.)
+    φ are the shared parameters, as `init` returns them; the context [`num_params(bijection)`] comes from an encoder. The factor
+    makes the flow start almost the same for every example: without it a VAE starts with randomly distorted posteriors, and loses
+    latent units.
 
     Raises:
-        InputError: when called, the context is missing or of another size.
+        InputError: when called, the context is missing or has the wrong size.
     """
 
-    def shifted(params: Params, context: Array | None) -> Params:
-        flat, unravel = ravel_pytree(params)
-        context = checked_context(context, flat.size)
-        return unravel(flat + OFFSET_SCALE * context)
+    def offset(direction: Callable[..., Result]) -> Callable[..., Result]:
+        def apply(params: Params, x: Array, context: Array | None = None) -> Result:
+            flat, unravel = ravel_pytree(params)
+            return direction(unravel(flat + OFFSET_SCALE * checked_context(context, flat.size)), x)
 
-    def forward_and_log_det(params: Params, x: Array, context: Array | None = None) -> Result:
-        return bijection.forward_and_log_det(shifted(params, context), x)
+        return apply
 
-    def inverse_and_log_det(params: Params, y: Array, context: Array | None = None) -> Result:
-        return bijection.inverse_and_log_det(shifted(params, context), y)
-
-    return Bijection(bijection.init, forward_and_log_det, inverse_and_log_det)
+    return Bijection(bijection.init, offset(bijection.forward_and_log_det), offset(bijection.inverse_and_log_det))
 
 
 def num_params(bijection: Bijection) -> int:
-    """Return how many numbers the parameters of a bijection are."""
+    """Return the total number of parameters of a bijection."""
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(bijection.init, jax.random.key(0))))

@@ -1,4 +1,4 @@
-"""Distributions made by a bijection: flow densities on data, and flow posteriors."""
+"""Distributions given by a base distribution and a bijection: flow densities of data, and flow posteriors."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from gen_jax.types import Array, Bijection, DensityModel, InputError, Key, Loss,
 class Transformed:
     """The distribution of y = f(x) with x ~ base: log p(y) = log p_base(x) − log |det ∂f/∂x|, x = f⁻¹(y).
 
-    A pytree of the base, the parameters and the context; the bijection's functions are static.
+    A pytree, in which the bijection's functions are static.
 
     Attributes:
         base: the distribution of x.
         bijection: f.
-        params: of f.
-        context: of f, or None.
+        params: the parameters of f.
+        context: the context of f, or None.
     """
 
     base: Posterior
@@ -49,21 +49,20 @@ class Transformed:
 def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
     """Return the density of data y = f(x), x ~ base (Rezende & Mohamed 2015; Papamakarios et al. 2021, arXiv:1912.02762).
 
-    Training by maximum likelihood minimises −log_prob; `Transformed(base, bijection, params)` is the distribution itself, whose
-    `sample_and_log_prob` is what a fit to an unnormalised target takes.
+    For given parameters, `Transformed(base, bijection, params)` is the distribution itself.
 
     Args:
-        base: the distribution that the flow starts from, with no parameters that are learned.
+        base: the base distribution, without learned parameters.
         bijection: f, forward from the base to the data.
 
     Raises:
-        InputError: (from `log_prob`) an example of another shape than the base's.
+        InputError: (from `log_prob`) the example has not the shape of the base's samples.
     """
     event_shape = jax.eval_shape(base.sample, jax.random.key(0)).shape
 
     def log_prob(params: Params, x: Array, context: Any = None) -> Float[Array, ""]:
         if x.shape != event_shape:
-            raise InputError(f"x has shape {x.shape}, and the flow has {event_shape}: give one example, or vmap over more.")
+            raise InputError(f"x has shape {x.shape}, and the flow takes {event_shape}: give one example, or vmap over more.")
         return Transformed(base, bijection, params, context).log_prob(x)
 
     def sample(params: Params, key: Key, context: Any = None) -> Array:
@@ -73,22 +72,23 @@ def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
 
 
 def energy_loss(base: Posterior, bijection: Bijection, energy: Callable[[Array], Array], annealing_steps: int = 1) -> Loss:
-    """Return the `Loss` of a fit to e^{−U(z)} without data: E_q[log q(z) + β U(z)], over as many draws of q as the batch has.
+    """Return the `Loss` E_q[log q(z) + β U(z)], which fits the flow q to p(z) ∝ e^{−U(z)} without data.
 
-    For β = 1 this is KL(q ‖ p) − log ∫ e^{−U}. β rises from 0.01 to 1 over the first steps (Rezende & Mohamed 2015, §6.1).
+    For β = 1 it is KL(q ‖ p) − log ∫ e^{−U}. β rises from 0.01 to 1 (Rezende & Mohamed 2015, §6.1). The expectation is over
+    as many samples of q as the batch has examples.
 
     Args:
-        base: the distribution that the flow starts from.
-        bijection: of the flow q.
-        energy: U.
-        annealing_steps: over which β rises.
+        base: the base distribution of q.
+        bijection: the bijection of q.
+        energy: U, a function of one z.
+        annealing_steps: the number of steps over which β rises.
     """
 
     def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
-        draw = Transformed(base, bijection, params).sample_and_log_prob
-        z, log_q = jax.vmap(draw)(jax.random.split(key, len(batch.x)))
+        q = Transformed(base, bijection, params)
+        z, log_q = jax.vmap(q.sample_and_log_prob)(jax.random.split(key, len(batch.x)))
         u = jax.vmap(energy)(z)
-        weight = jnp.minimum(1.0, 0.01 + step / annealing_steps)
-        return jnp.mean(log_q + weight * u), (state, {"elbo": jnp.mean(-log_q - u)})
+        beta = jnp.minimum(1.0, 0.01 + step / annealing_steps)
+        return jnp.mean(log_q + beta * u), (state, {"elbo": jnp.mean(-log_q - u)})
 
     return loss

@@ -4,25 +4,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.flows.checks import check_dim, checked_bijection
+from gen_jax.flows.base import Result, check_dim, checked_bijection
 from gen_jax.flows.root import tanh_root, tanh_slope
 from gen_jax.types import Array, Bijection, Key, Params
 
-FLOOR = 1e-18  # where softplus underflows: slopes stay positive, and even their inverse squares finite in float32
+FLOOR = 1e-18  # keeps slopes positive where softplus underflows, and their inverse squares finite in float32
 MAX_LOG_ALPHA = 15.0  # α from 3e-7 to 3e6
-
-Result = tuple[Float[Array, "D"], Float[Array, ""]]
 
 
 def planar(dim: int) -> Bijection:
-    """Return f(z) = z + û tanh(a), a = wᵀz + b, with û so chosen that f is invertible.
+    """Return f(z) = z + û tanh(a), a = wᵀz + b.
 
-    With s = softplus(wᵀu) > 0 and û = u + (s − 1 − wᵀu) w / ‖w‖², so that wᵀû = s − 1 (the paper's appendix A.1),
+        log |det ∂f/∂z| = log(1 + wᵀû sech²a) = log(tanh²a + s sech²a)
 
-        log |det ∂f/∂z| = log(1 + wᵀû sech²a) = log(tanh²a + s sech²a),
-
-    which has no cancellation. Along w the inverse is a scalar root: with t = wᵀy + b, a + (s − 1) tanh a = t; then
-    z = y − û tanh a. Where w = 0, f is the translation by u tanh b.
+    û = u + (s − 1 − wᵀu) w / ‖w‖² with s = softplus(wᵀu) > 0, hence wᵀû = s − 1, makes f invertible (the paper's appendix A.1).
+    The inverse finds a as the root of a + (s − 1) tanh a = wᵀy + b; then z = y − û tanh a. For w = 0, f is the translation by
+    u tanh b.
 
     Raises:
         InputError: `dim` is less than 1.
@@ -42,7 +39,7 @@ def planar(dim: int) -> Bijection:
         """Return û, w, b and s."""
         u, w, b = params["u"], params["w"], params["b"]
         largest = jnp.max(jnp.abs(w))
-        zero = largest < 1e-12  # û grows as 1 / ‖w‖, and its gradient as the square of that
+        zero = largest < 1e-12  # û grows as 1 / ‖w‖, and its gradient as 1 / ‖w‖²
         w = jnp.where(zero, 0, w)
         direction = w / jnp.where(zero, 1, largest)  # so that no square overflows or underflows
         norm2 = jnp.where(zero, 1, jnp.sum(direction**2))
@@ -51,17 +48,17 @@ def planar(dim: int) -> Bijection:
         along = (s - 1 - product) / (norm2 * jnp.where(zero, 1, largest))
         return u + along * direction, w, b, s
 
-    def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
+    def forward(params: Params, x: Float[Array, "D"]) -> Result:
         u, w, b, s = constrained(params)
         a = jnp.dot(w, x, precision="highest") + b
         return x + u * jnp.tanh(a), jnp.log(tanh_slope(a, s))
 
-    def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
+    def inverse(params: Params, y: Float[Array, "D"]) -> Result:
         u, w, b, s = constrained(params)
         a = tanh_root(s, jnp.dot(w, y, precision="highest") + b)
         return y - u * jnp.tanh(a), -jnp.log(tanh_slope(a, s))
 
-    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward, inverse)
 
 
 def radial(dim: int) -> Bijection:
@@ -69,7 +66,7 @@ def radial(dim: int) -> Bijection:
 
         log |det ∂f/∂z| = (D − 1) log((r + s) / (α + r)) + log((r² + 2αr + αs) / (α + r)²)
 
-    in which every term is positive. The inverse solves ρ = ‖y − z_0‖ = r (r + s) / (α + r), a quadratic in r.
+    The inverse solves ρ = ‖y − z_0‖ = r (r + s) / (α + r), a quadratic in r.
 
     Raises:
         InputError: `dim` is less than 1.
@@ -93,24 +90,24 @@ def radial(dim: int) -> Bijection:
         ratio = jnp.log(r + s) - jnp.log(alpha + r)
         return (dim - 1) * ratio + jnp.log(r * (r + 2 * alpha) + alpha * s) - 2 * jnp.log(alpha + r)
 
-    def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
+    def forward(params: Params, x: Float[Array, "D"]) -> Result:
         centre, alpha, s = constrained(params)
         r = _norm(x - centre)
         return centre + (x - centre) * ((r + s) / (alpha + r)), log_det(r, alpha, s)
 
-    def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
+    def inverse(params: Params, y: Float[Array, "D"]) -> Result:
         centre, alpha, s = constrained(params)
         rho = _norm(y - centre)
-        # r² + (s − ρ) r − ρα = 0; of the two forms of its positive root, the one whose terms do not cancel
+        # the positive root of r² + (s − ρ) r − ρα = 0, in the form whose terms do not cancel
         half = 0.5 * (s - rho)
         root = jnp.sqrt(half**2 + rho * alpha + FLOOR)
         r = jnp.where(half > 0, rho * alpha / jnp.where(half > 0, half + root, 1), root - half)
         return centre + (y - centre) * ((alpha + r) / (r + s)), -log_det(r, alpha, s)
 
-    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward, inverse)
 
 
 def _norm(x: Float[Array, "D"]) -> Float[Array, ""]:
-    """‖x‖ with a gradient of 0 at 0, where there is none."""
+    """‖x‖, with gradient 0 at x = 0."""
     squares = jnp.sum(x**2)
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)

@@ -1,4 +1,4 @@
-"""Sylvester flows (van den Berg et al. 2018, arXiv:1803.05649): planar flows with M hidden units that act together."""
+"""Sylvester flows (van den Berg et al. 2018, arXiv:1803.05649): planar flows generalised to M hidden units."""
 
 from collections.abc import Callable
 
@@ -6,19 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.flows.checks import check_dim, checked_bijection
+from gen_jax.flows.base import Result, check_dim, checked_bijection
 from gen_jax.flows.planar import FLOOR
 from gen_jax.flows.root import tanh_root, tanh_slope
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
-Result = tuple[Float[Array, "D"], Float[Array, ""]]
-
 
 def orthogonal_sylvester(dim: int, num_units: int) -> Bijection:
-    """Return the Sylvester flow whose Q [D, M] is the orthogonal factor of a free matrix, by QR with a positive diagonal of R.
+    """Return the Sylvester flow f(z) = z + Q R tanh(R̃ Qᵀz + b), with Q [D, M] from the QR decomposition of a free matrix.
 
-    The paper iterates towards an orthogonal matrix; QR reaches it exactly, from any matrix of full rank (of another, Q has no
-    gradient, and it is no number). See `_sylvester` for the flow.
+    The paper orthogonalises iteratively; QR is exact. For a matrix without full rank, the gradient of Q is NaN. See `_sylvester`
+    for the log-determinant and the inverse.
 
     Raises:
         InputError: `dim` is less than 1, or `num_units` not from 1 to `dim`.
@@ -26,21 +24,20 @@ def orthogonal_sylvester(dim: int, num_units: int) -> Bijection:
 
     def basis(matrix: Float[Array, "D M"]) -> Float[Array, "D M"]:
         q, r = jnp.linalg.qr(matrix)
-        # without the signs, Q would jump where LAPACK turns one round
+        # a positive diagonal of R makes Q unique; LAPACK's signs may jump
         return q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0).astype(q.dtype)[None, :]
 
     return _sylvester(dim, num_units, lambda key: jax.random.normal(key, (dim, num_units)), basis)
 
 
 def householder_sylvester(dim: int, num_units: int, num_reflections: int = 8) -> Bijection:
-    """Return the Sylvester flow with Q [D, M] the first columns of a product of Householder reflections I − 2 v vᵀ / ‖v‖².
+    """Return the Sylvester flow of `orthogonal_sylvester`, but Q is the first M columns of a product of Householder reflections.
 
-    The paper has M = D. See `_sylvester` for the flow.
+    A reflection is I − 2 v vᵀ / ‖v‖². The paper has M = D.
 
     Raises:
         InputError: `dim` or `num_reflections` is less than 1, or `num_units` not from 1 to `dim`.
     """
-    check_dim(dim)
     if num_reflections < 1:
         raise InputError(f"num_reflections is {num_reflections}: give 1 or more.")
 
@@ -62,9 +59,9 @@ def _sylvester(dim: int, num_units: int, init_basis: Callable[[Key], Array], bas
         log |det ∂f/∂z| = Σ_i log(1 + r_ii r̃_ii sech²a_i) = Σ_i log(tanh²a_i + s_i sech²a_i),    s_i = 1 + r_ii r̃_ii
 
     The diagonals are tanh p_i and tanh p̃_i, so that s_i = cosh(p_i + p̃_i) / (cosh p_i cosh p̃_i) > 0 without cancellation, and f
-    is invertible (the paper's theorem 2). Its inverse: with v = Qᵀz, v + R tanh(R̃ v + b) = Qᵀy is solved from the last row
-    upwards. What row i has yet to find is v_i + r_ii tanh a_i = e_i, a_i = r̃_ii v_i + c_i, all else known: with the first put
-    into the second, a_i + (s_i − 1) tanh a_i = r̃_ii e_i + c_i, the root of a planar flow. Then z = y − Q R tanh(a).
+    is invertible (the paper's theorem 2). For the inverse, with v = Qᵀz, v + R tanh(R̃ v + b) = Qᵀy is solved by rows, last row
+    first. Row i is v_i + r_ii tanh a_i = e_i and a_i = r̃_ii v_i + c_i, with e_i and c_i known from the later rows. Eliminating
+    v_i gives a_i + (s_i − 1) tanh a_i = r̃_ii e_i + c_i, the root of a planar flow. Then z = y − Q R tanh(a).
     """
     check_dim(dim)
     if not 1 <= num_units <= dim:
@@ -83,33 +80,34 @@ def _sylvester(dim: int, num_units: int, init_basis: Callable[[Key], Array], bas
     def triangular(matrix: Float[Array, "M M"]) -> Float[Array, "M M"]:
         return jnp.triu(matrix, 1) + jnp.diag(jnp.tanh(jnp.diagonal(matrix)))
 
-    def slopes(params: Params) -> Float[Array, "M"]:
-        """Return s."""
+    def constrained(params: Params) -> tuple[Array, Array, Array, Array, Array]:
+        """Return Q, R, R̃, b and s."""
         p, p_inner = jnp.diagonal(params["outer"]), jnp.diagonal(params["inner"])
-        return jnp.exp(_log_cosh(p + p_inner) - _log_cosh(p) - _log_cosh(p_inner)) + FLOOR
+        s = jnp.exp(_log_cosh(p + p_inner) - _log_cosh(p) - _log_cosh(p_inner)) + FLOOR
+        return basis(params["basis"]), triangular(params["outer"]), triangular(params["inner"]), params["b"], s
 
-    def forward_and_log_det(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
+    def forward(params: Params, x: Float[Array, "D"]) -> Result:
         with jax.default_matmul_precision("highest"):
-            q, outer, inner = basis(params["basis"]), triangular(params["outer"]), triangular(params["inner"])
-            a = inner @ (q.T @ x) + params["b"]
-            return x + q @ (outer @ jnp.tanh(a)), jnp.sum(jnp.log(tanh_slope(a, slopes(params))))
+            q, outer, inner, b, s = constrained(params)
+            a = inner @ (q.T @ x) + b
+            return x + q @ (outer @ jnp.tanh(a)), jnp.sum(jnp.log(tanh_slope(a, s)))
 
-    def inverse_and_log_det(params: Params, y: Float[Array, "D"], context: Array | None = None) -> Result:
+    def inverse(params: Params, y: Float[Array, "D"]) -> Result:
         with jax.default_matmul_precision("highest"):
-            q, outer, inner = basis(params["basis"]), triangular(params["outer"]), triangular(params["inner"])
-            s, b, target = slopes(params), params["b"], q.T @ y
+            q, outer, inner, b, s = constrained(params)
+            target = q.T @ y
 
             def row(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
-                v, a = carry  # rows 0 … i, still to come, hold zeros
-                rest = target[i] - outer[i] @ jnp.tanh(a)
-                a_i = tanh_root(s[i], inner[i] @ v + inner[i, i] * rest + b[i])
-                return (v.at[i].set(rest - outer[i, i] * jnp.tanh(a_i)), a.at[i].set(a_i)), None
+                v, a = carry  # 0 in the rows not yet solved, 0 … i
+                e = target[i] - outer[i] @ jnp.tanh(a)
+                a_i = tanh_root(s[i], inner[i] @ v + inner[i, i] * e + b[i])
+                return (v.at[i].set(e - outer[i, i] * jnp.tanh(a_i)), a.at[i].set(a_i)), None
 
-            nothing = jnp.zeros_like(target)
-            (_, a), _ = jax.lax.scan(row, (nothing, nothing), jnp.arange(num_units)[::-1])
+            zeros = jnp.zeros_like(target)
+            (_, a), _ = jax.lax.scan(row, (zeros, zeros), jnp.arange(num_units)[::-1])
             return y - q @ (outer @ jnp.tanh(a)), -jnp.sum(jnp.log(tanh_slope(a, s)))
 
-    return checked_bijection((dim,), init, forward_and_log_det, inverse_and_log_det)
+    return checked_bijection((dim,), init, forward, inverse)
 
 
 def _log_cosh(x: Float[Array, "M"]) -> Float[Array, "M"]:

@@ -1,4 +1,4 @@
-"""What the conditionals p(x_i | x_<i) of a MADE are: Bernoulli, categorical, or mixtures of Gaussians."""
+"""The conditionals p(x_i | x_<i) of a MADE: Bernoulli, categorical, or mixtures of normal distributions."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ class Output(NamedTuple):
     """A kind of conditional.
 
     Attributes:
-        num_params: P, how many numbers the network puts out for each dimension.
-        num_features: E, how many numbers it takes for each dimension.
-        features: x [D] -> [D, E].
-        distribution: raw parameters [P, D] -> the distribution of x [D].
-        noise: (key, N) -> the noise of N draws along the first axis, made at once since it is slow to make bit by bit.
-        draw: (raw [P], noise of one draw) -> one dimension of x, distributed as `distribution` says.
-        contains: x of any shape, traced or NumPy's -> whether each of its values can occur at all.
-        values: those that can, in words for an error.
+        num_params: P, the number of network outputs for each dimension.
+        num_features: E, the number of network inputs for each dimension.
+        features: x [D] -> the inputs [D, E].
+        distribution: outputs [P, D] -> the distribution of x [D].
+        noise: (key, N) -> the noise of N draws, along the first axis of each leaf. All at once, which is faster.
+        draw: (outputs [P], noise of one draw) -> one dimension of x, distributed as in `distribution`.
+        contains: x of any shape -> elementwise, whether the value is in the support.
+        values: the support in words, for error messages.
         dtype: of x.
     """
 
@@ -40,8 +40,8 @@ class Output(NamedTuple):
     dtype: Any
 
     def check(self, x: Any, name: str) -> None:
-        """Raise an InputError for a value that cannot occur."""
-        array = np.asarray(x)  # NumPy's, since the caller may be under a trace though x is known
+        """Raise an InputError for a value outside the support."""
+        array = np.asarray(x)  # works under a trace too, if x is a constant
         bad = array[~np.broadcast_to(self.contains(array), array.shape)]
         if bad.size:
             raise InputError(f"{name} holds {bad.flat[0]:g} ({bad.dtype}), and this MADE takes {self.values}.")
@@ -51,8 +51,8 @@ def bernoulli_output(one_hot: bool = False) -> Output:
     """Return p(x_i | x_<i) = Bernoulli, from one logit, for x in {0, 1}.
 
     Args:
-        one_hot: a dimension goes in as (x, 1 − x), not as x alone. An input that a mask hides counts as a 0; where masks change,
-            this tells the two apart. (The paper's answer to the same need are weights on the masks themselves, §4.3.)
+        one_hot: the network's inputs are (x, 1 − x), not x alone, so that x = 0 differs from a masked input. Use it where masks
+            change. (For the same purpose, the paper has conditioning weights on the masks, §4.3.)
     """
     return Output(
         num_params=1,
@@ -68,7 +68,7 @@ def bernoulli_output(one_hot: bool = False) -> Output:
 
 
 def categorical_output(num_categories: int) -> Output:
-    """Return p(x_i | x_<i) = Categorical, from C logits, for integers x in 0 … C − 1, which go in one-hot.
+    """Return p(x_i | x_<i) = Categorical, from C logits, for integers x in 0 … C − 1, one-hot in the input.
 
     Raises:
         InputError: fewer than 2 categories.
@@ -87,13 +87,13 @@ def categorical_output(num_categories: int) -> Output:
         noise=lambda key, num: jax.random.gumbel(key, (num, num_categories)),
         draw=lambda raw, noise: jnp.argmax(raw + noise).astype(jnp.int32),
         contains=contains,
-        values=f"integers from 0 to {num_categories - 1}: number the categories so",
+        values=f"integers from 0 to {num_categories - 1}: convert it",
         dtype=jnp.int32,
     )
 
 
 def normal_mixture_output(num_components: int) -> Output:
-    """Return p(x_i | x_<i) = Σ_m π_m N(μ_m, σ_m²), from M logits, means and log σ (bounded to ±10), for real x (standardise it).
+    """Return p(x_i | x_<i) = Σ_m π_m N(μ_m, σ_m²), from M logits, means and log σ (bounded to ±10), for standardised real x.
 
     Raises:
         InputError: fewer than 1 component.
@@ -123,6 +123,6 @@ def normal_mixture_output(num_components: int) -> Output:
         noise=noise,
         draw=draw,
         contains=lambda x: abs(x) < jnp.inf,
-        values="finite numbers: remove or mend what is not",
+        values="finite numbers: remove the others",
         dtype=jnp.float32,
     )

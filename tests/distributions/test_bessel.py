@@ -60,7 +60,7 @@ def test_the_order_may_be_an_array():
     np.testing.assert_allclose(ours, np.log(ive(np.float64(orders), 7.0)) + 7, rtol=1e-5)
 
 
-def test_nothing_is_tilted_at_zero():
+def test_moments_at_zero():
     moments = jax.jit(lambda x: (cosine_moments(0.0, x), cosine_moments(63.0, x)))(jnp.float32(0.0))
     for at_zero in moments:
         np.testing.assert_allclose(at_zero, [0, 0, 0, 1, 0], atol=1e-6)

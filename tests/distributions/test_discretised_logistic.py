@@ -35,8 +35,8 @@ def test_masses_are_differences_of_scipys_cdf():
     np.testing.assert_allclose(jnp.exp(ours), discretised_masses(loc, scale), rtol=1e-4)
 
 
-def test_a_miss_costs_its_distance():
-    """A hundred scales away costs about a hundred nats, where a difference of sigmoids would be log 0."""
+def test_log_prob_falls_linearly_far_from_loc():
+    """A hundred scales away it is about −100 nats, where a difference of sigmoids would be 0."""
     log_mass = DiscretisedLogistic(jnp.array([0.0]), jnp.array([0.005])).log_prob(jnp.array([0.6]))
     bin_width = 1 / 255 / 0.005
     np.testing.assert_allclose(log_mass, -120 + np.log(2 * np.sinh(bin_width / 2)), rtol=1e-4)

@@ -49,13 +49,13 @@ def cosine_moments(family, dim: int, concentration: float) -> tuple[float, float
 @pytest.mark.parametrize(("dim", "concentration"), [(2, 0.5), (128, 20.0)])
 def test_log_prob_is_scipys(dim, concentration):
     distribution = vmf(dim, concentration)
-    x, priced = jax.jit(jax.vmap(distribution.sample_and_log_prob))(jax.random.split(jax.random.key(1), 100))
+    x, log_probs = jax.jit(jax.vmap(distribution.sample_and_log_prob))(jax.random.split(jax.random.key(1), 100))
     x = np.concatenate([np.float64(x), [unit_vector(dim), -unit_vector(dim), unit_vector(dim, 1)]])
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     wanted = scipy.stats.vonmises_fisher(unit_vector(dim), concentration).logpdf(x)
     ours = jax.jit(jax.vmap(distribution.log_prob))(jnp.float32(x))
     np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(priced, wanted[:100], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(log_probs, wanted[:100], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
@@ -99,7 +99,7 @@ def test_samples_of_a_power_spherical_have_its_cosine(key):
 
 
 @pytest.mark.parametrize("dim", [2, 3, 10])
-def test_the_angle_moves_with_the_concentration_as_its_quantile_does(dim):
+def test_the_derivative_of_the_angle_in_the_concentration_is_implicit(dim):
     """dθ/dκ = −(∂F/∂κ) / p, by a central difference of F in float64."""
     gradient = jax.jit(jax.vmap(lambda a, k: _angle_gradient(jnp.float32(dim / 2 - 1), a, k), in_axes=(0, None)))
     for concentration in (0.5, 20.0, 300.0):

@@ -243,7 +243,7 @@ def test_an_affine_flow_density_is_the_normal_distribution_it_must_be():
         assert scipy.stats.kstest(draws[:, i], scipy.stats.norm(shift[order[i]], scale[order[i]]).cdf).pvalue > 1e-3
 
 
-def test_transformed_prices_its_own_draws():
+def test_transformed_returns_the_density_of_its_own_samples():
     base = MultivariateNormal(jnp.zeros(DIM), jnp.eye(DIM) + 0.3 * jnp.tri(DIM, k=-1))
     distribution = flows.Transformed(base, MAF, MAF.init(jax.random.key(0)))
     value, log_prob = distribution.sample_and_log_prob(jax.random.key(1))
@@ -329,8 +329,9 @@ def test_check_bijection_finds_differences_between_jit_and_eager():
 def test_errors_name_the_argument():
     with pytest.raises(InputError, match="order is"):
         flows.permutation([0, 2, 2])
-    with pytest.raises(InputError, match="order is"):
-        flows.permutation(np.array([0.0, 1.0]))
+    for order in (np.array([0.0, 1.0]), np.array([[0], [1]]), np.array(0), []):
+        with pytest.raises(InputError, match="order is"):
+            flows.permutation(order)
     with pytest.raises(InputError, match=r"x ranges from -0.1 to 1, and logit takes values in \(-1.000002e-06, 1.000001\)"):
         flows.logit().forward_and_log_det((), jnp.array([-0.1, 1.0]))
     with pytest.raises(InputError, match=r"logit takes values in \(0, 1\)"):
@@ -369,11 +370,11 @@ def test_values_that_do_not_fit_are_refused():
         with pytest.raises(InputError, match="x is of int32, and a bijection takes real numbers"):
             bijection.forward_and_log_det((), jnp.array([0, 1]))
     narrow = flows.coupling(MLP((4,), (1, 3)), DIM, AFFINE)
-    with pytest.raises(InputError, match=r"net puts out \(1, 3\), and the transformer takes 2 numbers for each of 3"):
+    with pytest.raises(InputError, match=r"net returns shape \(1, 3\), and the transformer takes 2 parameters for each of 3"):
         narrow.forward_and_log_det(narrow.init(key), POINT)
     other = flows.masked_autoregressive(autoregressive_net(DIM, (8,), 3), DIM, AFFINE)
     for direction in (other.forward_and_log_det, other.inverse_and_log_det):
-        with pytest.raises(InputError, match=r"net puts out \(3, 5\)"):
+        with pytest.raises(InputError, match=r"net returns shape \(3, 5\)"):
             direction(other.init(key), POINT)
     for make in (
         lambda: flows.coupling(MLP((4,), (2, 3)), DIM, AFFINE, context_dim=2),

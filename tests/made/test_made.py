@@ -126,7 +126,7 @@ def test_the_loss_of_images_is_that_of_their_vectors():
 
 
 def test_the_masks_of_an_ensemble_are_its_state():
-    """In a pile, and it is they that count: not the function that they were drawn by."""
+    """Stacked; the state counts, not the function that it was drawn by."""
     case = CASES["bernoulli"]
     masks = made.shuffled_masks(jax.random.key(4), case.model.degrees)
     density = made.ensemble(case.model, masks, 3)
@@ -139,8 +139,14 @@ def test_the_masks_of_an_ensemble_are_its_state():
     found = density.log_prob(Variables(params, others), case.x)
     np.testing.assert_allclose(found, np.log(np.mean(np.exp(each))), rtol=1e-5)
     observed, key = np.arange(7) < 3, jax.random.key(5)
-    wanted = made.complete(case.model, params, lambda index: masks(7 + index), 3, key, case.x, observed)
-    chex.assert_trees_all_equal(density.complete(Variables(params, others), key, case.x, observed), wanted)
+    after = [np.subtract.outer(masks(index).inputs, masks(index).inputs) < 0 for index in (7, 8, 9)]  # [D, D]: row before column
+    unused = [(pairs & ~observed[:, None] & observed[None]).sum() for pairs in after]
+    best = int(np.argmin(unused))
+    found = density.complete(Variables(params, others), key, case.x, observed)
+    assert (found.mask, found.unused, found.exact) == (best, unused[best], unused[best] == 0)
+    np.testing.assert_array_equal(found.x, case.model.complete(params, masks(7 + best), key, case.x, observed))
+    with pytest.raises(InputError, match="give bool"):
+        density.complete(Variables(params, others), key, case.x, np.True_)
 
 
 def test_a_density_of_images_is_that_of_their_vectors():
@@ -265,10 +271,9 @@ def test_completions_are_draws_from_the_conditional():
     observed = jnp.zeros(7, bool).at[jnp.array(ordering[:4])].set(True)
     x = jnp.array([1.0, 0.0, 9.0, 9.0, 1.0, 9.0, 1.0])  # what stands in the missing places does not matter
 
-    def one(key):
-        return made.complete(model, params, lambda m: degrees, 1, key, x, observed)
-
-    result = jax.vmap(one)(jax.random.split(jax.random.key(0), 4000))
+    density = made.ensemble(model, lambda m: degrees)
+    variables = density.init(jax.random.key(0))._replace(params=params)
+    result = jax.vmap(lambda key: density.complete(variables, key, x, observed))(jax.random.split(jax.random.key(0), 4000))
     assert bool(result.exact.all())
     assert int(result.unused.max()) == 0
     known = np.asarray(observed)
@@ -288,11 +293,15 @@ def test_completion_chooses_the_ordering_with_the_least_that_is_unused():
     orderings = [[6, 5, 4, 3, 2, 1, 0], [2, 0, 1, 3, 4, 5, 6], [0, 1, 3, 2, 4, 5, 6]]
     inputs = jnp.array([made.with_ordering(model.degrees, o).inputs for o in orderings])
     hidden = tuple(map(jnp.asarray, model.degrees.hidden))
-    observed = jnp.array([True, True, False, True, False, False, False])
-    observed = np.asarray(observed)  # NumPy's, as a user has it
-    result = made.complete(model, params, lambda m: Degrees(inputs[m], hidden), 3, jax.random.key(0), jnp.zeros(7), observed)
+    observed = np.array([True, True, False, True, False, False, False])
+
+    def completed(num_masks):
+        density = made.ensemble(model, lambda m: Degrees(inputs[m], hidden), num_masks)
+        variables = density.init(jax.random.key(0))._replace(params=params)
+        return density.complete(variables, jax.random.key(0), jnp.zeros(7), observed)
+
+    result, first_two = completed(3), completed(2)
     assert (int(result.mask), bool(result.exact), int(result.unused)) == (2, True, 0)
-    first_two = made.complete(model, params, lambda m: Degrees(inputs[m], hidden), 2, jax.random.key(0), jnp.zeros(7), observed)
     # of ordering 1 the observed 0, 1 and 3 come after the missing 2; of ordering 0 they come after 3 or 4 missing ones each
     assert (int(first_two.mask), bool(first_two.exact), int(first_two.unused)) == (1, False, 3)
 
@@ -378,8 +387,8 @@ def test_errors_name_the_argument():
     density = made.ensemble(model, lambda m: model.degrees)
     with pytest.raises(InputError, match="context is given"):
         density.log_prob(density.init(jax.random.key(0)), jnp.zeros(3), jnp.zeros(2))
-    with pytest.raises(InputError, match="num_masks is 0"):
-        made.complete(model, params, lambda m: model.degrees, 0, jax.random.key(0), jnp.zeros(3), jnp.zeros(3, bool))
+    with pytest.raises(InputError, match=r"observed is bool\(4,\): give bool\(3,\)"):
+        density.complete(density.init(jax.random.key(0)), jax.random.key(0), jnp.zeros(3), jnp.zeros(4, bool))
     with pytest.raises(InputError, match="num_categories is 1"):
         categorical_output(1)
     with pytest.raises(InputError, match="num_components is 0"):

@@ -1,0 +1,55 @@
+"""What all bijections share: the type of their result, and the checks of their arguments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from gen_jax.types import Array, Bijection, InputError, Params
+
+Result = tuple[Float[Array, "*event"], Float[Array, ""]]
+"""(value, log |det Jacobian|), in either direction."""
+
+
+def check_dim(dim: int, least: int = 1) -> None:
+    """Raise an InputError for a number of dimensions that is too small."""
+    if dim < least:
+        raise InputError(f"dim is {dim}: give {least} or more.")
+
+
+def checked_context(context: Any, context_dim: int) -> Array:
+    """Return the context, or raise an InputError if it is missing or not of shape [context_dim]."""
+    if context is None or context.shape != (context_dim,):
+        given = "missing" if context is None else f"of shape {context.shape}"
+        raise InputError(f"context is {given}, and the bijection was made with context_dim {context_dim}: give ({context_dim},).")
+    return context
+
+
+def checked_bijection(
+    shape: tuple[int, ...] | None,
+    init: Callable[..., Params],
+    forward: Callable[..., Result],
+    inverse: Callable[..., Result],
+    context_dim: int = 0,
+) -> Bijection:
+    """Return a bijection that checks shape (None: any) and dtype of the example, and the context, in both directions.
+
+    With a `context_dim` of 0, the context (which `chain` passes to all of its bijections) is dropped.
+    """
+
+    def checked(direction: Callable[..., Result], name: str) -> Callable[..., Result]:
+        def apply(params: Params, value: Array, context: Any = None) -> Result:
+            if shape is not None and value.shape != shape:
+                raise InputError(
+                    f"{name} has shape {value.shape}, and the bijection takes {shape}: give that, or vmap over more."
+                )
+            if not jnp.issubdtype(value.dtype, jnp.floating):
+                raise InputError(f"{name} is of {value.dtype}, and a bijection takes real numbers: convert it to float32.")
+            if context_dim == 0:
+                return direction(params, value)
+            return direction(params, value, checked_context(context, context_dim))
+
+        return apply
+
+    return Bijection(init, checked(forward, "x"), checked(inverse, "y"))
