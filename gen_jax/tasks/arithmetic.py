@@ -4,7 +4,7 @@ After §6.3.2 of Radford et al. 2016 (arXiv:1511.06434), who chose faces by hand
 drawn, and the mean grey value says how bright it is: of a digit, how thick.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,24 +13,20 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.gan import analogy
-from gen_jax.tasks.latent_models import LatentModel, latent_model
+from gen_jax.tasks.latent_models import decode, draw_prior
 from gen_jax.tasks.sample_quality import ImageClassifier, classifier_of
-from gen_jax.tasks.task import Outcome, Subject, Task
-from gen_jax.types import Key, Params
+from gen_jax.tasks.task import Outcome, Subject
+from gen_jax.types import Array
 
 NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 
 
-def latent_arithmetic(
-    latents: LatentModel, params: Params, key: Key, classifier: ImageClassifier
-) -> tuple[np.ndarray, list[str]]:
+def latent_arithmetic(decode: Callable[[Array], Array], z: Array, classifier: ImageClassifier) -> tuple[np.ndarray, list[str]]:
     """Return rows of images [R, 10, H, W, C], bright a, dark a, dark b (three each) and their sum; and each row's a, b.
 
-    Classes of which too few images are drawn are left out.
+    Classes that too few of the decoded latents z [N, Z] belong to are left out.
     """
-    draw_key, decode_key = jax.random.split(key)
-    z = latents.draw(params, draw_key, NUM_DRAWN, None)
-    images = np.asarray(latents.decode(params, decode_key, z, None))
+    images = np.asarray(decode(z))
     probabilities = classifier.probabilities(jnp.asarray(images))
     of_class, brightness = probabilities.argmax(axis=1), images.mean(axis=(1, 2, 3))
     rows, names = [], []
@@ -42,7 +38,7 @@ def latent_arithmetic(
         terms = [bright_a, dark_a, dark_b]
         total = analogy(*(z[term] for term in terms))
         shown = [images[term] for term in terms]
-        rows.append(np.concatenate([*shown, np.asarray(latents.decode(params, decode_key, total[None], None))]))
+        rows.append(np.concatenate([*shown, np.asarray(decode(total[None]))]))
         names.append(f"{a}, {b}")
     return np.array(rows), names
 
@@ -55,23 +51,22 @@ def _extremes(of_class: np.ndarray, brightness: np.ndarray) -> tuple[np.ndarray,
     return inner[:NUM_AVERAGED], inner[len(inner) // 2 :][-NUM_AVERAGED:]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArithmeticOptions:
-    """Add and subtract latents of a run on labelled images: bright a − dark a + dark b."""
+def perform(subject: Subject) -> Outcome:
+    """Add and subtract latents of a run on labelled images: bright a − dark a + dark b.
 
-
-def perform(subject: Subject, options: ArithmeticOptions) -> Outcome:
-    """Draw the sums, where a classifier can be trained on the data."""
+    Args:
+        subject: the run.
+    """
     data = subject.load(None, "none")
     classifier = classifier_of(data) if len(data.event_shape) == 3 else None
     if classifier is None:
         return Outcome("arithmetic", "no classifier can be trained on these data, whose classes would be added")
-    rows, names = latent_arithmetic(latent_model(subject.model, subject.view), subject.params, subject.key, classifier)
+    model, view, params = subject.model, subject.view, subject.params
+    draw_key, decode_key = jax.random.split(subject.key)
+    z = draw_prior(model, view, params, draw_key, NUM_DRAWN, None)
+    rows, names = latent_arithmetic(lambda z: decode(model, view, params, decode_key, z, None), z, classifier)
     figures: dict[str, Any] = {}
     if names:
         title = "bright a, dark a, dark b; bright a − dark a + dark b"
         figures["arithmetic"] = plots.image_grid(rows.reshape(-1, *rows.shape[2:]), 3 * NUM_AVERAGED + 1, title, names)
     return Outcome("arithmetic", f"{len(names)} sums", figures, rows)
-
-
-TASK = Task(ArithmeticOptions, perform)

@@ -6,7 +6,6 @@ between models that were measured with the same classifier: of the same data, se
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -27,7 +26,7 @@ from gen_jax.evaluate import (
 )
 from gen_jax.nets import MLP, ConvEncoder
 from gen_jax.tasks.sampling import sample
-from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, Task
+from gen_jax.tasks.task import AT_ONCE, Outcome, Subject
 from gen_jax.train import adam, batch_mean, init_state, learning_rate_schedule, make_step, scan_epoch, steps_per_epoch
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
@@ -111,13 +110,14 @@ def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray |
     real = data.splits[against]
     if _are_points(real):
         num = min(NUM_MATCHED, len(real.x), len(drawn))
-        return modes_covered(data.name, drawn) | {"wasserstein_2": wasserstein_2(real.x[:num], drawn[:num])}
+        modes = mode_coverage(drawn, *MODES[data.name])._asdict() if data.name in MODES else {}
+        return _floats(modes) | {"wasserstein_2": wasserstein_2(real.x[:num], drawn[:num])}
     if data.name.startswith(STACKED):
         classifier = classifier_of(load_dataset(data.name.removeprefix(STACKED), "none"))
         assert classifier is not None  # stacked digits have labels
         digits = [classifier.probabilities(jnp.asarray(drawn[..., i : i + 1])).argmax(axis=1) for i in range(3)]
         coverage = label_coverage(100 * digits[0] + 10 * digits[1] + digits[2], 1000)
-        return {name: float(value) for name, value in coverage._asdict().items()} | {"classifier_accuracy": classifier.accuracy}
+        return _floats(coverage._asdict()) | {"classifier_accuracy": classifier.accuracy}
     check_measurable(data.name, real, data.view)
     # in an order of no meaning: the files of some data sets are sorted, or their first half is easier
     rows = np.random.default_rng(0).permutation(len(real.x))[: len(drawn)]
@@ -144,10 +144,8 @@ def measure_drawn(drawn: Any, data: Dataset, against: str, num_classes: int | No
     return measure(data, against, values, None if num_classes is None else np.arange(len(values)) % num_classes)
 
 
-def modes_covered(name: str, drawn: np.ndarray) -> dict[str, float]:
-    """Return what `evaluate.mode_coverage` finds of points; nothing for data whose modes are not known."""
-    found = mode_coverage(drawn, *MODES[name])._asdict() if name in MODES else {}
-    return {quantity: float(value) for quantity, value in found.items()}
+def _floats(numbers: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def check_measurable(name: str, real: Split, view: DataView) -> None:
@@ -235,22 +233,18 @@ def train_classifier(data: Dataset, seed: int = 0) -> ImageClassifier:
     for key in jax.random.split(order_key, EPOCHS):
         state, _ = epoch(state, examples, key)
 
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    def features(images: Array) -> Array:
-        return jax.lax.map(lambda x: body.apply(state.params["body"], x), images, batch_size=AT_ONCE)
+    def over_images(function: Callable[[Params, Array], Any]) -> Callable[[Array], np.ndarray]:
+        @jax.jit
+        @jax.default_matmul_precision("highest")
+        def batched(images: Array) -> Any:
+            return jax.lax.map(lambda image: function(state.params, image), images, batch_size=AT_ONCE)
 
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    def probabilities(images: Array) -> Array:
-        return jax.lax.map(lambda x: jax.nn.softmax(logits_of(state.params, x)), images, batch_size=AT_ONCE)
+        return lambda images: np.asarray(batched(images))
 
-    found = np.asarray(probabilities(jax.vmap(read)(jnp.asarray(test.x)))).argmax(axis=1)
-    return ImageClassifier(
-        features=lambda images: np.asarray(features(images)),
-        probabilities=lambda images: np.asarray(probabilities(images)),
-        accuracy=float(np.mean(found == test.labels)),
-    )
+    probabilities = over_images(lambda params, image: jax.nn.softmax(logits_of(params, image)))
+    named = probabilities(jax.vmap(read)(jnp.asarray(test.x))).argmax(axis=1)
+    features = over_images(lambda params, image: body.apply(params["body"], image))
+    return ImageClassifier(features, probabilities, accuracy=float(np.mean(named == test.labels)))
 
 
 def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dict[str, float]:
@@ -268,31 +262,15 @@ def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dic
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class QualityOptions:
-    """Measure what a trained run draws, beside training examples and noise."""
+def perform(subject: Subject, *, num: int | None = None, against: Literal["valid", "test"] = "test", seed: int = 0) -> Outcome:
+    """Measure what a trained run draws, beside training examples and noise.
 
-    num: int | None = None
-    """How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000."""
-    against: Literal["valid", "test"] = "test"
-    """Which examples samples are compared with. Choices are made by valid; test is what is reported."""
-    seed: int = 0
-    """Seed of the draw."""
-
-
-def perform(subject: Subject, options: QualityOptions) -> Outcome:
-    """Measure samples against grey values, whatever the binarisation that the model saw."""
-    rows = quality(
-        subject.model,
-        subject.params,
-        subject.key,
-        subject.load(None, "none"),
-        num=options.num,
-        against=options.against,
-        seed=options.seed,
-        view=subject.view,
-    )
-    return Outcome("quality" if options.against == "test" else f"quality-{options.against}", summary=rows)
-
-
-TASK = Task(QualityOptions, perform)
+    Args:
+        subject: the run.
+        num: How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000.
+        against: Which examples samples are compared with. Choices are made by valid; test is what is reported.
+        seed: Seed of the draw.
+    """
+    # against grey values, whatever the binarisation that the model saw
+    rows = subject.call(quality, subject.load(None, "none"), num=num, against=against, seed=seed)
+    return Outcome("quality" if against == "test" else f"quality-{against}", summary=rows)
