@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-import gen_jax
+import gen_jax  # its `recipes` and `runs` are imported when they are first used: a help text needs neither
 from gen_jax import tasks
 from gen_jax.train import list_runs
 from gen_jax.types import InputError, unknown
@@ -72,14 +72,7 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *where: Any) -> None:
     err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
@@ -141,12 +134,12 @@ def _dispatch(arguments: list[str]) -> int:
         "recipes": "List the recipes.",
     }
     if name == "--version":
-        out.print(f"gen_jax {gen_jax.__version__}", highlight=False)
+        _say(f"gen_jax {gen_jax.__version__}")
     elif name in ("-h", "--help"):
-        out.print("usage: gen-jax {" + ",".join(summaries) + "} ...\n", markup=False, highlight=False)
+        _say("usage: gen-jax {" + ",".join(summaries) + "} ...\n")
         for command, summary in summaries.items():
-            out.print(f"  {command:13}{summary}", markup=False, highlight=False)
-        out.print("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.", markup=False, highlight=False)
+            _say(f"  {command:13}{summary}")
+        _say("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.")
     elif name in ("train", "sweep"):
         return _of_recipe(name, summaries[name], rest)
     elif name in tasks.TASKS:
@@ -188,21 +181,20 @@ def _read(command: Any, arguments: list[str], prog: str, description: str, defau
 
 def _sentence(box: str) -> str:
     """Return what tyro prints in a box for an error, its text and the options that it suggests, as a sentence or two."""
-    parts = re.split("[─-]{4,}", re.sub("[╭╮╰╯│]", " ", Text.from_ansi(box).plain))  # a title, the text, and more
-    said = re.split(r"Got errors:|\(required\)", " ".join(parts[1].split()))[0].strip(" .").removeprefix("Error parsing ")
-    suggested = re.findall(r"^ {3,7}(--[\w-]+)", parts[2], re.MULTILINE) if "Perhaps you meant:" in parts[2] else []
+    plain = re.sub("[╭╮╰╯│]", " ", Text.from_ansi(box).plain)
+    _, text, more, *_ = [*re.split("[─-]{4,}", plain), "", ""]  # a title, the text, what could have been meant
+    said = re.split(r"Got errors:|\(required\)", " ".join(text.split()))[0].strip(" .").removeprefix("Error parsing ")
+    suggested = re.findall(r"^ {3,7}(--[\w-]+)", more, re.MULTILINE) if "Perhaps you meant:" in more else []
     return f"{said}." + (f" Did you mean {' or '.join(suggested)}?" if suggested else "")
 
 
 def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
-    from gen_jax.recipes import find_recipe
-
     if not arguments or arguments[0] in ("-h", "--help"):
-        out.print(f"usage: gen-jax {command} RECIPE [--setting value ...]\n", markup=False)
+        _say(f"usage: gen-jax {command} RECIPE [--setting value ...]\n")
         _recipes()
-        out.print(f"\n`gen-jax {command} RECIPE --help` lists its settings.", highlight=False)
+        _say(f"\n`gen-jax {command} RECIPE --help` lists its settings.")
         return 0 if arguments else EXIT_BAD_INPUT
-    name, recipe = arguments[0], find_recipe(arguments[0])
+    name, recipe = arguments[0], gen_jax.recipes.find_recipe(arguments[0])
     settings, rest = _choose(recipe.settings, arguments[1:])
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{_say_choices(settings)}"
     if command == "sweep":
@@ -213,9 +205,7 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
 
 def _choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:
     """Make the choices that bring settings of their own, such as `--objective capacity`, and return the arguments left."""
-    from gen_jax.recipes.settings import change, variants
-
-    left, remaining, kinds = [], list(arguments), variants(type(settings))
+    left, remaining, kinds = [], list(arguments), gen_jax.recipes.settings.variants(type(settings))
     while remaining:
         word = remaining.pop(0)
         flag, equals, value = word.partition("=")
@@ -223,26 +213,22 @@ def _choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:
         if flag.startswith("--") and name in kinds:
             if not equals and not remaining:
                 raise InputError(f"{flag} needs a value: give {', '.join(kinds[name])}.")
-            settings = change(settings, **{name: value if equals else remaining.pop(0)})
+            settings = gen_jax.recipes.change(settings, **{name: value if equals else remaining.pop(0)})
         else:
             left.append(word)
     return settings, left
 
 
 def _say_choices(settings: Any) -> str:
-    from gen_jax.recipes.settings import variants
-
-    lines = [
+    choices = [
         f"--{name.replace('_', '-')} {{{','.join(kinds)}}} (now {getattr(settings, name).kind})"
-        for name, kinds in variants(type(settings)).items()
+        for name, kinds in gen_jax.recipes.settings.variants(type(settings)).items()
     ]
     what = "Choices that bring settings of their own, listed here for those that are made: "
-    return f"{what}{'; '.join(lines)}." if lines else ""
+    return f"{what}{'; '.join(choices)}." if choices else ""
 
 
 def _train(name: str, command: TrainCommand) -> int:
-    from gen_jax import runs
-
     settings, directory = command.settings, command.out
     _keep_compilations()
     with _progress() as progress:
@@ -262,14 +248,14 @@ def _train(name: str, command: TrainCommand) -> int:
         def on_evaluation(done: int, total: int) -> None:
             progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
 
-        result = runs.train(
+        result = gen_jax.runs.train(
             name, settings, directory, tensorboard=command.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
         )
     if result is None:
         err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
         return EXIT_STOPPED
     _print_table(result)
-    out.print(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.", markup=False, highlight=False)
+    _say(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.")
     return 0
 
 
@@ -288,24 +274,20 @@ def _sweep(command: SweepCommand) -> int:
 
 
 def _perform(name: str, command: TaskCommand, options: dict[str, Any]) -> int:
-    from gen_jax import runs
-
     _keep_compilations()
-    run = runs.load_run(command.run, command.recipe)
+    run = gen_jax.runs.load_run(command.run, command.recipe)
     with _progress(transient=True) as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)
-        outcome = runs.perform(run, name, report=report, **options)
-        written = runs.save(run, outcome, command.to)
+        outcome = gen_jax.runs.perform(run, name, report=report, **options)
+        written = gen_jax.runs.save(run, outcome, command.to)
     _print_table(outcome.summary)
-    out.print(f"{outcome.text}{': ' if outcome.text else ''}{', '.join(map(str, written))}", markup=False, highlight=False)
+    _say(f"{outcome.text}{': ' if outcome.text else ''}{', '.join(map(str, written))}")
     return 0
 
 
 def _recipes() -> int:
-    from gen_jax.recipes import RECIPES
-
-    for name, recipe in RECIPES.items():
+    for name, recipe in gen_jax.recipes.RECIPES.items():
         out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -319,6 +301,10 @@ def _runs(folder: Path) -> int:
         table.add_row(*(_shown(value) for value in (row | {"age": _duration(row["age"])}).values()))
     out.print(table)
     return 0
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Tasks: what is done with a trained model, one for every family that can do it.
 
-Each is a function of a model, its parameters, a key and data, and takes a user's own models too. `TASKS` has the commands.
+Each is a function (model, params, key, ..., view): a model of the library or a user's own, the parameters that its functions
+take, the key of what is drawn, and how the model sees stored examples (by default, as they are). `TASKS` has the commands.
 """
 
 from gen_jax.tasks import (

@@ -24,16 +24,9 @@ def complete(
     *,
     view: DataView = DataView(),
 ) -> Any:
-    """Return `num` completions of each example, a `made.Completion` of arrays [num, N, ...].
+    """Return `num` completions of each stored example by a MADE, a `made.Completion` of arrays [num, N, ...].
 
-    Args:
-        model: a `DensityModel` that can complete, such as a MADE.
-        params: what its functions take.
-        key: of the draws.
-        examples: stored examples; the values in the missing places are ignored.
-        observed: of the shape of one example, True where it is known.
-        num: draws for each example.
-        view: how the model sees them.
+    `observed` has the shape of one example and is True where it is known; the values in the other places are ignored.
 
     Raises:
         InputError: the model cannot complete examples.

@@ -25,9 +25,9 @@ from gen_jax.evaluate import (
     posterior_mean,
     square_grid,
 )
-from gen_jax.tasks.sample_quality import measure_drawn, num_measured
+from gen_jax.tasks.sample_quality import measure, num_measured
 from gen_jax.tasks.sampling import log_density, sample
-from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, check_count, compiled, json_numbers, refuse
+from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, check_count, compiled, json_numbers, labels_in_turn, refuse
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params, context_of, split
 from gen_jax.vae import Quantised, elbo_terms, log_weight, perplexity
 
@@ -60,19 +60,11 @@ def evaluate(
     view: DataView = DataView(),
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure a model on examples.
+    """Measure a model on stored examples.
 
-    A `VAE`: the ELBO and its terms, and log p(x) by importance samples. A `DensityModel`: log p(x), exactly. A `GAN`: the logit
-    of each example. An `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian.
-
-    Args:
-        model: one of these.
-        params: what its functions take.
-        key: of what is drawn.
-        examples: as they are stored, with labels for a conditional model.
-        num_importance_samples: K, for log p(x) of a VAE, by default 1,000.
-        view: how the model sees them.
-        report: called with (examples done, examples in all).
+    A `VAE`: the ELBO and its terms, and log p(x) by K importance samples, by default 1,000. A `DensityModel`: log p(x), exactly.
+    A `GAN`: the logit of each example. An `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian.
+    `report` is called with (examples done, examples in all).
 
     Raises:
         InputError: the model is none of these, or importance samples are given where nothing is estimated by them.
@@ -245,7 +237,7 @@ def perform(
     summary, table, details = subject.call(evaluate, examples, report=subject.report, **subject.evaluation | asked)
     if isinstance(model, GAN):
         num = num_measured(dataset.name, examples)
-        summary = measure_drawn(subject.call(sample, num), dataset, split, model.num_classes)
+        summary = measure(dataset, split, subject.call(sample, num), labels_in_turn(model, num))
         details = details | {"num_samples": num}
     energy = ENERGIES.get(dataset.name.removeprefix("toy:")) if dataset.name.startswith("toy:") else None
     if isinstance(model, DensityModel) and energy is not None:  # how near the density comes to e^{−U} / Z

@@ -27,17 +27,11 @@ def interpolate(
     examples: Split | None = None,
     view: DataView = DataView(),
 ) -> Array:
-    """Return [num, steps, *event]: `num` paths from one latent to another, decoded.
+    """Return [num, steps, *event]: paths from one latent to another of a `VAE`, a `GAN` or an `Autoencoder`, decoded.
 
-    Args:
-        model: a `VAE`, a `GAN` or an `Autoencoder`.
-        params: what its functions take.
-        key: of the draws.
-        num: how many paths. Of a conditional model each has one label: i modulo C, or that of its first example.
-        steps: latents on each, with both ends.
-        path: a straight line, or a great arc; by default an arc, where the latents have both.
-        examples: 2 · num stored examples, whose latents are the ends in pairs; by default, the ends are drawn from the prior.
-        view: how the model sees them.
+    The ends, which are among the steps, are the latents of 2 · num stored examples in pairs; by default, draws of the prior. A
+    path is a straight line or a great arc; by default an arc, where both stay in the support of the latents. Of a conditional
+    model each has one label: i modulo C, or that of its first example.
 
     Raises:
         InputError: the model has no latents, or this path would leave their support, or there are too few examples.

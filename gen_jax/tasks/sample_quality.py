@@ -26,7 +26,7 @@ from gen_jax.evaluate import (
 )
 from gen_jax.nets import MLP, ConvEncoder
 from gen_jax.tasks.sampling import sample
-from gen_jax.tasks.task import AT_ONCE, Outcome, Subject
+from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, labels_in_turn
 from gen_jax.train import adam, batch_mean, init_state, learning_rate_schedule, make_step, scan_epoch, steps_per_epoch
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
@@ -51,19 +51,10 @@ def quality(
     seed: int = 0,
     view: DataView = DataView(),
 ) -> dict[str, dict[str, float]]:
-    """Return what samples of a model are worth, beside as many training examples (the floor) and noise (the ceiling).
+    """Return what `measure` finds of samples of a model, of as many training examples (the floor) and of noise (the ceiling).
 
-    Each is measured by `measure`, whatever the kind of model. Choices are made on validation data.
-
-    Args:
-        model: anything that can be sampled.
-        params: what its functions take.
-        key: of the samples.
-        data: of grey values (not binarised), or points of the plane.
-        num: how many samples; by default as many as `num_measured` says.
-        against: which held-out examples they are compared with.
-        seed: of which training examples are taken, and of the noise.
-        view: what brings samples back into the data's range.
+    The data are grey values, not binarised, or points of the plane. Training examples and noise are chosen by `seed`. Noise is
+    uniform: of images over [0, 1], of points over the square of the data.
 
     Raises:
         InputError: the data are neither images nor points of the plane, or `num` is less than 10 or more than there are.
@@ -75,11 +66,13 @@ def quality(
         raise InputError(f"num is {num}: give 10 or more, and no more than the {len(train.x)} training examples.")
     rows = np.random.default_rng(seed).permutation(len(train.x))[:num]
     examples = np.asarray(jax.vmap(data.view.read)(train.x[rows]))
-    num_classes = getattr(model, "num_classes", None)
+    high = np.abs(real.x).max() if _are_points(real) else 1.0
+    noise = np.random.default_rng(seed).uniform(-high if _are_points(real) else 0.0, high, examples.shape).astype(np.float32)
+    labels = labels_in_turn(model, num)
     return {
-        "model": measure_drawn(sample(model, params, key, num, view=view), data, against, num_classes),
-        "training examples": measure(data, against, examples, None if num_classes is None else train.labels[rows]),
-        "noise": measure_drawn(noise_like(real, num, data.view, seed), data, against, num_classes),
+        "model": measure(data, against, sample(model, params, key, num, view=view), labels),
+        "training examples": measure(data, against, examples, None if labels is None else train.labels[rows]),
+        "noise": measure(data, against, noise, labels),
     }
 
 
@@ -90,28 +83,23 @@ def num_measured(name: str, real: Split) -> int:
     return NUM_POINTS if _are_points(real) else min(MOST_IMAGES, len(real.x))
 
 
-def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
-    """Return named numbers that say how near samples come to held-out examples of a data set.
+def measure(data: Dataset, against: str, samples: Any, labels: Any = None) -> dict[str, float]:
+    """Return named numbers that say how near samples [N, ...] come to held-out examples, the split `against` of a data set.
 
     Points of the plane: the modes covered, where they are known, and the 2-Wasserstein distance. Stacked digits: the modes
     covered, of 1,000, by a classifier of single digits. Images: the sliced Wasserstein distance, from 7 pixels a side; and
     `image_quality` with the accuracy of its classifier, where one can be trained: labels, sides that 4 divides, more than 5
-    examples. What cannot be measured is left out.
-
-    Args:
-        data: the data set, on whose training part the classifier is trained.
-        against: the name of the split of held-out examples.
-        drawn: samples [N, ...], images of grey values in [0, 1].
-        labels: [N] those that the samples were made for, if any.
+    examples; of samples that were drawn for labels [N], the share in which it finds them. What cannot be measured is left out.
 
     Raises:
         InputError: the data are neither images nor points of the plane.
     """
-    real = data.splits[against]
+    real, drawn = data.splits[against], np.asarray(samples)
     if _are_points(real):
         num = min(NUM_MATCHED, len(real.x), len(drawn))
         modes = mode_coverage(drawn, *MODES[data.name])._asdict() if data.name in MODES else {}
         return _floats(modes) | {"wasserstein_2": wasserstein_2(real.x[:num], drawn[:num])}
+    drawn = drawn.clip(0, 1)  # the mean of a Gaussian likelihood can be a little outside
     if data.name.startswith(STACKED):
         classifier = classifier_of(load_dataset(data.name.removeprefix(STACKED), "none"))
         assert classifier is not None  # stacked digits have labels
@@ -119,9 +107,9 @@ def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray |
         coverage = label_coverage(100 * digits[0] + 10 * digits[1] + digits[2], 1000)
         return _floats(coverage._asdict()) | {"classifier_accuracy": classifier.accuracy}
     check_measurable(data.name, real, data.view)
-    # in an order of no meaning: the files of some data sets are sorted, or their first half is easier
+    # in random order: the files of some data sets are sorted, or their first half is easier
     rows = np.random.default_rng(0).permutation(len(real.x))[: len(drawn)]
-    images, samples = jax.vmap(data.view.read)(jnp.asarray(real.x[rows])), jnp.asarray(drawn)
+    images = jax.vmap(data.view.read)(jnp.asarray(real.x[rows]))
     height, width = images.shape[1:3]
     found = {}
     if min(height, width) >= SMALLEST_SIDE:
@@ -131,17 +119,11 @@ def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray |
     classifier = classifier_of(data)
     if classifier is None or len(drawn) <= NEIGHBOURS:
         return found
-    found |= image_quality(classifier, images, samples) | {"classifier_accuracy": classifier.accuracy}
+    found |= image_quality(classifier, images, jnp.asarray(drawn)) | {"classifier_accuracy": classifier.accuracy}
     if labels is not None:
-        found["label_accuracy"] = float(np.mean(classifier.probabilities(samples).argmax(axis=1) == labels))
+        named = classifier.probabilities(jnp.asarray(drawn)).argmax(axis=1)
+        found["label_accuracy"] = float(np.mean(named == np.asarray(labels)))
     return found
-
-
-def measure_drawn(drawn: Any, data: Dataset, against: str, num_classes: int | None) -> dict[str, float]:
-    """Return `measure` of what `tasks.sample` drew: of a conditional model, for the labels 0 … C − 1 in turn."""
-    # the mean of a Gaussian likelihood can be a little outside of [0, 1]
-    values = np.asarray(drawn) if np.ndim(drawn) == 2 else np.asarray(drawn).clip(0, 1)
-    return measure(data, against, values, None if num_classes is None else np.arange(len(values)) % num_classes)
 
 
 def _floats(numbers: dict[str, Any]) -> dict[str, float]:
@@ -153,14 +135,6 @@ def check_measurable(name: str, real: Split, view: DataView) -> None:
     shape = jax.eval_shape(view.read, real.x[0]).shape
     if len(shape) != 3 and not _are_points(real):
         raise InputError(f"An example of {name} has shape {shape}: what can be measured is images and points of the plane.")
-
-
-def noise_like(examples: Split, num: int, view: DataView = DataView(), seed: int = 0) -> np.ndarray:
-    """Return what no model should be as bad as: uniform noise, of images over [0, 1], of points over the square of the data."""
-    shape = jax.eval_shape(view.read, examples.x[0]).shape
-    high = np.abs(examples.x).max() if _are_points(examples) else 1.0
-    low = -high if _are_points(examples) else 0.0
-    return np.random.default_rng(seed).uniform(low, high, (num, *shape)).astype(np.float32)
 
 
 def _are_points(split: Split) -> bool:

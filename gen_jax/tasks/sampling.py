@@ -28,19 +28,12 @@ def sample(
     labels: Any = None,
     view: DataView = DataView(),
 ) -> Array:
-    """Return `num` draws of a model, [num, *event].
+    """Return [num, *event], draws of a `VAE`, a `DensityModel` or a `GAN` in the data's range.
 
-    - examples: x ~ p(x).
-    - means: E[x|z] at z ~ p(z), of a VAE: usually shown instead, since pixels drawn one by one add noise.
+    - examples: x ~ p(x), the default of all but a VAE.
+    - means: E[x|z] at z ~ p(z), the default of a VAE, since pixels drawn one by one add noise.
 
-    Args:
-        model: a `VAE`, a `DensityModel` or a `GAN`.
-        params: what its functions take.
-        key: of the draws.
-        num: how many.
-        draw: which of the two; by default means of a VAE, and examples of any other model.
-        labels: of a conditional model, those to draw for, in turn; by default 0, 1, …, C − 1.
-        view: what brings examples back into the data's range.
+    Those of a conditional model are for the labels that are given, in turn; by default 0, 1, …, C − 1.
 
     Raises:
         InputError: the model has no distribution, no means, or not these labels.

@@ -20,13 +20,7 @@ NUM_DRAWS, NUM_RATED = 10_000, 500  # of the prior, for a latent's range; exampl
 def traverse(model: Any, params: Params, key: Key, example: Split, steps: int = 11, *, view: DataView = DataView()) -> Array:
     """Return [Z, steps, *event]: the means of p(x|z), each latent of one example moved over equal steps of prior probability.
 
-    Args:
-        model: a `VAE` with one vector of latents.
-        params: what its functions take.
-        key: of the draws of the prior.
-        example: a stored example [1, ...], with its label for a conditional model, which stays.
-        steps: places along each latent.
-        view: how the model sees it.
+    The stored example [1, ...] has a label for a conditional model, which stays.
 
     Raises:
         InputError: the model has no single latent vector.
