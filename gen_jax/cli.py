@@ -82,7 +82,7 @@ class TrainCommand:
 
     settings: Any
     out: Path
-    """Run folder. If it holds a run of the same settings, that run goes on; epochs, and what else is left to do, may differ."""
+    """Run folder. A run of the same settings in it goes on; epochs, patience and how it is evaluated may differ."""
     tensorboard: bool = False
     """Write TensorBoard's event files too."""
     debug: bool = False

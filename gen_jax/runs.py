@@ -131,9 +131,9 @@ def _fit(
     settings: Settings,
     data: Dataset,
     tensorboard: bool,
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[..., None],
 ) -> training.Fitted:
-    """Train in an open run directory, or go on there, as far as it is not done."""
+    """Train in an open run directory, or go on with what was trained there."""
     key, model = seed_key(settings.seed, RUN), experiment.model
     frames = frame_epochs(settings.epochs, settings.validate_every) if "animate" in experiment.tasks else ()
 
@@ -212,11 +212,9 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         event_shape = tuple(int(size) for size in config["event_shape"])
         experiment = found.build(settings, event_shape)
         fingerprints = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
-        averaged = settings.ema_decay is not None
-        begin = lambda: training.start(  # its shapes do not depend on how long the run is
-            seed_key(settings.seed, RUN), experiment.model, experiment.optimizer(1), event_shape, averaged
-        )
-        like = jax.eval_shape(begin)
+        optimizer, has_average = experiment.optimizer(1), settings.ema_decay is not None  # shapes do not depend on the steps
+        start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
+        like = jax.eval_shape(start, seed_key(settings.seed, RUN))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -278,8 +276,7 @@ def perform(
     seed = options.get("seed", known["seed"].default if "seed" in known else run.settings.seed)
     if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}: give an integer from 0 to 2^32 − 1.")
-    of_run = training.fit_keys(seed_key(run.settings.seed, RUN))
-    key = of_run.evaluation if task == "evaluate" else seed_key(seed, SAMPLES)
+    key = training.fit_keys(seed_key(run.settings.seed, RUN)).evaluation if task == "evaluate" else seed_key(seed, SAMPLES)
     return tasks.TASKS[task](_subject(run, key, report), **options)
 
 

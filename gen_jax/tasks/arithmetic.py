@@ -1,7 +1,7 @@
-"""Sums of latents with a meaning: bright images of one class − dark ones + dark ones of another = bright ones of the other.
+"""Arithmetic on latents: bright images of one class − dark ones + dark ones of another class = bright ones of that class.
 
-After §6.3.2 of Radford et al. 2016 (arXiv:1511.06434), who chose faces by hand. Here a classifier names the class of what is
-drawn, and the mean grey value says how bright it is: of a digit, how thick.
+After §6.3.2 of Radford et al. 2016 (arXiv:1511.06434), who chose faces by hand. Here a classifier finds the class of each sample,
+and its mean grey value is its brightness (of a digit, the thickness of its lines).
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 def latent_arithmetic(decode: Callable[[Array], Array], z: Array, classifier: ImageClassifier) -> tuple[np.ndarray, list[str]]:
     """Return rows of images [R, 10, H, W, C], bright a, dark a, dark b (three each) and their sum; and each row's a, b.
 
-    Classes that too few of the decoded latents z [N, Z] belong to are left out.
+    Classes with too few of the decoded latents z [N, Z] are left out.
     """
     images = np.asarray(decode(z))
     probabilities = classifier.probabilities(jnp.asarray(images))
@@ -44,7 +44,7 @@ def latent_arithmetic(decode: Callable[[Array], Array], z: Array, classifier: Im
 
 
 def _extremes(of_class: np.ndarray, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which examples of a class are darkest, and which brightest, but for the outermost twentieths."""
+    """Return the indices of the darkest and of the brightest examples of a class, without the extreme 5 % at either end."""
     order = np.flatnonzero(of_class)[np.argsort(brightness[of_class])]
     margin = len(order) // 20
     inner = order[margin : len(order) - margin]
@@ -60,11 +60,11 @@ def perform(subject: Subject) -> Outcome:
     data = subject.load(None, "none")
     classifier = classifier_of(data) if len(data.event_shape) == 3 else None
     if classifier is None:
-        return Outcome("arithmetic", "no classifier can be trained on these data, whose classes would be added")
-    model, view, params = subject.model, subject.view, subject.params
+        return Outcome("arithmetic", "no classifier can be trained on these data, so that there are no classes to add")
+    of_model = subject.model, subject.view, subject.params
     draw_key, decode_key = jax.random.split(subject.key)
-    z = draw_prior(model, view, params, draw_key, NUM_DRAWN, None)
-    rows, names = latent_arithmetic(lambda z: decode(model, view, params, decode_key, z, None), z, classifier)
+    z = draw_prior(*of_model, draw_key, NUM_DRAWN, None)
+    rows, names = latent_arithmetic(lambda z: decode(*of_model, decode_key, z, None), z, classifier)
     figures: dict[str, Any] = {}
     if names:
         title = "bright a, dark a, dark b; bright a − dark a + dark b"

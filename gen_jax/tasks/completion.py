@@ -1,4 +1,4 @@
-"""Completing examples of which a part is missing."""
+"""Completing examples with a part missing."""
 
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ def _complete(model: Any, view: DataView, params: Params, keys: Array, x: Array,
 
 
 def observed_part(which: Observed, shape: tuple[int, ...], key: Key) -> np.ndarray:
-    """Return which numbers of an example are known: half of its rows or columns, or each with probability ½."""
+    """Return which values of an example are known: half of its rows or columns, or each with probability ½."""
     if which == "random" or len(shape) == 0:
         return np.asarray(jax.random.bernoulli(key, 0.5, shape))
     axis = 1 if which in ("left", "right") and len(shape) > 1 else 0
@@ -55,12 +55,12 @@ def observed_part(which: Observed, shape: tuple[int, ...], key: Key) -> np.ndarr
 
 
 def perform(subject: Subject, *, num: int = 10, draws: int = 4, observed: Observed = "upper", seed: int = 0) -> Outcome:
-    """Hide a part of test examples, and draw it anew given the rest: of a MADE.
+    """Hide a part of test examples and draw it given the rest, with a MADE.
 
     Args:
         subject: the run.
-        num: How many test examples: the first ones.
-        draws: Completions of each.
+        num: Number of test examples, from the first.
+        draws: Completions of each example.
         observed: What the model is given: the upper, lower, left or right half, or a random half.
         seed: Seed of the draw.
     """
@@ -73,6 +73,6 @@ def perform(subject: Subject, *, num: int = 10, draws: int = 4, observed: Observ
     mask, exact, unused = int(found.mask[0, 0]), bool(found.exact[0, 0]), int(found.unused[0, 0])  # equal for all of them
     how = f"exact under mask {mask}" if exact else f"not exact: mask {mask} has {unused} pairs out of order"
     rows = jnp.concatenate([x[None], jnp.where(known[None], x, 0.5)[None], found.x]).reshape(-1, *x.shape[1:])
-    title = f"test examples; what is observed of them ({observed});\ncompletions ({how})"
+    title = f"test examples; the observed part ({observed});\ncompletions ({how})"
     figures = {"completions": plots.image_grid(rows, len(x), title)}
     return Outcome(f"completions-{observed}-{seed}", how, figures, np.asarray(found.x))

@@ -1,4 +1,4 @@
-"""Measuring a model on examples: its likelihood and what else it has, and a table of every example."""
+"""Evaluating a model on examples: its likelihood and other measures, and a table with a row for each example."""
 
 import math
 import operator
@@ -37,12 +37,12 @@ GRID_BOUND, GRID_POINTS = 10.0, 1000  # for the quadrature of an energy
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        summary: named numbers of the examples, in nats: means, with standard errors as NAME_se.
-        table: named columns, an entry for each example.
-        details: named numbers of how it was measured.
+        summary: named means over the examples, in nats, with standard errors as NAME_se.
+        table: named columns, with an entry for each example.
+        details: how it was measured, such as the number of importance samples.
     """
 
     summary: dict[str, Any]
@@ -70,21 +70,18 @@ def evaluate(
         InputError: the model is none of these, or importance samples are given where nothing is estimated by them.
     """
     posterior, likelihood = _conditionals(model, params, examples, view) if isinstance(model, VAE) else (None, None)
+    is_point = isinstance(posterior, Quantised)
     if num_importance_samples is not None:
-        if posterior is None or isinstance(posterior, Quantised):
-            what = (
-                "no likelihood of this model is estimated by them"
-                if posterior is None
-                else "the posterior of this VAE is a point"
-            )
-            raise InputError(f"num_importance_samples is {num_importance_samples}, and {what}: leave it out.")
+        if posterior is None or is_point:
+            why = "the posterior of this VAE is a point" if is_point else "no likelihood of this model is estimated by them"
+            raise InputError(f"num_importance_samples is {num_importance_samples}, and {why}: leave it out.")
         check_count("num_importance_samples", num_importance_samples)
     num, on_device = len(examples.x), examples.on_device()
     match model:
         case VAE():
             terms_key, weights_key = jax.random.split(key)
             found = _elbo(model, params, terms_key, on_device, view, posterior)
-            if not isinstance(posterior, Quantised):  # of which the bound is all that there is
+            if not is_point:  # for a point, the bound is all that there is
                 num_samples = num_importance_samples or DEFAULT_SAMPLES
                 more = _likelihood(model, params, weights_key, on_device, num_samples, view, report)
                 found = Evaluation(found.summary | more.summary, found.table | more.table, more.details)
@@ -149,7 +146,7 @@ def _conditionals(vae: VAE, params: Params, examples: Split, view: DataView) -> 
 
 
 @compiled
-def describe(vae: VAE, view: DataView, params: Params, keys: Array, examples: Split) -> dict[str, Any]:
+def describe(vae: VAE, view: DataView, params: Params, key: Key, examples: Split) -> dict[str, Any]:
     """Return columns: the ELBO and its terms, the KL by part, posterior means, codes."""
 
     def one(params: Params, key: Key, example: Split) -> dict[str, Any]:
@@ -160,11 +157,11 @@ def describe(vae: VAE, view: DataView, params: Params, keys: Array, examples: Sp
         codes = {"codes": posterior.codes} if isinstance(posterior, Quantised) else {}
         return {**terms.metrics, "kl_parts": terms.kl_parts, "posterior_mean": posterior_mean(posterior, mean_key), **codes}
 
-    return map_examples(one, params, keys, examples, AT_ONCE)
+    return map_examples(one, params, example_keys(key, len(examples.x)), examples, AT_ONCE)
 
 
 def _elbo(vae: VAE, params: Params, key: Key, examples: Split, view: DataView, posterior: Any) -> Evaluation:
-    columns = jax.device_get(describe(vae, view, params, example_keys(key, len(examples.x)), examples))
+    columns = jax.device_get(describe(vae, view, params, key, examples))
     summary: dict[str, Any] = _means(elbo=columns["elbo"])
     summary |= {name: float(np.mean(columns[name], dtype=np.float64)) for name in ("rate", "distortion")}
     means = columns["posterior_mean"]
@@ -193,13 +190,7 @@ def _estimates(vae: VAE, view: DataView, params: Params, keys: Array, examples: 
 
 
 def _likelihood(
-    vae: VAE,
-    params: Params,
-    key: Key,
-    examples: Split,
-    num_samples: int,
-    view: DataView,
-    report: Callable[[int, int], None],
+    vae: VAE, params: Params, key: Key, examples: Split, num_samples: int, view: DataView, report: Callable[..., None]
 ) -> Evaluation:
     num, pieces = len(examples.x), []
     for start in range(0, num, PIECE):
@@ -223,13 +214,13 @@ def perform(
     split: Literal["train", "valid", "test"] = "test",
     num_importance_samples: int | None = None,
 ) -> Outcome:
-    """Measure a trained run: its likelihood and what else its model has, and a table of every example.
+    """Measure the likelihood of a trained run, and what else its model has, and write a table of every example.
 
     Args:
         subject: the run.
         data: Data set to evaluate on; by default, the run's own.
-        split: Which part of it. Choices are made by valid; test is what is reported.
-        num_importance_samples: Samples an example for the NLL of a VAE; by default, the run's setting.
+        split: Which part of it: valid to choose between models, test to report.
+        num_importance_samples: Samples for each example, for the NLL of a VAE; by default, the run's setting.
     """
     dataset, model = subject.load(data, split=split), subject.model
     asked = {} if num_importance_samples is None else {"num_importance_samples": num_importance_samples}

@@ -1,4 +1,4 @@
-"""Going from one latent to another, and decoding on the way."""
+"""Interpolating between latents, decoded."""
 
 from typing import Any, Literal
 
@@ -29,9 +29,9 @@ def interpolate(
 ) -> Array:
     """Return [num, steps, *event]: paths from one latent to another of a `VAE`, a `GAN` or an `Autoencoder`, decoded.
 
-    The ends, which are among the steps, are the latents of 2 · num stored examples in pairs; by default, draws of the prior. A
-    path is a straight line or a great arc; by default an arc, where both stay in the support of the latents. Of a conditional
-    model each has one label: i modulo C, or that of its first example.
+    Each path has `steps` latents, both ends included. The ends are the latents of 2 · num stored examples, in pairs; by default
+    they are draws of the prior. The path is a straight line or a great arc; by default an arc, where both stay in the support of
+    the latents. Path i of a conditional model is for label i modulo C, or for that of its first example.
 
     Raises:
         InputError: the model has no latents, or this path would leave their support, or there are too few examples.
@@ -75,11 +75,11 @@ def perform(
     ends: Literal["prior", "test"] | None = None,
     seed: int = 0,
 ) -> Outcome:
-    """Go from one latent to another of a trained run, and decode on the way.
+    """Decode paths from one latent to another of a trained run.
 
     Args:
         subject: the run.
-        num: How many paths.
+        num: Number of paths.
         steps: Latents on each path, with both ends.
         path: A straight line, or a great arc; by default an arc, where the latents have both.
         ends: Whether ends are drawn from the prior, or are latents of test examples; by default the prior, where there is one.

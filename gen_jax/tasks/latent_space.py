@@ -1,4 +1,4 @@
-"""Pictures of a latent space: where examples lie in it, and what is decoded from it."""
+"""Figures of a latent space: where examples lie in it, and what is decoded from it."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 from gen_jax import plots
 from gen_jax.data import DataView
 from gen_jax.distributions import MarkovChain
-from gen_jax.evaluate import example_keys
 from gen_jax.tasks.evaluation import describe
 from gen_jax.tasks.latent_models import check_latents, decode, encode
 from gen_jax.tasks.task import Outcome, Subject, compiled, refuse
@@ -20,7 +19,7 @@ REDRAWN = 8  # images of which some layers of latents are equal
 
 
 def perform(subject: Subject) -> Outcome:
-    """Draw what there is to see of a latent space: two latents, a sphere, codes, or layers.
+    """Show the latent space, where it has two dimensions, is a sphere, or has codes or layers.
 
     Args:
         subject: the run.
@@ -31,7 +30,7 @@ def perform(subject: Subject) -> Outcome:
         raise refuse(model, "show where examples lie in its latent space, since it encodes none", "a VAE")
     test, keys = subject.load().test, jax.random.split(subject.key, 3)
     if isinstance(model, VAE):
-        columns = describe(model, view, params, example_keys(keys[0], len(test.x)), test.on_device())
+        columns = describe(model, view, params, keys[0], test.on_device())
     else:
         columns = {"posterior_mean": encode(model, view, params, keys[0], test.on_device())}
     means = columns["posterior_mean"]
@@ -53,19 +52,17 @@ def perform(subject: Subject) -> Outcome:
         decoded = decode(model, view, params, keys[2], jax.vmap(from_square)(*places.T), None)
         title = "decoded latent space, in equal steps of prior probability"
         figures["manifold"] = plots.image_grid(decoded, GRID, title)
-    return Outcome("latents", ", ".join(figures) or "there is no picture of a space of this kind", figures)
+    return Outcome("latents", ", ".join(figures) or "there is no figure for a latent space of this kind", figures)
 
 
 def _layers(subject: Subject, key: Key) -> dict[str, Any]:
-    """Draw, for each layer but the lowest, images of which the layers from it upwards are kept and those below drawn anew."""
+    """Draw, for each layer but the lowest, images that share the layers from it upwards and differ in those below."""
     prior: Any = subject.model.prior(subject.params)
     if not isinstance(prior, MarkovChain) or len(prior.kernels) == 0:
         return {}
-    num_layers, keys, rows = len(prior.kernels) + 1, jax.random.split(key, 3), []
+    num_layers, of_model, rows = len(prior.kernels) + 1, (subject.model, subject.view, subject.params), []
     for kept in range(1, num_layers):
-        for k in keys:
-            z = _redrawn(subject.model, subject.view, subject.params, k, num=kept)
-            rows.append(decode(subject.model, subject.view, subject.params, k, z, None))
+        rows += [decode(*of_model, k, _redrawn(*of_model, k, num=kept), None) for k in jax.random.split(key, 3)]
     title = "\n".join(
         f"rows {3 * kept - 2}–{3 * kept}: equal z from layer {num_layers - kept + 1} upwards" for kept in range(1, num_layers)
     )

@@ -47,8 +47,8 @@ def perform(
 
     Args:
         subject: the run.
-        num: How many: the first ones.
-        split: Of which part of the data.
+        num: Number of examples, from the first.
+        split: Part of the data.
         data: Data set; by default, the run's own.
     """
     check_count("num", num)
@@ -59,5 +59,5 @@ def perform(
     figures = {"reconstructions": plots.reconstructions(originals, drawn, columns)}
     if getattr(subject.model, "corrupt", None) is not None:
         seen = _reconstruct(subject.model, subject.view, subject.params, subject.key, examples)[1]
-        figures["corrupted"] = plots.image_grid(seen, columns, "the same examples as the model was given them")
+        figures["corrupted"] = plots.image_grid(seen, columns, "the corrupted examples, which the model encodes")
     return Outcome(f"reconstructions-{split}", f"{len(drawn)} reconstructions", figures, np.asarray(drawn))

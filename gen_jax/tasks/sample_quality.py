@@ -1,8 +1,8 @@
-"""What samples of a model are worth, in the measures that go with the kind of its data.
+"""The quality of samples, by measures that suit the kind of data.
 
-Of images it is a small convolutional classifier, trained here on the data at hand, whose features tell how near samples come to
-them. No network is downloaded, so that no number made of these features is an FID or an Inception score; numbers compare only
-between models that were measured with the same classifier: of the same data, seed and version.
+Images are compared by the features of a small convolutional classifier that is trained here, on the same data. No network is
+downloaded, so none of these numbers is an FID or an Inception score; they compare only between models that were measured with the
+same classifier: the same data, seed and version.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def num_measured(name: str, real: Split) -> int:
 
 
 def measure(data: Dataset, against: str, samples: Any, labels: Any = None) -> dict[str, float]:
-    """Return named numbers that say how near samples [N, ...] come to held-out examples, the split `against` of a data set.
+    """Return named numbers that compare samples [N, ...] with held-out examples, the split `against` of a data set.
 
     Points of the plane: the modes covered, where they are known, and the 2-Wasserstein distance. Stacked digits: the modes
     covered, of 1,000, by a classifier of single digits. Images: the sliced Wasserstein distance, from 7 pixels a side; and
@@ -222,7 +222,7 @@ def train_classifier(data: Dataset, seed: int = 0) -> ImageClassifier:
 
 
 def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dict[str, float]:
-    """Return how near drawn images come to real ones, [N, H, W, C] of grey values in [0, 1] both.
+    """Compare drawn images with real ones, both [N, H, W, C] of grey values in [0, 1].
 
     By features: Fréchet and kernel distance, precision, recall, density, coverage; by labels: the classifier's score.
     """
@@ -237,12 +237,12 @@ def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dic
 
 
 def perform(subject: Subject, *, num: int | None = None, against: Literal["valid", "test"] = "test", seed: int = 0) -> Outcome:
-    """Measure what a trained run draws, beside training examples and noise.
+    """Measure samples of a trained run, beside training examples and noise.
 
     Args:
         subject: the run.
-        num: How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000.
-        against: Which examples samples are compared with. Choices are made by valid; test is what is reported.
+        num: Number of samples; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000.
+        against: Which examples samples are compared with: valid to choose between models, test to report.
         seed: Seed of the draw.
     """
     # against grey values, whatever the binarisation that the model saw

@@ -19,14 +19,7 @@ PLANE, PIXELS = 5.0, 200  # half the side of the square in which densities are d
 
 
 def sample(
-    model: Any,
-    params: Params,
-    key: Key,
-    num: int,
-    *,
-    draw: Draw | None = None,
-    labels: Any = None,
-    view: DataView = DataView(),
+    model: Any, params: Params, key: Key, num: int, *, draw: Draw | None = None, labels: Any = None, view: DataView = DataView()
 ) -> Array:
     """Return [num, *event], draws of a `VAE`, a `DensityModel` or a `GAN` in the data's range.
 
@@ -114,7 +107,7 @@ def perform(
 
     Args:
         subject: the run.
-        num: How many; by default 100, or 2,500 points of the plane.
+        num: Number of samples; by default 100, or 2,500 points of the plane.
         draw: examples: x ~ p(x). means: E[x|z] at z ~ p(z), of a VAE. By default means of a VAE, examples of any other model.
         labels: Of a conditional model: the labels to draw for, in turn. By default all of them.
         seed: Seed of the draw.

@@ -1,4 +1,4 @@
-"""Moving each latent of an example over its range."""
+"""Latent traversals: each latent of an example varied over its range."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.data import DataView, Split
-from gen_jax.evaluate import example_keys
 from gen_jax.tasks.evaluation import describe
 from gen_jax.tasks.latent_models import decode, draw_prior, encode
 from gen_jax.tasks.task import Outcome, Subject, check_count, first, refuse
@@ -20,7 +19,7 @@ NUM_DRAWS, NUM_RATED = 10_000, 500  # of the prior, for a latent's range; exampl
 def traverse(model: Any, params: Params, key: Key, example: Split, steps: int = 11, *, view: DataView = DataView()) -> Array:
     """Return [Z, steps, *event]: the means of p(x|z), each latent of one example moved over equal steps of prior probability.
 
-    The stored example [1, ...] has a label for a conditional model, which stays.
+    The stored example is of shape [1, ...]; a conditional model decodes for its label.
 
     Raises:
         InputError: the model has no single latent vector.
@@ -42,12 +41,12 @@ def traverse(model: Any, params: Params, key: Key, example: Split, steps: int = 
 
 
 def perform(subject: Subject, *, example: int = 0, steps: int = 11) -> Outcome:
-    """Move each latent of a test example over its range, and decode: of a VAE with one latent vector.
+    """Decode each latent of a test example over its range, of a VAE with one latent vector.
 
     Args:
         subject: the run.
-        example: Number of the test example that the other latents come from.
-        steps: Places along each latent.
+        example: Index of the test example, from which the other latents come.
+        steps: Values of each latent.
     """
     test = subject.load().test
     if not 0 <= example < len(test.x):
@@ -57,10 +56,9 @@ def perform(subject: Subject, *, example: int = 0, steps: int = 11) -> Outcome:
     one = jax.tree.map(lambda leaf: leaf[example : example + 1], test).on_device()
     x = subject.call(traverse, one, steps)
 
-    rated = first(test, NUM_RATED)
-    keys = example_keys(jax.random.fold_in(subject.key, 3), len(rated.x))
-    parts = describe(subject.model, subject.view, subject.params, keys, rated)["kl_parts"]
-    parts = np.asarray(parts.mean(axis=0))
+    key = jax.random.fold_in(subject.key, 3)
+    parts = describe(subject.model, subject.view, subject.params, key, first(test, NUM_RATED))["kl_parts"].mean(axis=0)
+    parts = np.asarray(parts)
     by_latent = len(parts) == len(x)
     order = np.argsort(-parts) if by_latent else np.arange(len(x))
     names = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if by_latent else "") for i in order]
