@@ -2,24 +2,27 @@
 
 import contextlib
 import dataclasses
+import inspect
+import io
 import os
+import re
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TextIO, TypeVar
+from typing import Any
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-import gen_jax
-from gen_jax import recipes, runs, tasks
-from gen_jax.recipes.settings import Settings, change, variants
+import gen_jax  # its `recipes` and `runs` are imported when they are first used: a help text needs neither
+from gen_jax import tasks
 from gen_jax.train import list_runs
 from gen_jax.types import InputError, unknown
 
@@ -32,8 +35,6 @@ PROGRESS = (("elbo", "ELBO"), ("bound", "bound"), ("log_prob", "log p(x)"), ("di
 
 out = Console()
 err = Console(stderr=True)
-
-Options = TypeVar("Options")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,24 +72,17 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *where: Any) -> None:
     err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainCommand(Generic[Options]):
+class TrainCommand:
     """What `gen-jax train` takes."""
 
-    settings: Options
+    settings: Any
     out: Path
-    """Run folder. If it holds a run of the same settings, that run goes on; epochs, and what else is left to do, may differ."""
+    """Run folder. A run of the same settings in it goes on; epochs, patience and how it is evaluated may differ."""
     tensorboard: bool = False
     """Write TensorBoard's event files too."""
     debug: bool = False
@@ -96,10 +90,10 @@ class TrainCommand(Generic[Options]):
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepCommand(Generic[Options]):
+class SweepCommand:
     """What `gen-jax sweep` takes."""
 
-    settings: Options
+    settings: Any
     num_seeds: int = 16
     """Runs for each weight: of --seed, --seed + 1, …"""
     penalty_weights: tuple[float, ...] = ()
@@ -109,14 +103,13 @@ class SweepCommand(Generic[Options]):
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskCommand(Generic[Options]):
-    """What the command of a task takes."""
+class TaskCommand:
+    """What the command of every task takes."""
 
     run: tyro.conf.Positional[Path]
     """Run folder that `gen-jax train` made."""
-    options: Options
     to: Path | None = None
-    """Where the picture goes, a path that ends in .png; by default into the run folder. Arrays and numbers go beside it."""
+    """Where the figure goes, a path that ends in .png; by default into the run folder. Arrays and numbers go beside it."""
     recipe: str | None = None
     """FILE.py:NAME, of a run whose recipe is your own."""
     debug: bool = False
@@ -133,28 +126,26 @@ class RunsCommand:
 
 def _dispatch(arguments: list[str]) -> int:
     name, rest = (arguments or ["--help"])[0], arguments[1:]
-    summaries = {name: task.options.__doc__.splitlines()[0] for name, task in tasks.TASKS.items()}
     summaries = {
         "train": "Train a recipe, or go on with a run that was stopped.",
-        **summaries,
+        **{name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.TASKS.items()},
         "sweep": "Train a GAN of points under many seeds at once, and count how many cover all modes.",
         "runs": "List runs: recipe, data, epochs, best validation, test numbers, age, and whether they are finished.",
         "recipes": "List the recipes.",
     }
     if name == "--version":
-        out.print(f"gen_jax {gen_jax.__version__}", highlight=False)
+        _say(f"gen_jax {gen_jax.__version__}")
     elif name in ("-h", "--help"):
-        out.print("usage: gen-jax {" + ",".join(summaries) + "} ...\n", markup=False, highlight=False)
+        _say("usage: gen-jax {" + ",".join(summaries) + "} ...\n")
         for command, summary in summaries.items():
-            out.print(f"  {command:13}{summary}", markup=False, highlight=False)
-        out.print("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.", markup=False, highlight=False)
+            _say(f"  {command:13}{summary}")
+        _say("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.")
     elif name in ("train", "sweep"):
         return _of_recipe(name, summaries[name], rest)
     elif name in tasks.TASKS:
-        options = tasks.TASKS[name].options
-        return _perform(name, _read(_of(TaskCommand, options), None, rest, f"gen-jax {name}", options.__doc__))
+        return _perform(name, *_read(_task_command(tasks.TASKS[name]), rest, f"gen-jax {name}", summaries[name]))
     elif name == "runs":
-        return _runs(_read(RunsCommand, RunsCommand(), rest, "gen-jax runs", summaries[name]).folder)
+        return _runs(_read(RunsCommand, rest, "gen-jax runs", summaries[name]).folder)
     elif name == "recipes":
         return _recipes()
     else:
@@ -162,61 +153,82 @@ def _dispatch(arguments: list[str]) -> int:
     return 0
 
 
-def _of(command: Any, options: Any) -> Any:  # a type made at run time, which a type checker cannot follow
-    return command[options]
+def _task_command(task: tasks.Task) -> Any:
+    """Return a function that returns a `TaskCommand` and a task's options, with the signature that tyro reads."""
+    command: Any = lambda subject, **options: (subject, options)
+    command.__name__, command.__doc__, command.__signature__ = "command", task.__doc__, inspect.signature(task)
+    command.__annotations__ = task.__annotations__ | {"subject": TaskCommand}
+    return command
 
 
-def _read(command: Any, default: Any, arguments: list[str], prog: str, description: str) -> Any:
-    """Let tyro read what a command takes."""
+def _read(command: Any, arguments: list[str], prog: str, description: str, default: Any = None) -> Any:
+    """Let tyro read what a command takes.
+
+    Raises:
+        InputError: arguments that the command does not take.
+    """
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
     given = {} if default is None else {"default": default}
-    return tyro.cli(command, **given, args=arguments, prog=prog, description=description, config=config)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(command, **given, args=arguments, prog=prog, description=description, config=config)
+    except SystemExit as exit_:
+        if exit_.code != EXIT_BAD_INPUT:  # after --help
+            raise
+        raise InputError(f"{_sentence(said.getvalue())} `{prog} --help` lists what it takes.") from None
+
+
+def _sentence(box: str) -> str:
+    """Return what tyro prints in a box for an error, its text and the options that it suggests, as a sentence or two."""
+    plain = re.sub("[╭╮╰╯│]", " ", Text.from_ansi(box).plain)
+    _, text, more, *_ = [*re.split("[─-]{4,}", plain), "", ""]  # a title, the text, what could have been meant
+    said = re.split(r"Got errors:|\(required\)", " ".join(text.split()))[0].strip(" .").removeprefix("Error parsing ")
+    suggested = re.findall(r"^ {3,7}(--[\w-]+)", more, re.MULTILINE) if "Perhaps you meant:" in more else []
+    return f"{said}." + (f" Did you mean {' or '.join(suggested)}?" if suggested else "")
 
 
 def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        out.print(f"usage: gen-jax {command} RECIPE [--setting value ...]\n", markup=False)
+        _say(f"usage: gen-jax {command} RECIPE [--setting value ...]\n")
         _recipes()
-        out.print(f"\n`gen-jax {command} RECIPE --help` lists its settings.", highlight=False)
+        _say(f"\n`gen-jax {command} RECIPE --help` lists its settings.")
         return 0 if arguments else EXIT_BAD_INPUT
-    name, recipe = arguments[0], recipes.find_recipe(arguments[0])
+    name, recipe = arguments[0], gen_jax.recipes.find_recipe(arguments[0])
     settings, rest = _choose(recipe.settings, arguments[1:])
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{_say_choices(settings)}"
     if command == "sweep":
-        return _sweep(_read(_of(SweepCommand, type(settings)), SweepCommand(settings), rest, prog, description))
+        return _sweep(_read(SweepCommand, rest, prog, description, SweepCommand(settings)))
     default = TrainCommand(settings, Path("runs") / name.rpartition(":")[2])
-    return _train(name, _read(_of(TrainCommand, type(settings)), default, rest, prog, description))
+    return _train(name, _read(TrainCommand, rest, prog, description, default))
 
 
-def _choose(settings: Settings, arguments: list[str]) -> tuple[Settings, list[str]]:
+def _choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:
     """Make the choices that bring settings of their own, such as `--objective capacity`, and return the arguments left."""
-    left, remaining = [], list(arguments)
+    left, remaining, kinds = [], list(arguments), gen_jax.recipes.settings.variants(type(settings))
     while remaining:
         word = remaining.pop(0)
         flag, equals, value = word.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
-        if flag.startswith("--") and name in variants(type(settings)):
+        if flag.startswith("--") and name in kinds:
             if not equals and not remaining:
-                raise InputError(f"{flag} needs a value: give {', '.join(variants(type(settings))[name])}.")
-            settings = change(settings, **{name: value if equals else remaining.pop(0)})
+                raise InputError(f"{flag} needs a value: give {', '.join(kinds[name])}.")
+            settings = gen_jax.recipes.change(settings, **{name: value if equals else remaining.pop(0)})
         else:
             left.append(word)
     return settings, left
 
 
-def _say_choices(settings: Settings) -> str:
-    lines = [
+def _say_choices(settings: Any) -> str:
+    choices = [
         f"--{name.replace('_', '-')} {{{','.join(kinds)}}} (now {getattr(settings, name).kind})"
-        for name, kinds in variants(type(settings)).items()
+        for name, kinds in gen_jax.recipes.settings.variants(type(settings)).items()
     ]
-    return (
-        "Choices that bring settings of their own, listed here for those that are made: " + "; ".join(lines) + "."
-        if lines
-        else ""
-    )
+    what = "Choices that bring settings of their own, listed here for those that are made: "
+    return f"{what}{'; '.join(choices)}." if choices else ""
 
 
-def _train(name: str, command: TrainCommand[Settings]) -> int:
+def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
     _keep_compilations()
     with _progress() as progress:
@@ -236,18 +248,18 @@ def _train(name: str, command: TrainCommand[Settings]) -> int:
         def on_evaluation(done: int, total: int) -> None:
             progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
 
-        result = runs.train(
+        result = gen_jax.runs.train(
             name, settings, directory, tensorboard=command.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
         )
     if result is None:
         err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
         return EXIT_STOPPED
     _print_table(result)
-    out.print(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.", markup=False, highlight=False)
+    _say(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.")
     return 0
 
 
-def _sweep(command: SweepCommand[Any]) -> int:
+def _sweep(command: SweepCommand) -> int:
     from gen_jax.sweep import sweep
 
     _keep_compilations()
@@ -261,21 +273,21 @@ def _sweep(command: SweepCommand[Any]) -> int:
     return 0
 
 
-def _perform(name: str, command: TaskCommand[Any]) -> int:
+def _perform(name: str, command: TaskCommand, options: dict[str, Any]) -> int:
     _keep_compilations()
-    run = runs.load_run(command.run, command.recipe)
+    run = gen_jax.runs.load_run(command.run, command.recipe)
     with _progress(transient=True) as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)
-        outcome = runs.perform(run, name, command.options, report)
-        written = runs.save(run, outcome, command.to)
+        outcome = gen_jax.runs.perform(run, name, report=report, **options)
+        written = gen_jax.runs.save(run, outcome, command.to)
     _print_table(outcome.summary)
-    out.print(f"{outcome.text}{': ' if outcome.text else ''}{', '.join(map(str, written))}", markup=False, highlight=False)
+    _say(f"{outcome.text}{': ' if outcome.text else ''}{', '.join(map(str, written))}")
     return 0
 
 
 def _recipes() -> int:
-    for name, recipe in recipes.RECIPES.items():
+    for name, recipe in gen_jax.recipes.RECIPES.items():
         out.print(f"  {name:25}{recipe.summary}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -289,6 +301,10 @@ def _runs(folder: Path) -> int:
         table.add_row(*(_shown(value) for value in (row | {"age": _duration(row["age"])}).values()))
     out.print(table)
     return 0
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
 def _duration(seconds: float) -> str:

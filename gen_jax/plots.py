@@ -18,7 +18,7 @@ MOST_IMAGES = 400  # of a grid; a thousand take gigabytes
 
 
 def image_grid(images: Images, columns: int, title: str = "", row_names: Sequence[str] = ()) -> "Figure":
-    """Draw images row by row, the first 400 at most. Other events than [H, W, C] are drawn as squares, or else as strips."""
+    """Draw up to 400 images, row by row. Events that are not [H, W, C] are drawn as squares where possible, else as strips."""
     pixels = np.stack([_as_image(image) for image in np.asarray(images[:MOST_IMAGES], np.float32)])
     rows = math.ceil(len(pixels) / columns)
     height, width, channels = pixels.shape[1:]
@@ -66,26 +66,20 @@ def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: st
 
 
 def latent_scatter(latents: Float[Array | np.ndarray, "N 2"], labels: Int[Array | np.ndarray, "N"] | None = None) -> "Figure":
-    """Draw posterior means in the plane, coloured by label where there are labels."""
-    latents = np.asarray(latents)
+    """Draw posterior means in the plane, coloured by label."""
     figure = _figure(6.0, 5.2)
     axes = figure.add_subplot()
-    points = axes.scatter(*latents.T, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
-    if labels is not None:
-        figure.colorbar(points, ax=axes, label="label")
+    _labelled_points(axes, np.asarray(latents).T, labels)
     axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title="posterior means of test images")
     return figure
 
 
 def latent_sphere(directions: Float[Array | np.ndarray, "N 3"], labels: Int[Array | np.ndarray, "N"] | None = None) -> "Figure":
-    """Draw directions in space on the whole sphere, in Mollweide's projection, which keeps areas; coloured by label."""
+    """Draw points of the sphere in Mollweide's projection, which preserves areas, coloured by label."""
     x, y, z = np.asarray(directions, np.float64).T
     figure = _figure(7.5, 4.0)
     axes = figure.add_subplot(projection="mollweide")
-    places = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
-    points = axes.scatter(*places, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
-    if labels is not None:
-        figure.colorbar(points, ax=axes, label="label")
+    _labelled_points(axes, (np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))), labels)
     axes.set(xticklabels=[], yticklabels=[])
     axes.set_title("directions of the posterior means of test images", fontsize=10)
     axes.grid(alpha=0.3)
@@ -143,6 +137,12 @@ def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure  # late: importing it takes a second
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _labelled_points(axes: Any, coordinates: Any, labels: Any) -> None:
+    points = axes.scatter(*coordinates, c=labels, cmap=None if labels is None else "tab10", s=6, alpha=0.8)
+    if labels is not None:
+        axes.figure.colorbar(points, ax=axes, label="label")
 
 
 def _as_image(event: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
+import inspect
 import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,9 +28,9 @@ from gen_jax.recipes.settings import (
     settings_json,
 )
 from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
-from gen_jax.tasks.sampling import NUM_IMAGES, NUM_POINTS, picture, sample
-from gen_jax.tasks.task import Outcome, Subject, json_numbers, save_figure, save_outcome
-from gen_jax.types import InputError, Params
+from gen_jax.tasks.sampling import num_shown, picture, sample
+from gen_jax.tasks.task import save_outcome
+from gen_jax.types import InputError, Key, Params
 
 UNNAMED = "(a Recipe object)"
 
@@ -131,53 +131,40 @@ def _fit(
     settings: Settings,
     data: Dataset,
     tensorboard: bool,
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[..., None],
 ) -> training.Fitted:
-    """Train in an open run directory, or go on there, as far as it is not done."""
-    key = seed_key(settings.seed, RUN)
+    """Train in an open run directory, or go on with what was trained there."""
+    key, model = seed_key(settings.seed, RUN), experiment.model
     frames = frame_epochs(settings.epochs, settings.validate_every) if "animate" in experiment.tasks else ()
 
     def snapshot(params: Params, epoch: int) -> None:
         if epoch in frames:
-            drawn = sample(
-                experiment.model, params, training.fit_keys(key).figures, _num_pictured(experiment, data), view=experiment.view
-            )
-            save_frame(directory, epoch, drawn)
+            num = num_shown(model, data.event_shape == (2,))
+            save_frame(directory, epoch, sample(model, params, training.fit_keys(key).figures, num, view=experiment.view))
 
+    of_settings = ("epochs", "ema_decay", "epoch_steps", "stream", "validate_every", "patience")
+    of_experiment = ("optimizer", "make_step", "validate", "best_metric")
     return training.fit(
         key,
-        experiment.model,
+        model,
         experiment.loss,
         data,
-        epochs=settings.epochs,
         batch_size=settings.examples_per_step,
-        optimizer=experiment.optimizer,
-        make_step=experiment.make_step,
-        ema_decay=settings.ema_decay,
-        epoch_steps=settings.epoch_steps,
-        stream=settings.stream,
-        validate=experiment.validate,
-        best_metric=experiment.best_metric,
-        validate_every=settings.validate_every,
-        patience=settings.patience,
         directory=directory,
         config=config,
         tensorboard=tensorboard,
         report=on_epoch,
         snapshot=snapshot,
+        **{name: getattr(settings, name) for name in of_settings},
+        **{name: getattr(experiment, name) for name in of_experiment},
     )
 
 
-def _num_pictured(experiment: Experiment, data: Dataset) -> int:
-    num_classes = getattr(experiment.model, "num_classes", None)
-    return NUM_POINTS if data.event_shape == (2,) else 10 * num_classes if num_classes else NUM_IMAGES
-
-
 def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: Callable[[int, int], None]) -> dict[str, Any]:
-    """Evaluate a trained run on its test data, do its tasks, and write down the result."""
-    keys, experiment = training.fit_keys(seed_key(run.settings.seed, RUN)), run.experiment
-    own = subject(run, keys.evaluation, {run.settings.data: data}, on_evaluation)
-    found = _measured(run, tasks.TASKS["evaluate"].perform(own, tasks.TASKS["evaluate"].options()), run.settings.data, "test")
+    """Evaluate a trained run on its test data, do its tasks, and write the result."""
+    keys, experiment, folder = training.fit_keys(seed_key(run.settings.seed, RUN)), run.experiment, run.directory / "figures"
+    subject = _subject(run, keys.evaluation, on_evaluation, {run.settings.data: data})
+    found = tasks.TASKS["evaluate"](subject).summary
     figures = {
         name: plots.loss_curves(rows, list(metrics), label)
         for name, (metrics, label) in experiment.curves.items()
@@ -185,15 +172,14 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
     }
     for name in experiment.tasks:
         if name != "animate":
-            task = tasks.TASKS[name]
-            figures |= task.perform(own._replace(key=keys.figures), task.options()).figures
-    (run.directory / "figures").mkdir(exist_ok=True)
+            figures |= tasks.TASKS[name](subject._replace(key=keys.figures)).figures
+    folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
-        save_figure(figure, run.directory / "figures" / f"{name}.png")
+        training.write_whole(folder / f"{name}.png", plots.png(figure))
     if "animate" in experiment.tasks:
         shown = data if run.settings.data.startswith("toy:") else None
         draw = functools.partial(picture, model=experiment.model, data=shown)
-        write_animation(run.directory, draw, run.directory / "figures" / "training.gif")
+        write_animation(run.directory, draw, folder / "training.gif")
     # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
     result = found | {"train_seconds": sum(row["seconds"] for row in rows)}
     training.write_json(run.directory / training.RESULT_FILE, result)
@@ -223,9 +209,12 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         found = recipe if isinstance(recipe, Recipe) else recipes.find_recipe(recipe or name)
         settings = read_settings(type(found.settings), json.dumps(config["settings"]))
         check_settings(settings)
-        experiment = found.build(settings, tuple(int(size) for size in config["event_shape"]))
+        event_shape = tuple(int(size) for size in config["event_shape"])
+        experiment = found.build(settings, event_shape)
         fingerprints = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
-        like = _state_like(experiment, settings, tuple(config["event_shape"]))
+        optimizer, has_average = experiment.optimizer(1), settings.ema_decay is not None  # shapes do not depend on the steps
+        start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
+        like = jax.eval_shape(start, seed_key(settings.seed, RUN))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -240,60 +229,58 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
     return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch)
 
 
-def _state_like(experiment: Experiment, settings: Settings, event_shape: tuple[int, ...]) -> training.TrainState:
-    """Return the shapes of a run's `TrainState`, which do not depend on how long the run is."""
-    return jax.eval_shape(
-        lambda: training.start(
-            seed_key(settings.seed, RUN), experiment.model, experiment.optimizer(1), event_shape, settings.ema_decay is not None
-        )
-    )
-
-
-def subject(
-    run: Run,
-    key: Any,
-    loaded: dict[str, Dataset] | None = None,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> Subject:
+def _subject(run: Run, key: Key, report: Callable[[int, int], None], loaded: dict[str, Dataset] | None = None) -> tasks.Subject:
     """Return a run as tasks take it; data sets that are `loaded` already, as the run sees them, are not read again."""
+    settings, experiment, device = run.settings, run.experiment, jax.devices()[0]
 
     def load(data: str | None = None, binarise: Any = None, split: str = "test") -> Dataset:
-        name = absolute_name(data or run.settings.data)
+        name = absolute_name(data or settings.data)
         if binarise is None and split != "train" and loaded and name in loaded:
             return loaded[name]
         stored = load_dataset(name, "none")
-        if name == run.settings.data:
+        if name == settings.data:
             _check_same_data(run, stored)
-        return stored if binarise == "none" else _as_seen(stored, run.settings, run.experiment, split == "train")
+        return stored if binarise == "none" else _as_seen(stored, settings, experiment, split == "train")
 
-    return Subject(
-        run.experiment.model, run.params, run.experiment.view, key, load, run.settings.data, run.experiment.evaluation, report
+    provenance = {
+        "seed": settings.seed,
+        "epoch": run.epoch,
+        "gen_jax_version": gen_jax.__version__,
+        "jax_version": jax.__version__,
+        "device": f"{device.platform}: {device.device_kind}",
+    }
+    return tasks.Subject(
+        experiment.model, run.params, experiment.view, key, load, settings.data, experiment.evaluation, provenance, report
     )
 
 
-def perform(run: Run, task: str, options: Any = None, report: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
+def perform(
+    run: Run, task: str, *, report: Callable[[int, int], None] = lambda done, total: None, **options: Any
+) -> tasks.Outcome:
     """Do a task with a run.
+
+        runs.perform(run, "sample", num=25).figures["samples"]
+
+    Args:
+        run: what `load_run` returned.
+        task: its name in `tasks.TASKS`.
+        report: called with (examples done, examples in all) in what takes long.
+        **options: those of the task's command.
 
     Raises:
         InputError: the model cannot do it, an option cannot be used, or the run's data are not the same any more.
     """
     if task not in tasks.TASKS:
         raise InputError(f"There is no task {task!r}: the tasks are {', '.join(tasks.TASKS)}.")
-    options = tasks.TASKS[task].options() if options is None else options
-    seed = getattr(options, "seed", None)
-    if seed is not None and not 0 <= seed < 2**32:
+    known = inspect.signature(tasks.TASKS[task]).parameters
+    seed = options.get("seed", known["seed"].default if "seed" in known else run.settings.seed)
+    if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}: give an integer from 0 to 2^32 − 1.")
-    evaluation = training.fit_keys(seed_key(run.settings.seed, RUN)).evaluation
-    key = evaluation if task == "evaluate" else seed_key(run.settings.seed if seed is None else seed, SAMPLES)
-    outcome = tasks.TASKS[task].perform(subject(run, key, report=report), options)
-    if task != "evaluate":
-        return outcome
-    data, split = absolute_name(options.data or run.settings.data), options.split
-    name = split if data == run.settings.data else f"{split}-{zlib.crc32(data.encode()):08x}"
-    return outcome._replace(name=f"evaluation-{name}", summary=_measured(run, outcome, data, split))
+    key = training.fit_keys(seed_key(run.settings.seed, RUN)).evaluation if task == "evaluate" else seed_key(seed, SAMPLES)
+    return tasks.TASKS[task](_subject(run, key, report), **options)
 
 
-def save(run: Run, outcome: Outcome, to: Path | None = None) -> list[Path]:
+def save(run: Run, outcome: tasks.Outcome, to: Path | None = None) -> list[Path]:
     """Write what `perform` returned, by default under its name into the run folder, and return the files."""
     return save_outcome(outcome, run.directory / f"{outcome.name}.png" if to is None else to)
 
@@ -329,17 +316,3 @@ def _check_same_data(run: Run, stored: Dataset) -> None:
                 f"The {name} examples of {stored.name} are not those that {run.directory} was made with: bring those back, or "
                 "give other data another name."
             )
-
-
-def _measured(run: Run, outcome: Outcome, data: str, split: str) -> dict[str, Any]:
-    """Return the numbers of an evaluation, with what they were measured of and on."""
-    device = jax.devices()[0]
-    return json_numbers(
-        {"data": data, "split": split, "seed": run.settings.seed, "epoch": run.epoch}
-        | outcome.summary
-        | {
-            "gen_jax_version": gen_jax.__version__,
-            "jax_version": jax.__version__,
-            "device": f"{device.platform}: {device.device_kind}",
-        }
-    )

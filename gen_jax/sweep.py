@@ -1,4 +1,4 @@
-"""Many GANs at once: seeds × weights of a penalty as one vmapped program, and how many of them cover all modes."""
+"""Train many GANs at once, seeds × penalty weights in one vmapped program, and count how many cover all modes."""
 
 import dataclasses
 import math
@@ -28,8 +28,8 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """Train a GAN for every seed and every weight of its penalty, all at once; return a row for each weight.
 
-    The seeds are `settings.seed`, `settings.seed` + 1, …; a run is that of `runs.train` under its seed, but for the rounding
-    of products that are computed for all runs at once. Nothing is written to disk.
+    The seeds are `settings.seed`, `settings.seed` + 1, …; up to rounding, each run is that of `runs.train`. Nothing is written to
+    disk.
 
     Args:
         settings: of all the runs, of a recipe of points.
@@ -38,8 +38,8 @@ def sweep(
         on_epoch: called with the number of epochs done.
 
     Returns:
-        For each weight: how many runs diverged, the share that cover all modes with its 95 % interval (Wilson's), and means over
-        seeds with their standard errors of what `evaluate.mode_coverage` measures (None where there is none).
+        For each weight: how many runs diverged, the share that cover all modes with its 95 % interval (Wilson), and the means and
+        standard errors over seeds of what `evaluate.mode_coverage` measures (None where there is none).
 
     Raises:
         InputError: the settings are not of a GAN of points, or its data's modes are not known; no seed or weight.
@@ -83,7 +83,7 @@ def sweep(
 
 
 def _row(of_runs: np.ndarray, data: str) -> dict[str, Any]:
-    """Return what the samples of runs [S, N, 2] say of them. A run that diverged covers no modes, and is in no other mean."""
+    """Return the row of runs with samples [S, N, 2]. A run that diverged covers no modes, and is left out of the other means."""
     centres, scale = MODES[data]
     finite = [drawn for drawn in of_runs if np.isfinite(drawn).all()]
     found = [mode_coverage(drawn, centres, scale) for drawn in finite]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax import recipes, runs
-from gen_jax.tasks import TASKS
+from gen_jax.tasks import Outcome
 
 
 def settings(recipe: str, **changes: Any) -> Any:
@@ -13,9 +13,9 @@ def settings(recipe: str, **changes: Any) -> Any:
     return recipes.change(recipes.RECIPES[recipe].settings, **changes)
 
 
-def done(run: runs.Run, task: str, **options: Any) -> runs.Outcome:
+def done(run: runs.Run, task: str, **options: Any) -> Outcome:
     """What a task finds of a run."""
-    return runs.perform(run, task, TASKS[task].options(**options))
+    return runs.perform(run, task, **options)
 
 
 def drawn_from(run: runs.Run, num: int, **options: Any) -> np.ndarray:

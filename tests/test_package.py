@@ -26,6 +26,12 @@ def test_importing_every_package_initialises_no_device():
     assert run(code) == "False []"
 
 
+def test_a_help_text_waits_for_nothing_heavy():
+    """Of the packages that take long to import it needs JAX, Flax and Optax, which the tasks are made of."""
+    heavy = (*HEAVY, "gen_jax.recipes", "gen_jax.runs", "grain", "orbax", "PIL", "pydantic", "scipy")
+    assert run(f"import sys, gen_jax.cli; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
 def test_sums_over_long_arrays_are_right():
     """Under jaxlib 0.10.2 they are not, but for a flag that the package sets: x = (i, 0, 0) has ‖I x‖² = i²."""
     code = (

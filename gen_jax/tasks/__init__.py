@@ -1,6 +1,7 @@
 """Tasks: what is done with a trained model, one for every family that can do it.
 
-Each is a function of a model, its parameters, a key and data; `TASKS` makes them commands. A model of one's own has them too.
+Each is a function (model, params, key, ..., view): a model of the library or a user's own, the parameters that its functions
+take, the key of what is drawn, and how the model sees stored examples (by default, as they are). `TASKS` has the commands.
 """
 
 from gen_jax.tasks import (
@@ -24,14 +25,14 @@ from gen_jax.tasks.task import Outcome, Subject, Task
 from gen_jax.tasks.traversal import traverse
 
 TASKS: dict[str, Task] = {
-    "evaluate": evaluation.TASK,
-    "sample": sampling.TASK,
-    "reconstruct": reconstruction.TASK,
-    "interpolate": interpolation.TASK,
-    "traverse": traversal.TASK,
-    "complete": completion.TASK,
-    "latents": latent_space.TASK,
-    "arithmetic": arithmetic.TASK,
-    "quality": sample_quality.TASK,
+    "evaluate": evaluation.perform,
+    "sample": sampling.perform,
+    "reconstruct": reconstruction.perform,
+    "interpolate": interpolation.perform,
+    "traverse": traversal.perform,
+    "complete": completion.perform,
+    "latents": latent_space.perform,
+    "arithmetic": arithmetic.perform,
+    "quality": sample_quality.perform,
 }
 """By their names on the command line."""

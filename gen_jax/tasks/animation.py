@@ -1,6 +1,6 @@
-"""Samples over training: what the same noise becomes, at up to 25 of the validations, as frames on disk and then an animation.
+"""An animation of samples over training, from the same noise at up to 25 of the validations.
 
-Frames are files, so that a run that was stopped has those of the epochs before. A recipe asks for it by the task `animate`.
+Frames are files, so that a run that was stopped keeps them. A recipe asks for it by the task `animate`.
 """
 
 from collections.abc import Callable

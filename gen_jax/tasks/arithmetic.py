@@ -1,10 +1,10 @@
-"""Sums of latents with a meaning: bright images of one class − dark ones + dark ones of another = bright ones of the other.
+"""Arithmetic on latents: bright images of one class − dark ones + dark ones of another class = bright ones of that class.
 
-After §6.3.2 of Radford et al. 2016 (arXiv:1511.06434), who chose faces by hand. Here a classifier names the class of what is
-drawn, and the mean grey value says how bright it is: of a digit, how thick.
+After §6.3.2 of Radford et al. 2016 (arXiv:1511.06434), who chose faces by hand. Here a classifier finds the class of each sample,
+and its mean grey value is its brightness (of a digit, the thickness of its lines).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,24 +13,20 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.gan import analogy
-from gen_jax.tasks.latent_models import LatentModel, latent_model
+from gen_jax.tasks.latent_models import decode, draw_prior
 from gen_jax.tasks.sample_quality import ImageClassifier, classifier_of
-from gen_jax.tasks.task import Outcome, Subject, Task
-from gen_jax.types import Key, Params
+from gen_jax.tasks.task import Outcome, Subject
+from gen_jax.types import Array
 
 NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 
 
-def latent_arithmetic(
-    latents: LatentModel, params: Params, key: Key, classifier: ImageClassifier
-) -> tuple[np.ndarray, list[str]]:
+def latent_arithmetic(decode: Callable[[Array], Array], z: Array, classifier: ImageClassifier) -> tuple[np.ndarray, list[str]]:
     """Return rows of images [R, 10, H, W, C], bright a, dark a, dark b (three each) and their sum; and each row's a, b.
 
-    Classes of which too few images are drawn are left out.
+    Classes with too few of the decoded latents z [N, Z] are left out.
     """
-    draw_key, decode_key = jax.random.split(key)
-    z = latents.draw(params, draw_key, NUM_DRAWN, None)
-    images = np.asarray(latents.decode(params, decode_key, z, None))
+    images = np.asarray(decode(z))
     probabilities = classifier.probabilities(jnp.asarray(images))
     of_class, brightness = probabilities.argmax(axis=1), images.mean(axis=(1, 2, 3))
     rows, names = [], []
@@ -42,36 +38,35 @@ def latent_arithmetic(
         terms = [bright_a, dark_a, dark_b]
         total = analogy(*(z[term] for term in terms))
         shown = [images[term] for term in terms]
-        rows.append(np.concatenate([*shown, np.asarray(latents.decode(params, decode_key, total[None], None))]))
+        rows.append(np.concatenate([*shown, np.asarray(decode(total[None]))]))
         names.append(f"{a}, {b}")
     return np.array(rows), names
 
 
 def _extremes(of_class: np.ndarray, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which examples of a class are darkest, and which brightest, but for the outermost twentieths."""
+    """Return the indices of the darkest and of the brightest examples of a class, without the extreme 5 % at either end."""
     order = np.flatnonzero(of_class)[np.argsort(brightness[of_class])]
     margin = len(order) // 20
     inner = order[margin : len(order) - margin]
     return inner[:NUM_AVERAGED], inner[len(inner) // 2 :][-NUM_AVERAGED:]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArithmeticOptions:
-    """Add and subtract latents of a run on labelled images: bright a − dark a + dark b."""
+def perform(subject: Subject) -> Outcome:
+    """Add and subtract latents of a run on labelled images: bright a − dark a + dark b.
 
-
-def perform(subject: Subject, options: ArithmeticOptions) -> Outcome:
-    """Draw the sums, where a classifier can be trained on the data."""
+    Args:
+        subject: the run.
+    """
     data = subject.load(None, "none")
     classifier = classifier_of(data) if len(data.event_shape) == 3 else None
     if classifier is None:
-        return Outcome("arithmetic", "no classifier can be trained on these data, whose classes would be added")
-    rows, names = latent_arithmetic(latent_model(subject.model, subject.view), subject.params, subject.key, classifier)
+        return Outcome("arithmetic", "no classifier can be trained on these data, so that there are no classes to add")
+    of_model = subject.model, subject.view, subject.params
+    draw_key, decode_key = jax.random.split(subject.key)
+    z = draw_prior(*of_model, draw_key, NUM_DRAWN, None)
+    rows, names = latent_arithmetic(lambda z: decode(*of_model, decode_key, z, None), z, classifier)
     figures: dict[str, Any] = {}
     if names:
         title = "bright a, dark a, dark b; bright a − dark a + dark b"
         figures["arithmetic"] = plots.image_grid(rows.reshape(-1, *rows.shape[2:]), 3 * NUM_AVERAGED + 1, title, names)
     return Outcome("arithmetic", f"{len(names)} sums", figures, rows)
-
-
-TASK = Task(ArithmeticOptions, perform)

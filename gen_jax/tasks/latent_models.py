@@ -1,7 +1,6 @@
-"""What tasks need of a model with latents, whichever family it is of."""
+"""The latents of a model, over many examples: draws of the prior, encoding and decoding, for every family that has latents."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,97 +9,72 @@ from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import DataView, Split
 from gen_jax.evaluate import example_keys, map_examples, posterior_mean
 from gen_jax.gan import draw_latents
-from gen_jax.tasks.task import AT_ONCE, once_for_each_model, refuse
+from gen_jax.tasks.task import AT_ONCE, compiled, refuse
 from gen_jax.types import GAN, VAE, Array, Key, Params, context_of, split
 
 
-class LatentModel(NamedTuple):
-    """A model's latents, over many examples; each function is compiled once. Examples are in the data's range.
+def check_latents(model: Any) -> None:
+    """Raise an InputError for a model that has no latents."""
+    if not isinstance(model, VAE | GAN | Autoencoder):
+        raise refuse(model, "move in a latent space, since it has none", "a VAE, a GAN or an autoencoder")
 
-    Attributes:
-        draw: (params, key, num, labels or None) -> `num` latents of the prior; raises an InputError where there is none.
-        draws: whether there is one.
-        decode: (params, key, latents, labels or None) -> examples, for z the mean of p(x|z) of a VAE, G(z) of a GAN; the key is
-            for noise in layers.
-        encode: (params, key, stored examples) -> a latent each, the posterior's mean of a VAE; None for a GAN.
-        paths: which lines between latents stay in their support, the usual one first.
+
+def latent_paths(model: Any) -> tuple[str, ...]:
+    """Return which lines between latents stay in their support, the usual one first."""
+    if isinstance(model, VAE) and model.latent is not None:
+        return model.latent.paths
+    return ("spherical", "linear") if isinstance(model, GAN) else ("linear",)
+
+
+def draw_prior(model: Any, view: DataView, params: Params, key: Key, num: int, labels: Array | None) -> Any:
+    """Return `num` latents of the prior.
+
+    Raises:
+        InputError: the model has no prior.
     """
-
-    draw: Callable[..., Any]
-    draws: bool
-    decode: Callable[..., Array]
-    encode: Callable[..., Any] | None
-    paths: tuple[str, ...]
+    check_latents(model)
+    if isinstance(model, Autoencoder):
+        raise refuse(model, "draw examples, since it has no distribution", "a VAE, a GAN, a flow or a MADE")
+    return _draw(model, view, params, key, labels, num=num)
 
 
-@once_for_each_model
-def latent_model(model: Any, view: DataView) -> LatentModel:
-    """Return a model's latents, or raise an InputError for a model that has none."""
-    match model:
-        case VAE():
-            paths = model.latent.paths if model.latent is not None else ("linear",)
-            draw = jax.jit(_prior_draws(model), static_argnums=2)
-            return LatentModel(draw, True, _decoder(_mean(model), view), _vae_encoder(model, view), paths)
-        case GAN():
-            draw = jax.jit(lambda params, key, num, labels: draw_latents(model.prior, key, num), static_argnums=2)
-            return LatentModel(draw, True, _decoder(_generate(model), view), None, ("spherical", "linear"))
-        case Autoencoder():
-
-            def draw_nothing(*args: Any) -> Any:
-                raise refuse(model, "draw examples, since it has no distribution", "a VAE, a GAN, a flow or a MADE")
-
-            decode = lambda params, key, z, label: model.decode(params, z)
-            encode = lambda params, key, example: model.encode(params, view.example(example.x))
-            return LatentModel(draw_nothing, False, _decoder(decode, view), _encoder(encode), ("linear",))
-        case _:
-            raise refuse(model, "move in a latent space, since it has none", "a VAE, a GAN or an autoencoder")
+@compiled
+def _draw(model: Any, view: DataView, params: Params, key: Key, labels: Array | None, num: int) -> Any:
+    if isinstance(model, GAN):
+        return draw_latents(model.prior, key, num)
+    return jax.vmap(lambda key, label: model.prior(params, label).sample(key))(jax.random.split(key, num), labels)
 
 
-def _prior_draws(vae: VAE) -> Callable[..., Any]:
-    def draw(params: Params, key: Key, num: int, labels: Array | None) -> Any:
-        one = lambda key, label: vae.prior(params, label).sample(key)
-        return jax.vmap(one)(jax.random.split(key, num), labels)
+@compiled
+def decode(model: Any, view: DataView, params: Params, key: Key, z: Any, labels: Array | None) -> Array:
+    """Return examples in the data's range: the mean of p(x|z) of a VAE, G(z) of a GAN, whose layers may draw with `key`."""
 
-    return draw
+    def one(row: tuple[Key, Any, Array | None]) -> Array:
+        key, z, label = row
+        match model:
+            case VAE():
+                x = model.decode(params, z, label).mean
+            case GAN():
+                x = model.generate(*split(params), key, z[None], None if label is None else label[None])[0][0]
+            case _:
+                x = model.decode(params, z)
+        return view.from_model(x)
 
-
-def _mean(vae: VAE) -> Callable[..., Array]:
-    return lambda params, key, z, label: vae.decode(params, z, label).mean
-
-
-def _generate(gan: GAN) -> Callable[..., Array]:
-    def generate(variables: Params, key: Key, z: Array, label: Array | None) -> Array:
-        labels = None if label is None else label[None]
-        return gan.generate(*split(variables), key, z[None], labels)[0][0]
-
-    return generate
-
-
-def _decoder(decode: Callable[..., Array], view: DataView) -> Callable[..., Array]:
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    def over_examples(params: Params, key: Key, z: Any, labels: Array | None) -> Array:
-        num = len(jax.tree.leaves(z)[0])
-        row = (jax.random.split(key, num), z, labels)
-        return jax.lax.map(lambda row: view.from_model(decode(params, *row)), row, batch_size=AT_ONCE)
-
-    return over_examples
+    keys = jax.random.split(key, len(jax.tree.leaves(z)[0]))
+    return jax.lax.map(one, (keys, z, labels), batch_size=AT_ONCE)
 
 
-def _encoder(encode: Callable[..., Any]) -> Callable[..., Any]:
-    @jax.jit
-    def over_examples(params: Params, key: Key, examples: Split) -> Any:
-        return map_examples(encode, params, example_keys(key, len(examples.x)), examples, AT_ONCE)
+@compiled
+def encode(model: Any, view: DataView, params: Params, key: Key, examples: Split) -> Any:
+    """Return a latent for each stored example: the mean of q(z|x) of a VAE, the code of an autoencoder."""
 
-    return over_examples
+    def one(params: Params, key: Key, example: Split) -> Any:
+        x = view.example(example.x)
+        if isinstance(model, Autoencoder):
+            return model.encode(params, x)
+        return posterior_mean(model.encode(params, x, context_of(model, example.labels)), key)
 
-
-def _vae_encoder(vae: VAE, view: DataView) -> Callable[..., Any]:
-    def encode(params: Params, key: Key, example: Split) -> Any:
-        posterior = vae.encode(params, view.example(example.x), context_of(vae, example.labels))
-        return posterior_mean(posterior, key)
-
-    return _encoder(encode)
+    return map_examples(one, params, example_keys(key, len(examples.x)), examples, AT_ONCE)
 
 
 def great_arc(start: Array, end: Array, steps: int) -> Array:
@@ -111,7 +85,7 @@ def great_arc(start: Array, end: Array, steps: int) -> Array:
     cosine = jnp.vdot(start, end) / jnp.maximum(jnp.linalg.norm(start) * jnp.linalg.norm(end), 1e-12)
     angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
     t = jnp.linspace(0.0, 1.0, steps)[:, None]
-    # where the two point the same way (or opposite ways, where no arc is the shortest) the arc is the line
+    # in the same direction, or in opposite ones (where no arc is the shortest), the arc is the line
     degenerate = jnp.sin(angle) < 1e-4
     sine = jnp.where(degenerate, 1.0, jnp.sin(angle))
     on_arc = (jnp.sin((1 - t) * angle) * start[None] + jnp.sin(t * angle) * end[None]) / sine

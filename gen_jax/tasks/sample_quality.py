@@ -1,12 +1,11 @@
-"""What samples of a model are worth, in the measures that go with the kind of its data.
+"""The quality of samples, by measures that suit the kind of data.
 
-Of images it is a small convolutional classifier, trained here on the data at hand, whose features tell how near samples come to
-them. No network is downloaded, so that no number made of these features is an FID or an Inception score; numbers compare only
-between models that were measured with the same classifier: of the same data, seed and version.
+Images are compared by the features of a small convolutional classifier that is trained here, on the same data. No network is
+downloaded, so none of these numbers is an FID or an Inception score; they compare only between models that were measured with the
+same classifier: the same data, seed and version.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -27,7 +26,7 @@ from gen_jax.evaluate import (
 )
 from gen_jax.nets import MLP, ConvEncoder
 from gen_jax.tasks.sampling import sample
-from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, Task
+from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, labels_in_turn
 from gen_jax.train import adam, batch_mean, init_state, learning_rate_schedule, make_step, scan_epoch, steps_per_epoch
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
@@ -52,19 +51,10 @@ def quality(
     seed: int = 0,
     view: DataView = DataView(),
 ) -> dict[str, dict[str, float]]:
-    """Return what samples of a model are worth, beside as many training examples (the floor) and noise (the ceiling).
+    """Return what `measure` finds of samples of a model, of as many training examples (the floor) and of noise (the ceiling).
 
-    Each is measured by `measure`, whatever the kind of model. Choices are made on validation data.
-
-    Args:
-        model: anything that can be sampled.
-        params: what its functions take.
-        key: of the samples.
-        data: of grey values (not binarised), or points of the plane.
-        num: how many samples; by default as many as `num_measured` says.
-        against: which held-out examples they are compared with.
-        seed: of which training examples are taken, and of the noise.
-        view: what brings samples back into the data's range.
+    The data are grey values, not binarised, or points of the plane. Training examples and noise are chosen by `seed`. Noise is
+    uniform: of images over [0, 1], of points over the square of the data.
 
     Raises:
         InputError: the data are neither images nor points of the plane, or `num` is less than 10 or more than there are.
@@ -76,11 +66,13 @@ def quality(
         raise InputError(f"num is {num}: give 10 or more, and no more than the {len(train.x)} training examples.")
     rows = np.random.default_rng(seed).permutation(len(train.x))[:num]
     examples = np.asarray(jax.vmap(data.view.read)(train.x[rows]))
-    num_classes = getattr(model, "num_classes", None)
+    high = np.abs(real.x).max() if _are_points(real) else 1.0
+    noise = np.random.default_rng(seed).uniform(-high if _are_points(real) else 0.0, high, examples.shape).astype(np.float32)
+    labels = labels_in_turn(model, num)
     return {
-        "model": measure_drawn(sample(model, params, key, num, view=view), data, against, num_classes),
-        "training examples": measure(data, against, examples, None if num_classes is None else train.labels[rows]),
-        "noise": measure_drawn(noise_like(real, num, data.view, seed), data, against, num_classes),
+        "model": measure(data, against, sample(model, params, key, num, view=view), labels),
+        "training examples": measure(data, against, examples, None if labels is None else train.labels[rows]),
+        "noise": measure(data, against, noise, labels),
     }
 
 
@@ -91,37 +83,33 @@ def num_measured(name: str, real: Split) -> int:
     return NUM_POINTS if _are_points(real) else min(MOST_IMAGES, len(real.x))
 
 
-def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
-    """Return named numbers that say how near samples come to held-out examples of a data set.
+def measure(data: Dataset, against: str, samples: Any, labels: Any = None) -> dict[str, float]:
+    """Return named numbers that compare samples [N, ...] with held-out examples, the split `against` of a data set.
 
     Points of the plane: the modes covered, where they are known, and the 2-Wasserstein distance. Stacked digits: the modes
     covered, of 1,000, by a classifier of single digits. Images: the sliced Wasserstein distance, from 7 pixels a side; and
     `image_quality` with the accuracy of its classifier, where one can be trained: labels, sides that 4 divides, more than 5
-    examples. What cannot be measured is left out.
-
-    Args:
-        data: the data set, on whose training part the classifier is trained.
-        against: the name of the split of held-out examples.
-        drawn: samples [N, ...], images of grey values in [0, 1].
-        labels: [N] those that the samples were made for, if any.
+    examples; of samples that were drawn for labels [N], the share in which it finds them. What cannot be measured is left out.
 
     Raises:
         InputError: the data are neither images nor points of the plane.
     """
-    real = data.splits[against]
+    real, drawn = data.splits[against], np.asarray(samples)
     if _are_points(real):
         num = min(NUM_MATCHED, len(real.x), len(drawn))
-        return modes_covered(data.name, drawn) | {"wasserstein_2": wasserstein_2(real.x[:num], drawn[:num])}
+        modes = mode_coverage(drawn, *MODES[data.name])._asdict() if data.name in MODES else {}
+        return _floats(modes) | {"wasserstein_2": wasserstein_2(real.x[:num], drawn[:num])}
+    drawn = drawn.clip(0, 1)  # the mean of a Gaussian likelihood can be a little outside
     if data.name.startswith(STACKED):
         classifier = classifier_of(load_dataset(data.name.removeprefix(STACKED), "none"))
         assert classifier is not None  # stacked digits have labels
         digits = [classifier.probabilities(jnp.asarray(drawn[..., i : i + 1])).argmax(axis=1) for i in range(3)]
         coverage = label_coverage(100 * digits[0] + 10 * digits[1] + digits[2], 1000)
-        return {name: float(value) for name, value in coverage._asdict().items()} | {"classifier_accuracy": classifier.accuracy}
+        return _floats(coverage._asdict()) | {"classifier_accuracy": classifier.accuracy}
     check_measurable(data.name, real, data.view)
-    # in an order of no meaning: the files of some data sets are sorted, or their first half is easier
+    # in random order: the files of some data sets are sorted, or their first half is easier
     rows = np.random.default_rng(0).permutation(len(real.x))[: len(drawn)]
-    images, samples = jax.vmap(data.view.read)(jnp.asarray(real.x[rows])), jnp.asarray(drawn)
+    images = jax.vmap(data.view.read)(jnp.asarray(real.x[rows]))
     height, width = images.shape[1:3]
     found = {}
     if min(height, width) >= SMALLEST_SIDE:
@@ -131,23 +119,15 @@ def measure(data: Dataset, against: str, drawn: np.ndarray, labels: np.ndarray |
     classifier = classifier_of(data)
     if classifier is None or len(drawn) <= NEIGHBOURS:
         return found
-    found |= image_quality(classifier, images, samples) | {"classifier_accuracy": classifier.accuracy}
+    found |= image_quality(classifier, images, jnp.asarray(drawn)) | {"classifier_accuracy": classifier.accuracy}
     if labels is not None:
-        found["label_accuracy"] = float(np.mean(classifier.probabilities(samples).argmax(axis=1) == labels))
+        named = classifier.probabilities(jnp.asarray(drawn)).argmax(axis=1)
+        found["label_accuracy"] = float(np.mean(named == np.asarray(labels)))
     return found
 
 
-def measure_drawn(drawn: Any, data: Dataset, against: str, num_classes: int | None) -> dict[str, float]:
-    """Return `measure` of what `tasks.sample` drew: of a conditional model, for the labels 0 … C − 1 in turn."""
-    # the mean of a Gaussian likelihood can be a little outside of [0, 1]
-    values = np.asarray(drawn) if np.ndim(drawn) == 2 else np.asarray(drawn).clip(0, 1)
-    return measure(data, against, values, None if num_classes is None else np.arange(len(values)) % num_classes)
-
-
-def modes_covered(name: str, drawn: np.ndarray) -> dict[str, float]:
-    """Return what `evaluate.mode_coverage` finds of points; nothing for data whose modes are not known."""
-    found = mode_coverage(drawn, *MODES[name])._asdict() if name in MODES else {}
-    return {quantity: float(value) for quantity, value in found.items()}
+def _floats(numbers: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def check_measurable(name: str, real: Split, view: DataView) -> None:
@@ -155,14 +135,6 @@ def check_measurable(name: str, real: Split, view: DataView) -> None:
     shape = jax.eval_shape(view.read, real.x[0]).shape
     if len(shape) != 3 and not _are_points(real):
         raise InputError(f"An example of {name} has shape {shape}: what can be measured is images and points of the plane.")
-
-
-def noise_like(examples: Split, num: int, view: DataView = DataView(), seed: int = 0) -> np.ndarray:
-    """Return what no model should be as bad as: uniform noise, of images over [0, 1], of points over the square of the data."""
-    shape = jax.eval_shape(view.read, examples.x[0]).shape
-    high = np.abs(examples.x).max() if _are_points(examples) else 1.0
-    low = -high if _are_points(examples) else 0.0
-    return np.random.default_rng(seed).uniform(low, high, (num, *shape)).astype(np.float32)
 
 
 def _are_points(split: Split) -> bool:
@@ -235,26 +207,22 @@ def train_classifier(data: Dataset, seed: int = 0) -> ImageClassifier:
     for key in jax.random.split(order_key, EPOCHS):
         state, _ = epoch(state, examples, key)
 
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    def features(images: Array) -> Array:
-        return jax.lax.map(lambda x: body.apply(state.params["body"], x), images, batch_size=AT_ONCE)
+    def over_images(function: Callable[[Params, Array], Any]) -> Callable[[Array], np.ndarray]:
+        @jax.jit
+        @jax.default_matmul_precision("highest")
+        def batched(images: Array) -> Any:
+            return jax.lax.map(lambda image: function(state.params, image), images, batch_size=AT_ONCE)
 
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    def probabilities(images: Array) -> Array:
-        return jax.lax.map(lambda x: jax.nn.softmax(logits_of(state.params, x)), images, batch_size=AT_ONCE)
+        return lambda images: np.asarray(batched(images))
 
-    found = np.asarray(probabilities(jax.vmap(read)(jnp.asarray(test.x)))).argmax(axis=1)
-    return ImageClassifier(
-        features=lambda images: np.asarray(features(images)),
-        probabilities=lambda images: np.asarray(probabilities(images)),
-        accuracy=float(np.mean(found == test.labels)),
-    )
+    probabilities = over_images(lambda params, image: jax.nn.softmax(logits_of(params, image)))
+    named = probabilities(jax.vmap(read)(jnp.asarray(test.x))).argmax(axis=1)
+    features = over_images(lambda params, image: body.apply(params["body"], image))
+    return ImageClassifier(features, probabilities, accuracy=float(np.mean(named == test.labels)))
 
 
 def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dict[str, float]:
-    """Return how near drawn images come to real ones, [N, H, W, C] of grey values in [0, 1] both.
+    """Compare drawn images with real ones, both [N, H, W, C] of grey values in [0, 1].
 
     By features: Fréchet and kernel distance, precision, recall, density, coverage; by labels: the classifier's score.
     """
@@ -268,31 +236,15 @@ def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dic
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class QualityOptions:
-    """Measure what a trained run draws, beside training examples and noise."""
+def perform(subject: Subject, *, num: int | None = None, against: Literal["valid", "test"] = "test", seed: int = 0) -> Outcome:
+    """Measure samples of a trained run, beside training examples and noise.
 
-    num: int | None = None
-    """How many to draw; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000."""
-    against: Literal["valid", "test"] = "test"
-    """Which examples samples are compared with. Choices are made by valid; test is what is reported."""
-    seed: int = 0
-    """Seed of the draw."""
-
-
-def perform(subject: Subject, options: QualityOptions) -> Outcome:
-    """Measure samples against grey values, whatever the binarisation that the model saw."""
-    rows = quality(
-        subject.model,
-        subject.params,
-        subject.key,
-        subject.load(None, "none"),
-        num=options.num,
-        against=options.against,
-        seed=options.seed,
-        view=subject.view,
-    )
-    return Outcome("quality" if options.against == "test" else f"quality-{options.against}", summary=rows)
-
-
-TASK = Task(QualityOptions, perform)
+    Args:
+        subject: the run.
+        num: Number of samples; by default 2,500 points, 26,000 stacked digits, or as many images as are held out, up to 5,000.
+        against: Which examples samples are compared with: valid to choose between models, test to report.
+        seed: Seed of the draw.
+    """
+    # against grey values, whatever the binarisation that the model saw
+    rows = subject.call(quality, subject.load(None, "none"), num=num, against=against, seed=seed)
+    return Outcome("quality" if against == "test" else f"quality-{against}", summary=rows)

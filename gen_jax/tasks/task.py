@@ -20,20 +20,22 @@ from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 
 NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder"}
 AT_ONCE = 500  # examples on the device at once
+MODELS_KEPT = 16  # for which a function stays compiled
 
 
 class Subject(NamedTuple):
-    """A trained model, with what a task asks for beside it.
+    """A trained model, and what a task may need beside it.
 
     Attributes:
         model: of any family.
         params: what its functions take.
         view: how it sees stored examples.
         key: for what the task draws.
-        load: (data=None, binarise=None, split="test") -> `Dataset`, all of whose examples the model can take: the model's own by
-            default, binarised as the model sees it; the split is the one that is asked for.
+        load: (data=None, binarise=None, split="test") -> `Dataset`, checked to be what the model takes; by default the model's
+            own, binarised as the model sees it. The split is the one that will be used.
         data: the name of the model's own data set.
         evaluation: options of `tasks.evaluate` that the recipe gives.
+        provenance: the seed, epoch, versions and device, which are written beside the numbers of an evaluation.
         report: called with (examples done, examples in all) in what takes long.
     """
 
@@ -44,15 +46,20 @@ class Subject(NamedTuple):
     load: Callable[..., Dataset]
     data: str
     evaluation: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
     report: Callable[[int, int], None] = lambda done, total: None
+
+    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Return function(model, params, key, ..., view=view)."""
+        return function(self.model, self.params, self.key, *args, view=self.view, **options)
 
 
 class Outcome(NamedTuple):
-    """What a task returns to a run, which writes it down.
+    """What a task returns to a run, which writes it to files.
 
     Attributes:
         name: of the files.
-        text: what is there, in a line.
+        text: one line that says what is there.
         figures: matplotlib figures by name.
         array: what the figure shows, as numbers.
         summary: named numbers, or rows of them.
@@ -67,16 +74,11 @@ class Outcome(NamedTuple):
     table: dict[str, Any] = {}
 
 
-class Task(NamedTuple):
-    """A command of the command line, and what can be done at the end of training.
+Task = Callable[..., Outcome]
+"""(subject, **options) -> `Outcome`: a command of the command line, which can also be done at the end of training.
 
-    Attributes:
-        options: a dataclass: its docstring is the command's help, its fields the options.
-        perform: (subject, options) -> `Outcome`.
-    """
-
-    options: Any
-    perform: Callable[[Subject, Any], Outcome]
+Its keyword arguments are the options of the command and its docstring is their help.
+"""
 
 
 def refuse(model: Any, what: str, wanted: str) -> InputError:
@@ -84,30 +86,33 @@ def refuse(model: Any, what: str, wanted: str) -> InputError:
     return InputError(f"{NAMES.get(type(model), type(model).__name__)} cannot {what}: give {wanted}.")
 
 
-class _ByIdentity:
-    """A model as a key of a cache: itself, and no copy of it."""
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile function(model, view, *arrays, num=...) once for each model and view, with matrix products in float32 precision.
 
-    def __init__(self, model: Any):
-        self.model = model
+    The keyword argument `num` is known when it is compiled. Models are told apart by identity.
+    """
+    latest: dict[Any, tuple[Any, Callable[..., Any]]] = {}  # with the model, so that no other one gets its id
 
-    def __hash__(self) -> int:
-        return id(self.model)
+    @functools.wraps(function)
+    def call(model: Any, view: DataView, *arrays: Any, **num: int) -> Any:
+        @jax.default_matmul_precision("highest")
+        def of_model(*arrays: Any, **num: int) -> Any:
+            return function(model, view, *arrays, **num)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.model is other.model
+        if (id(model), view) not in latest:
+            if len(latest) == MODELS_KEPT:
+                del latest[next(iter(latest))]
+            latest[id(model), view] = model, jax.jit(of_model, static_argnames="num")
+        return latest[id(model), view][1](*arrays, **num)
 
-
-def once_for_each_model(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep what `build(model, view)` returns, functions that are compiled when they are first called, for the latest models."""
-    cached = functools.lru_cache(maxsize=16)(lambda by_identity, view: build(by_identity.model, view))
-    return lambda model, view: cached(_ByIdentity(model), view)
+    return call
 
 
 def labels_in_turn(model: Any, num: int, labels: Any = None) -> Array | None:
     """Return the labels to draw for: those given, in turn; 0, 1, … in turn by default; None for a model without classes.
 
     Raises:
-        InputError: labels that the model has not.
+        InputError: labels that the model does not have.
     """
     num_classes = getattr(model, "num_classes", None)
     if labels is None:
@@ -120,10 +125,10 @@ def labels_in_turn(model: Any, num: int, labels: Any = None) -> Array | None:
     return jnp.asarray(np.resize(chosen, num), jnp.int32)
 
 
-def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
-    """Raise an InputError for a number that is too small or too large."""
-    if value < least or (most is not None and value > most):
-        raise InputError(f"{name} is {value}: give {least} {'or more' if most is None else f'to {most}'}.")
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise an InputError for a number that is too small."""
+    if value < least:
+        raise InputError(f"{name} is {value}: give {least} or more.")
 
 
 def first(examples: Split, num: int) -> Split:
@@ -132,9 +137,9 @@ def first(examples: Split, num: int) -> Split:
 
 
 def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
-    """Write what a task returned, and return the files: pictures, and beside them arrays, a table and numbers.
+    """Write what a task returned, and return the files: figures, and beside them arrays, a table and numbers.
 
-    Every file is there whole or not at all.
+    No file is ever left half written.
 
     Raises:
         InputError: the path does not end in .png.
@@ -142,34 +147,29 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
     if path.suffix != ".png":
         raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
     written = []
+
+    def write(file: Path, content: bytes | str) -> None:
+        write_whole(file, content)
+        written.append(file)
+
     for number, (name, figure) in enumerate(outcome.figures.items()):
-        written.append(path if number == 0 else path.with_name(f"{path.stem}-{name}.png"))
-        save_figure(figure, written[-1])
+        write(path if number == 0 else path.with_name(f"{path.stem}-{name}.png"), plots.png(figure))
     if outcome.array is not None:
-        file = io.BytesIO()
-        np.save(file, np.asarray(outcome.array))
-        written.append(path.with_suffix(".npy"))
-        write_whole(written[-1], file.getvalue())
+        np.save(array := io.BytesIO(), np.asarray(outcome.array))
+        write(path.with_suffix(".npy"), array.getvalue())
     if outcome.table:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
+        writer = csv.writer(table := io.StringIO(), lineterminator="\n")
         writer.writerow(outcome.table)
         writer.writerows(zip(*(column.tolist() for column in outcome.table.values()), strict=True))
-        written.append(path.with_suffix(".csv"))
-        write_whole(written[-1], table.getvalue())
+        write(path.with_suffix(".csv"), table.getvalue())
     if outcome.summary:
         written.append(path.with_suffix(".json"))
         write_json(written[-1], json_numbers(outcome.summary))
     return written
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure as a PNG picture."""
-    write_whole(path, plots.png(figure))
-
-
 def json_numbers(value: Any) -> Any:
-    """Return numbers as JSON can have them: without infinities, such as the standard error of one example, and NaN."""
+    """Return numbers as JSON allows them: None in place of infinity, such as the standard error of one example, and NaN."""
     if isinstance(value, dict):
         return {name: json_numbers(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

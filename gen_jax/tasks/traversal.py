@@ -1,6 +1,5 @@
-"""Moving each latent of an example over its range."""
+"""Latent traversals: each latent of an example varied over its range."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -9,10 +8,9 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.data import DataView, Split
-from gen_jax.evaluate import example_keys
-from gen_jax.tasks.evaluation import vae_functions
-from gen_jax.tasks.latent_models import latent_model
-from gen_jax.tasks.task import Outcome, Subject, Task, check_count, first, refuse
+from gen_jax.tasks.evaluation import describe
+from gen_jax.tasks.latent_models import decode, draw_prior, encode
+from gen_jax.tasks.task import Outcome, Subject, check_count, first, refuse
 from gen_jax.types import VAE, Array, InputError, Key, Params
 
 NUM_DRAWS, NUM_RATED = 10_000, 500  # of the prior, for a latent's range; examples whose KL is shown
@@ -21,13 +19,7 @@ NUM_DRAWS, NUM_RATED = 10_000, 500  # of the prior, for a latent's range; exampl
 def traverse(model: Any, params: Params, key: Key, example: Split, steps: int = 11, *, view: DataView = DataView()) -> Array:
     """Return [Z, steps, *event]: the means of p(x|z), each latent of one example moved over equal steps of prior probability.
 
-    Args:
-        model: a `VAE` with one vector of latents.
-        params: what its functions take.
-        key: of the draws of the prior.
-        example: a stored example [1, ...], with its label for a conditional model, which stays.
-        steps: places along each latent.
-        view: how the model sees it.
+    The stored example is of shape [1, ...]; a conditional model decodes for its label.
 
     Raises:
         InputError: the model has no single latent vector.
@@ -35,48 +27,41 @@ def traverse(model: Any, params: Params, key: Key, example: Split, steps: int = 
     check_count("steps", steps, 2)
     if not isinstance(model, VAE) or model.latent is None:
         raise refuse(model, "traverse latents, since it has no single latent vector to move along", "a VAE that has one")
-    latent, latents = model.latent, latent_model(model, view)
+    latent = model.latent
     one_key, prior_key, decode_key = jax.random.split(key, 3)
     label = None if model.num_classes is None else example.labels
-    z = latents.encode(params, one_key, example)[0]
-    draws = latents.draw(params, prior_key, NUM_DRAWS, None if label is None else jnp.repeat(label, NUM_DRAWS))
+    repeated = lambda num: None if label is None else jnp.repeat(label, num)
+    z = encode(model, view, params, one_key, example)[0]
+    draws = draw_prior(model, view, params, prior_key, NUM_DRAWS, repeated(NUM_DRAWS))
     places = jnp.quantile(draws, (jnp.arange(steps) + 0.5) / steps, axis=0)
     moved = jax.vmap(jax.vmap(latent.move, in_axes=(None, None, 0)), in_axes=(None, 0, 1))(z, jnp.arange(latent.dim), places)
     flat = moved.reshape(-1, latent.dim)
-    x = latents.decode(params, decode_key, flat, None if label is None else jnp.repeat(label, len(flat)))
+    x = decode(model, view, params, decode_key, flat, repeated(len(flat)))
     return x.reshape(latent.dim, steps, *x.shape[1:])
 
 
-@dataclass(frozen=True, kw_only=True)
-class TraverseOptions:
-    """Move each latent of a test example over its range, and decode: of a VAE with one latent vector."""
+def perform(subject: Subject, *, example: int = 0, steps: int = 11) -> Outcome:
+    """Decode each latent of a test example over its range, of a VAE with one latent vector.
 
-    example: int = 0
-    """Number of the test example that the other latents come from."""
-    steps: int = 11
-    """Places along each latent."""
-
-
-def perform(subject: Subject, options: TraverseOptions) -> Outcome:
-    """Traverse, and draw a latent in each row, those of most nats first."""
+    Args:
+        subject: the run.
+        example: Index of the test example, from which the other latents come.
+        steps: Values of each latent.
+    """
     test = subject.load().test
-    if not 0 <= options.example < len(test.x):
+    if not 0 <= example < len(test.x):
         raise InputError(
-            f"example is {options.example}, and {subject.data} has {len(test.x)} test examples: give 0 to {len(test.x) - 1}."
+            f"example is {example}, and {subject.data} has {len(test.x)} test examples: give 0 to {len(test.x) - 1}."
         )
-    one = jax.tree.map(lambda leaf: leaf[options.example : options.example + 1], test).on_device()
-    x = traverse(subject.model, subject.params, subject.key, one, options.steps, view=subject.view)
+    one = jax.tree.map(lambda leaf: leaf[example : example + 1], test).on_device()
+    x = subject.call(traverse, one, steps)
 
-    some = first(test, NUM_RATED)
-    keys = example_keys(jax.random.fold_in(subject.key, 3), len(some.x))
-    parts = vae_functions(subject.model, subject.view).describe(subject.params, keys, some)["kl_parts"]
-    parts = np.asarray(parts.mean(axis=0))
+    key = jax.random.fold_in(subject.key, 3)
+    parts = describe(subject.model, subject.view, subject.params, key, first(test, NUM_RATED))["kl_parts"].mean(axis=0)
+    parts = np.asarray(parts)
     by_latent = len(parts) == len(x)
     order = np.argsort(-parts) if by_latent else np.arange(len(x))
     names = [f"z{i + 1}" + (f"  {parts[i]:.2f}" if by_latent else "") for i in order]
     title = "each latent over its range under the prior" + (",\nwith its mean KL in nats" if by_latent else "")
-    figure = plots.image_grid(x[order].reshape(-1, *x.shape[2:]), options.steps, title, row_names=names)
-    return Outcome(f"traversal-{options.example}", f"{len(x)} latents, one in each row", {"traversal": figure}, np.asarray(x))
-
-
-TASK = Task(TraverseOptions, perform)
+    figure = plots.image_grid(x[order].reshape(-1, *x.shape[2:]), steps, title, row_names=names)
+    return Outcome(f"traversal-{example}", f"{len(x)} latents, one in each row", {"traversal": figure}, np.asarray(x))

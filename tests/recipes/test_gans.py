@@ -20,8 +20,7 @@ from gen_jax.recipes.gan_images import ImageSettings
 from gen_jax.recipes.settings import read_settings, settings_json
 from gen_jax.sweep import sweep
 from gen_jax.tasks.arithmetic import latent_arithmetic
-from gen_jax.tasks.latent_models import LatentModel
-from gen_jax.tasks.sample_quality import ImageClassifier, QualityOptions, image_quality, train_classifier
+from gen_jax.tasks.sample_quality import ImageClassifier, image_quality, train_classifier
 from gen_jax.train import NonFiniteError, read_metrics
 from gen_jax.types import InputError, split
 from tests.small import done, drawn_from, settings
@@ -319,7 +318,7 @@ def test_the_modes_of_stacked_digits_are_counted(tmp_path):
 def test_any_model_is_measured_between_noise_and_training_examples(halves, tmp_path, recipe, changes):
     changes = {"data": halves, "validate_every": 10} | changes
     runs.train(recipe, settings(recipe, **changes), tmp_path / "run")
-    rows = runs.perform(runs.load_run(tmp_path / "run"), "quality", QualityOptions(num=100)).summary
+    rows = done(runs.load_run(tmp_path / "run"), "quality", num=100).summary
     assert set(rows) == {"model", "training examples", "noise"}
     name = "wasserstein_2" if changes["data"].startswith("toy:") else "frechet_distance"
     assert rows["training examples"][name] < rows["model"][name] < rows["noise"][name]
@@ -332,7 +331,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(tmp_path):
     small = settings("made-dna", data=f"npz:{tmp_path / 'flat.npz'}", hidden_sizes=(4,), epochs=1, batch_size=10)
     runs.train("made-dna", small, tmp_path / "run")
     with pytest.raises(InputError, match=r"has shape \(6,\): what can be measured is images and points of the plane"):
-        runs.perform(runs.load_run(tmp_path / "run"), "quality", QualityOptions(num=10))
+        done(runs.load_run(tmp_path / "run"), "quality", num=10)
 
 
 @pytest.mark.slow
@@ -351,7 +350,7 @@ def test_images_that_no_classifier_takes_are_measured_without(tmp_path, size, wa
 def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
     """Of a generator whose z₁ is the ink and the sign of whose z₂ the class: bright a − dark a + dark b is a bright b."""
 
-    def decode(params, key, z, labels):
+    def decode(z):
         ink, side = jax.nn.sigmoid(z[:, 0]), z[:, 1] > 0
         images = jnp.stack([ink * side, ink * ~side], axis=-1)
         return jnp.broadcast_to(images[:, None, :, None], (len(z), 2, 2, 1))
@@ -361,8 +360,7 @@ def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
         return np.stack([left, ~left], axis=-1).astype(np.float32)
 
     classifier = ImageClassifier(lambda images: np.zeros((len(images), 1)), probabilities, 1.0)
-    latents = LatentModel(lambda params, key, num, labels: jax.random.normal(key, (num, 3)), True, decode, None, ())
-    rows, names = latent_arithmetic(latents, None, jax.random.key(0), classifier)
+    rows, names = latent_arithmetic(decode, jax.random.normal(jax.random.key(0), (2000, 3)), classifier)
     assert names == ["0, 1", "1, 0"]
     rows = rows.reshape(2, 10, 4)
     ink, left = rows.sum(-1) / 2, rows[..., 0] > 0
