@@ -7,54 +7,48 @@ from typing import Annotated, Any, Literal
 
 from jaxtyping import Float
 
-from gen_jax.data import Binarisation
+from gen_jax.data import Binarisation, DataView
 from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses
-from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Positive, ScheduleName, Settings, choice
-from gen_jax.train import Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
+from gen_jax.recipes.experiment import Experiment
+from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Positive, Settings
+from gen_jax.train import ScheduleName, Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
 from gen_jax.types import GAN, Adversaries, Array, InputError
 
 
-@choice("none")
-class NoPenalty(Choice):
+class NoPenalty(Choice, kind="none"):
     """No penalty."""
 
 
-@choice("gradient-penalty")
-class GradientPenalty(Choice):
+class GradientPenalty(Choice, kind="gradient-penalty"):
     """A gradient of norm 1 between real and generated examples."""
 
     penalty_weight: NonNegative = 10.0
     """Weight λ of the penalty (for r1 and r2, γ/2)."""
 
 
-@choice("zero-centred")
-class ZeroCentred(GradientPenalty):
+class ZeroCentred(GradientPenalty, kind="zero-centred"):
     """A gradient of norm 0 between real and generated examples."""
 
 
-@choice("r1")
-class R1(GradientPenalty):
+class R1(GradientPenalty, kind="r1"):
     """A gradient of norm 0 at the real examples."""
 
 
-@choice("r2")
-class R2(GradientPenalty):
+class R2(GradientPenalty, kind="r2"):
     """A gradient of norm 0 at the generated examples."""
 
 
 PenaltyChoice = Annotated[NoPenalty | GradientPenalty | ZeroCentred | R1 | R2, KIND]
 
 
-@choice("adam")
-class Adam(Choice):
+class Adam(Choice, kind="adam"):
     """Adam."""
 
     adam_b1: Fraction = 0.5
     """Decay of Adam's mean of gradients."""
 
 
-@choice("rmsprop")
-class RmsProp(Choice):
+class RmsProp(Choice, kind="rmsprop"):
     """RMSProp."""
 
     rms_decay: Decay = 0.99
@@ -139,7 +133,21 @@ def step_of(settings: GanSettings) -> Callable[..., Step]:
     return functools.partial(make_game_step, num_disc_steps=settings.num_disc_steps, simultaneous=settings.simultaneous)
 
 
-CURVES = {
-    "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
-    "logits": (("train_real_logit", "train_fake_logit"), "mean logit"),
-}
+def gan_experiment(
+    gan: GAN, settings: GanSettings, view: DataView, tasks: tuple[str, ...], validate: Callable[..., Any] | None = None
+) -> Experiment:
+    """Return the experiment of a GAN, which keeps the latest checkpoint."""
+    return Experiment(
+        model=gan,
+        loss=make_losses(gan, settings),
+        optimizer=optimizers_of(settings),
+        view=view,
+        make_step=step_of(settings),
+        validate=validate,
+        best_metric=None,
+        curves={
+            "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
+            "logits": (("train_real_logit", "train_fake_logit"), "mean logit"),
+        },
+        tasks=tasks,
+    )

@@ -17,48 +17,31 @@ import numpy as np
 from gen_jax.data import to_unit
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.made import bernoulli_output, ensemble, made, made_loss, shuffled_masks
-from gen_jax.recipes.settings import (
-    ACTIVATIONS,
-    KIND,
-    MASKS,
-    ActivationName,
-    Choice,
-    Count,
-    Experiment,
-    Recipe,
-    Settings,
-    Sizes,
-    adam_of,
-    choice,
-    seed_key,
-    view_of,
-)
+from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, view_of
+from gen_jax.recipes.settings import ACTIVATIONS, KIND, MASKS, ActivationName, Choice, Count, Settings, Sizes, seed_key
 from gen_jax.train import validation
 
 Shuffled = Literal["orderings", "connectivities", "both"]
 
 
-@choice("fixed")
-class FixedMask(Choice):
+class FixedMask(Choice, kind="fixed"):
     """One mask."""
 
     shuffle: Literal["none"] | Shuffled = "none"
-    """What is drawn at random of the mask; with none, dimensions come in the order that they are stored in."""
+    """What is random in the mask; with none, dimensions keep their stored order."""
 
 
-@choice("cycle")
-class CycledMasks(Choice):
-    """A few masks in turn, a step each."""
+class CycledMasks(Choice, kind="cycle"):
+    """A few masks that take turns, one step each."""
 
     shuffle: Shuffled = "both"
-    """What is drawn at random of each mask."""
+    """What is random in each mask."""
     num_masks: Count = 8
     """Masks in the cycle, and in the mixture that is evaluated."""
 
 
-@choice("fresh")
-class FreshMasks(CycledMasks):
-    """Another mask at every step."""
+class FreshMasks(CycledMasks, kind="fresh"):
+    """A new mask at every step."""
 
     num_masks: Count = 8
     """Masks in the mixture that is evaluated."""
@@ -75,16 +58,16 @@ class MadeSettings(Settings):
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
     direct: bool = False
-    """Direct links from inputs to outputs."""
+    """Direct connections from inputs to outputs."""
     masks: Annotated[FixedMask | CycledMasks | FreshMasks, KIND] = FixedMask()
     """Masks in training: fixed, cycle or fresh."""
 
 
 def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
-    """Return the experiment that the settings describe, for events of the given shape."""
+    """Return the experiment for events of the given shape."""
     choice = settings.masks
     num_masks = 1 if isinstance(choice, FixedMask) else choice.num_masks
-    # under many masks, a network has to tell a 0 from what its mask hides
+    # under many masks, the network must tell a 0 from an input that the mask hides
     output = bernoulli_output(one_hot=not isinstance(choice, FixedMask))
     model = made(math.prod(event_shape), settings.hidden_sizes, output, settings.direct, ACTIVATIONS[settings.activation])
     masks = shuffled_masks(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from gen_jax.types import VAE, Array, InputError
 
 
-def on_labels(vae: VAE, num_classes: int) -> VAE:
+def class_conditional(vae: VAE, num_classes: int) -> VAE:
     """Return q(z|x, y), p(x|z, y) and p(z|y), whose context is a label y ∈ {0 … C − 1}: its one-hot is the context of `vae`.
 
     Under jit and vmap, where no error can be raised for a value, a label outside of 0 … C − 1 has a one-hot of zeros.
