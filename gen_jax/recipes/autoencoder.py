@@ -19,21 +19,17 @@ from gen_jax.autoencoders import autoencoder, autoencoder_loss, corrupt
 from gen_jax.data import Binarisation
 from gen_jax.nets import MLP
 from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, view_of
-from gen_jax.recipes.settings import ACTIVATIONS, KIND, ActivationName, Choice, Count, NonNegative, Settings, Sizes
+from gen_jax.recipes.settings import ACTIVATIONS, KIND, ActivationName, Choice, Count, NonNegative, Nothing, Settings, Sizes
 
 
-class NoCorruption(Choice, kind="none"):
-    """The encoder sees x itself."""
-
-
-class Masking(Choice, kind="masking"):
+class Masking(Choice, kinds=("masking",)):
     """A share of the values is set to 0 before x is encoded."""
 
     amount: Annotated[float, Ge(0), Le(1)] = 0.3
     """Share of the values that are masked."""
 
 
-class GaussianNoise(Choice, kind="gaussian"):
+class GaussianNoise(Choice, kinds=("gaussian",)):
     """Noise is added before x is encoded."""
 
     amount: NonNegative = 0.3
@@ -51,7 +47,7 @@ class AutoencoderSettings(Settings):
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
-    corruption: Annotated[NoCorruption | Masking | GaussianNoise, KIND] = NoCorruption()
+    corruption: Annotated[Nothing | Masking | GaussianNoise, KIND] = Nothing()
     """What is done to an example before it is encoded: none, masking or gaussian."""
     contraction: NonNegative = 0.0
     """Weight λ of the squared Frobenius norm of the encoder's Jacobian."""
@@ -61,7 +57,7 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
     """Return the experiment for events of the given shape."""
     activation, sizes, corruption = ACTIVATIONS[settings.activation], settings.hidden_sizes, settings.corruption
     kind: Any = corruption.kind
-    noise = None if isinstance(corruption, NoCorruption) else functools.partial(corrupt, kind, corruption.amount)
+    noise = None if isinstance(corruption, Nothing) else functools.partial(corrupt, kind, corruption.amount)
     encoder, decoder = MLP(sizes, (settings.latent_dim,), activation), MLP(sizes[::-1], event_shape, activation)
     model = autoencoder(encoder, decoder, noise)
     return Experiment(

@@ -85,10 +85,7 @@ def view_of(
 
 def image_shape(event_shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the shape of an image [H, W, C], or raise an InputError for an event of another rank."""
-    match event_shape:
-        case (height, width, channels):
-            return height, width, channels
-        case _:
-            raise InputError(
-                f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use --architecture mlp."
-            )
+    if len(event_shape) != 3:
+        raise InputError(f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use --architecture mlp.")
+    height, width, channels = event_shape
+    return height, width, channels

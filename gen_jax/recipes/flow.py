@@ -30,60 +30,28 @@ from gen_jax.types import Bijection, InputError
 BOUND = 5.0  # splines transform [−5, 5]
 
 
-class Layers(Choice):
-    """The settings of every flow."""
+class SimpleFlow(Choice, kinds=("planar", "radial")):
+    """Planar or radial layers."""
 
     num_layers: Count = 4
     """Layers of the flow."""
 
 
-class Planar(Layers, kind="planar"):
-    """Planar layers."""
-
-
-class Radial(Layers, kind="radial"):
-    """Radial layers."""
-
-
-class Sylvester(Layers, kind="sylvester"):
-    """Orthogonal Sylvester layers."""
+class SylvesterFlow(SimpleFlow, kinds=("sylvester", "householder")):
+    """Sylvester layers, orthogonal or of Householder reflections."""
 
     num_units: Count = 16
     """Units of a layer, at most as many as dimensions."""
 
 
-class Householder(Sylvester, kind="householder"):
-    """Sylvester layers of Householder reflections."""
-
-
-class NetLayers(Layers):
-    """The settings of flows whose layers have a network, which can depend on a context."""
+class NetFlow(SimpleFlow, kinds=("affine-coupling", "spline-coupling", "maf", "spline-maf", "iaf")):
+    """Layers with a network: coupling, or (inverse) masked autoregressive, of affine maps or rational-quadratic splines."""
 
     flow_hidden_sizes: Sizes = (320,)
     """Widths of the network in a layer."""
 
 
-class AffineCoupling(NetLayers, kind="affine-coupling"):
-    """Affine coupling layers."""
-
-
-class SplineCoupling(NetLayers, kind="spline-coupling"):
-    """Rational-quadratic-spline coupling layers."""
-
-
-class Maf(NetLayers, kind="maf"):
-    """Masked autoregressive layers, affine."""
-
-
-class SplineMaf(NetLayers, kind="spline-maf"):
-    """Masked autoregressive layers of splines."""
-
-
-class Iaf(NetLayers, kind="iaf"):
-    """Inverse autoregressive layers, affine."""
-
-
-Flow = Planar | Radial | Sylvester | Householder | AffineCoupling | SplineCoupling | Maf | SplineMaf | Iaf
+Flow = SimpleFlow | SylvesterFlow | NetFlow
 
 
 def make_flow(flow: Flow, dim: int, context_dim: int = 0) -> Bijection:
@@ -92,30 +60,27 @@ def make_flow(flow: Flow, dim: int, context_dim: int = 0) -> Bijection:
 
 
 def _layer(flow: Flow, dim: int, context_dim: int) -> Bijection:
-    spline = isinstance(flow, SplineCoupling | SplineMaf)
+    if isinstance(flow, NetFlow):
+        return flows.chain(_net_layer(flow, dim, context_dim), flows.reverse(dim))
+    if isinstance(flow, SylvesterFlow):
+        sylvester = flows.orthogonal_sylvester if flow.kind == "sylvester" else flows.householder_sylvester
+        return sylvester(dim, flow.num_units)
+    return flows.planar(dim) if flow.kind == "planar" else flows.radial(dim)
+
+
+def _net_layer(flow: NetFlow, dim: int, context_dim: int) -> Bijection:
+    sizes, spline = flow.flow_hidden_sizes, flow.kind.startswith("spline")
     transformer = flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if spline else flows.affine()
-    match flow:
-        case Planar():
-            return flows.planar(dim)
-        case Radial():
-            return flows.radial(dim)
-        case Householder(num_units=num_units):
-            return flows.householder_sylvester(dim, num_units)
-        case Sylvester(num_units=num_units):
-            return flows.orthogonal_sylvester(dim, num_units)
-        case AffineCoupling(flow_hidden_sizes=sizes) | SplineCoupling(flow_hidden_sizes=sizes):
-            net = MLP(sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
-            layer = flows.coupling(net, dim, transformer, context_dim)
-        case Maf(flow_hidden_sizes=sizes) | SplineMaf(flow_hidden_sizes=sizes) | Iaf(flow_hidden_sizes=sizes):
-            if min(sizes, default=0) < dim - 1:
-                raise InputError(
-                    f"flow_hidden_sizes is {sizes}: the masks of {flow.kind} need layers of {dim - 1} units or more, one fewer "
-                    "than the dimensions."
-                )
-            net = autoregressive_net(dim, sizes, transformer.num_params)
-            autoregressive = flows.inverse_autoregressive if isinstance(flow, Iaf) else flows.masked_autoregressive
-            layer = autoregressive(net, dim, transformer, context_dim)
-    return flows.chain(layer, flows.reverse(dim))
+    if flow.kind.endswith("coupling"):
+        net = MLP(sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
+        return flows.coupling(net, dim, transformer, context_dim)
+    if min(sizes, default=0) < dim - 1:
+        raise InputError(
+            f"flow_hidden_sizes is {sizes}: the masks of {flow.kind} need layers of {dim - 1} units or more, one fewer than the "
+            "dimensions."
+        )
+    autoregressive = flows.inverse_autoregressive if flow.kind == "iaf" else flows.masked_autoregressive
+    return autoregressive(autoregressive_net(dim, sizes, transformer.num_params), dim, transformer, context_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +92,7 @@ class FlowSettings(Settings):
     epochs: Count = 20
     batch_size: Count = 250
     learning_rate: Positive = 2e-3
-    flow: Annotated[Flow, KIND] = SplineCoupling(num_layers=8, flow_hidden_sizes=(64, 64))
+    flow: Annotated[Flow, KIND] = NetFlow(kind="spline-coupling", num_layers=8, flow_hidden_sizes=(64, 64))
     """Kind of layer: planar, radial, sylvester, householder, affine-coupling, spline-coupling, maf, spline-maf, iaf."""
 
     def check(self) -> None:
@@ -145,7 +110,7 @@ class EnergySettings(FlowSettings):
     epochs: Count = 100
     clip_norm: Positive | None = 10.0
     validate_every: Count = 5
-    flow: Annotated[Flow, KIND] = Planar(num_layers=32)
+    flow: Annotated[Flow, KIND] = SimpleFlow(num_layers=32)
     annealing_steps: Count = 10_000
     """Steps over which the energy grows to its full weight, from 0.01 of it."""
 

@@ -29,12 +29,12 @@ from gen_jax.data import in_unit_interval
 from gen_jax.distributions import Normal
 from gen_jax.gan import generative_adversarial_network
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
-from gen_jax.recipes.gan_choices import GanSettings, NoPenalty, gan_experiment
-from gen_jax.recipes.settings import KIND, Choice, Count, NumClasses, Positive, Sizes, change
+from gen_jax.recipes.gan_choices import GanSettings, gan_experiment
+from gen_jax.recipes.settings import KIND, Choice, Count, Nothing, Positive, Sizes, change
 from gen_jax.types import BatchNet, InputError
 
 
-class MlpNets(Choice, kind="mlp"):
+class MlpNets(Choice, kinds=("mlp",)):
     """MLPs."""
 
     hidden_sizes: Sizes = (256, 512)
@@ -45,7 +45,7 @@ class MlpNets(Choice, kind="mlp"):
     """Spectral normalisation of the discriminator's kernels."""
 
 
-class Dcgan(Choice, kind="dcgan"):
+class Dcgan(Choice, kinds=("dcgan",)):
     """Transposed convolutions and convolutions (DCGAN)."""
 
     channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
@@ -56,7 +56,7 @@ class Dcgan(Choice, kind="dcgan"):
     """Batch norm in the discriminator's hidden layers, or spectral normalisation of its kernels."""
 
 
-class Residual(Choice, kind="residual"):
+class Residual(Choice, kinds=("residual",)):
     """Residual nets; the generator has batch norm."""
 
     width: Count = 64
@@ -75,7 +75,7 @@ class ImageSettings(GanSettings):
     learning_rate: Positive = 2e-4
     architecture: Annotated[MlpNets | Dcgan | Residual, KIND] = Dcgan()
     """mlp, dcgan or residual."""
-    num_classes: NumClasses | None = None
+    num_classes: Count | None = None
     """Condition both networks on labels 0 … N − 1."""
     condition: Literal["projection", "classifier"] = "projection"
     """How the discriminator uses labels: as an input (projection), or as a prediction target (auxiliary classifier)."""
@@ -85,7 +85,7 @@ class ImageSettings(GanSettings):
         super().check()
         if self.condition == "classifier" and self.num_classes is None:
             raise InputError("condition is classifier, and num_classes is not set: give it.")
-        if self.architecture.discriminator_norm == "batch" and not isinstance(self.penalty, NoPenalty):
+        if self.architecture.discriminator_norm == "batch" and not isinstance(self.penalty, Nothing):
             raise InputError(
                 f"penalty is {self.penalty.kind}, of the gradient at one example, and a batch norm makes the discriminator a "
                 "function of the batch: use --discriminator-norm none or spectral."

@@ -21,14 +21,14 @@ from gen_jax.evaluate import mode_coverage
 from gen_jax.gan import draw_latents, generative_adversarial_network
 from gen_jax.nets import MaxoutDiscriminator, MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.recipes.experiment import Experiment, Recipe, view_of
-from gen_jax.recipes.gan_choices import R1, GanSettings, gan_experiment
+from gen_jax.recipes.gan_choices import GanSettings, GradientPenalty, gan_experiment
 from gen_jax.recipes.settings import KIND, Choice, Sizes, change
 from gen_jax.types import GAN, InputError, Key, Metrics, Params, split
 
 NUM_POINTS = 2500  # as in the experiments of PacGAN
 
 
-class Small(Choice, kind="small"):
+class Small(Choice, kinds=("small",)):
     """MLPs."""
 
     hidden_sizes: Sizes = (128, 128)
@@ -37,7 +37,7 @@ class Small(Choice, kind="small"):
     """Of the discriminator; the generator's is ReLU."""
 
 
-class Reference(Choice, kind="reference"):
+class Reference(Choice, kinds=("reference",)):
     """The networks of the literature on mode collapse: 4 x 400 with batch norm, 3 x 200 of maxout-5."""
 
 
@@ -93,7 +93,7 @@ def _check_points(x: np.ndarray, where: str) -> None:
         raise InputError(f"{where} are {x.dtype}{x.shape[1:]}, and this GAN is of points of the plane: give float32(2,).")
 
 
-RING = PointsSettings(learning_rate=1e-3, penalty=R1(penalty_weight=0.003), epochs=40, schedule="cosine")
+RING = PointsSettings(learning_rate=1e-3, penalty=GradientPenalty(kind="r1", penalty_weight=0.003), epochs=40, schedule="cosine")
 RECIPES = {
     "gan-ring": Recipe("a GAN with R1 on a ring of eight Gaussians", RING, build),
     "gan-grid": Recipe(

@@ -15,7 +15,7 @@ from gen_jax.nets import MLP, near_zero
 from gen_jax.recipes.experiment import Experiment, Recipe
 from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Sizes
 from gen_jax.recipes.vae_choices import Elbo, FreeBits, ObjectiveChoice, ObjectiveSettings, make_likelihood, vae_experiment
-from gen_jax.types import VAE, InputError
+from gen_jax.types import InputError
 from gen_jax.vae import bottom_up_vae, deep_latent_gaussian, ladder_vae
 
 
@@ -53,10 +53,6 @@ class HierarchicalSettings(ObjectiveSettings):
 
 def build(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment for events of the given shape."""
-    return vae_experiment(_make_vae(settings, event_shape), settings, event_shape)
-
-
-def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> VAE:
     activation, likelihood = ACTIVATIONS[settings.activation], make_likelihood(settings.likelihood)
     dims, widths = settings.latent_dims, settings.hidden_sizes
     decoder = MLP((widths[0], widths[0]), event_shape, activation)
@@ -65,15 +61,16 @@ def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> V
     from_above = [MLP((width, width), (2, dim), activation, near_zero) for width, dim in zip(widths[1:], dims[:-1], strict=True)]
     match settings.inference:
         case "bottom-up":
-            return bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
+            vae = bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
         case "ladder":
             trunk = [MLP((width, width), None, activation) for width in widths]
             heads = [MLP((), (2, dim)) for dim in dims]
-            return ladder_vae(trunk, heads, from_above, decoder, dims, likelihood)
+            vae = ladder_vae(trunk, heads, from_above, decoder, dims, likelihood)
         case "independent":
             injections = [MLP((), (width,)) for width in widths]
             transforms = [MLP((width,), (width,), activation) for width in widths[:-1]]
-            return deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
+            vae = deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
+    return vae_experiment(vae, settings, event_shape)
 
 
 RECIPES = {

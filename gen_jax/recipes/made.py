@@ -24,27 +24,20 @@ from gen_jax.train import validation
 Shuffled = Literal["orderings", "connectivities", "both"]
 
 
-class FixedMask(Choice, kind="fixed"):
+class FixedMask(Choice, kinds=("fixed",)):
     """One mask."""
 
     shuffle: Literal["none"] | Shuffled = "none"
     """What is random in the mask; with none, dimensions keep their stored order."""
 
 
-class CycledMasks(Choice, kind="cycle"):
-    """A few masks that take turns, one step each."""
+class ManyMasks(Choice, kinds=("cycle", "fresh")):
+    """A few masks that take turns, one step each (cycle), or a new mask at every step (fresh)."""
 
     shuffle: Shuffled = "both"
     """What is random in each mask."""
     num_masks: Count = 8
-    """Masks in the cycle, and in the mixture that is evaluated."""
-
-
-class FreshMasks(CycledMasks, kind="fresh"):
-    """A new mask at every step."""
-
-    num_masks: Count = 8
-    """Masks in the mixture that is evaluated."""
+    """Masks in the mixture that is evaluated, and in the cycle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +52,7 @@ class MadeSettings(Settings):
     """Activation of the hidden layers."""
     direct: bool = False
     """Direct connections from inputs to outputs."""
-    masks: Annotated[FixedMask | CycledMasks | FreshMasks, KIND] = FixedMask()
+    masks: Annotated[FixedMask | ManyMasks, KIND] = FixedMask()
     """Masks in training: fixed, cycle or fresh."""
 
 
@@ -85,7 +78,7 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
     view = view_of(settings, event_shape, check)
     return Experiment(
         model=density,
-        loss=made_loss(model, masks if isinstance(choice, FreshMasks) else None),
+        loss=made_loss(model, masks if choice.kind == "fresh" else None),
         optimizer=adam_of(settings),
         view=view,
         validate=validation(density_loss(density), view, density, batch_size=500),
@@ -106,7 +99,7 @@ RECIPES = {
             binarise="none",
             hidden_sizes=(500,),
             direct=True,
-            masks=FreshMasks(num_masks=128),
+            masks=ManyMasks(kind="fresh", num_masks=128),
             epochs=1000,
             learning_rate=3e-3,
             schedule="constant",

@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, dataclass_transform, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, dataclass_transform, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,6 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 Decay = Annotated[float, Gt(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
 Sizes = tuple[Count, ...]
-NumClasses = Annotated[int, Ge(2)]
 
 ActivationName = Literal["relu", "tanh"]
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
@@ -48,21 +47,27 @@ KIND = Field(discriminator="kind")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One of several kinds of a component, with the settings that only this kind has.
+    """Kinds of a component that have the same settings.
 
-    `class Capacity(Choice, kind="capacity")` is a frozen dataclass that the command line and files name by its kind. A class
-    without a kind holds the settings that several kinds share.
+    `class Iwae(Choice, kinds=("iwae", "dreg"))` is a frozen dataclass whose `kind` is one of these, by default the first. The
+    command line and files choose the class by the kind. A class without kinds holds the settings that others inherit.
     """
 
-    kind: str
     __pydantic_config__ = STRICT
+    kinds: ClassVar[tuple[str, ...]] = ()
+    kind: Suppress[str] = ""
 
-    def __init_subclass__(cls, kind: str = "") -> None:
+    def __init_subclass__(cls, kinds: tuple[str, ...] = ("",)) -> None:
         own = inspect.get_annotations(cls)
-        cls.__annotations__ = {"kind": Suppress[Literal[kind]], **own}  # ty: ignore[invalid-type-form]
-        cls.kind = kind
+        cls.__annotations__ = {"kind": Suppress[Literal[kinds]], **own}  # ty: ignore[invalid-type-form]
+        cls.kinds, cls.kind = kinds, kinds[0]
         dataclass(frozen=True, kw_only=True)(cls)
+
+
+class Nothing(Choice, kinds=("none",)):
+    """The component is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +173,8 @@ def variants(settings_type: type) -> dict[str, dict[str, type[Choice]]]:
     """Return the fields that are a `Choice`: for each, its classes by kind."""
     found = {}
     for name, hint in get_type_hints(settings_type).items():
-        if options := {option.kind: option for option in get_args(hint) if dataclasses.is_dataclass(option)}:
-            found[name] = options
+        if options := [option for option in get_args(hint) if dataclasses.is_dataclass(option)]:
+            found[name] = {kind: option for option in options for kind in option.kinds}
     return found
 
 
@@ -206,6 +211,5 @@ def _of_kind(name: str, kind: str, known: dict[str, Any], now: Any) -> Any:
     if kind not in known:
         raise unknown(name, kind, known)
     types = _fields(now)
-    return known[kind](
-        **{field: getattr(now, field) for field, type_ in _fields(known[kind]).items() if types.get(field) == type_}
-    )
+    shared = [field for field, type_ in _fields(known[kind]).items() if types.get(field) == type_]
+    return known[kind](kind=kind, **{field: getattr(now, field) for field in shared})

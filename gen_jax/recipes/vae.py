@@ -42,45 +42,25 @@ from gen_jax.distributions import Mixture, Normal
 from gen_jax.flows import amortise, num_params
 from gen_jax.nets import MLP, ConvDecoder, ConvEncoder, halved_size
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape
-from gen_jax.recipes.flow import Flow, NetLayers, make_flow
-from gen_jax.recipes.settings import ACTIVATIONS, KIND, PRIOR, ActivationName, Choice, Count, NumClasses, Sizes, change, seed_key
+from gen_jax.recipes.flow import Flow, NetFlow, make_flow
+from gen_jax.recipes.settings import ACTIVATIONS, KIND, PRIOR, ActivationName, Choice, Count, Nothing, Sizes, change, seed_key
 from gen_jax.recipes.vae_choices import ObjectiveSettings, make_likelihood, vae_experiment
 from gen_jax.types import InputError, Net
 from gen_jax.vae import Latent
 
 
-class StandardNormal(Choice, kind="normal"):
-    """p(z) = N(0, I)."""
+class SimpleLatent(Choice, kinds=("normal", "conditional-normal", "von-mises-fisher", "power-spherical", "beta")):
+    """p(z) = N(0, I); p(z|y) = N(μ(y), σ²(y)); uniform on the unit sphere of --latent-dim dimensions; or uniform on (0, 1)."""
 
 
-class ConditionalNormal(Choice, kind="conditional-normal"):
-    """p(z|y) = N(μ(y), σ²(y)), of a conditional VAE."""
-
-
-class FixedMixture(Choice, kind="mixture"):
-    """A random mixture of normals as the prior, which is not trained."""
+class MixtureLatent(Choice, kinds=("mixture", "mixture-learned")):
+    """A mixture of normals as the prior, random or learned."""
 
     num_components: Count = 10
     """Components of the mixture."""
 
 
-class LearnedMixture(FixedMixture, kind="mixture-learned"):
-    """A mixture of normals as the prior, learned."""
-
-
-class VonMisesFisher(Choice, kind="von-mises-fisher"):
-    """The unit sphere of --latent-dim dimensions, with von Mises–Fisher posteriors."""
-
-
-class PowerSpherical(Choice, kind="power-spherical"):
-    """The unit sphere, with power spherical posteriors."""
-
-
-class BetaLatent(Choice, kind="beta"):
-    """(0, 1) in each dimension, with Beta posteriors."""
-
-
-class Mlp(Choice, kind="mlp"):
+class Mlp(Choice, kinds=("mlp",)):
     """An encoder MLP, mirrored by the decoder."""
 
     hidden_sizes: Sizes = (512, 256)
@@ -89,51 +69,52 @@ class Mlp(Choice, kind="mlp"):
     """Activation of the hidden layers."""
 
 
-class Conv(Mlp, kind="conv"):
+class Conv(Mlp, kinds=("conv",)):
     """Convolutions, each of which halves the image, before the dense layers; mirrored by the decoder."""
 
     channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
     """Channels of the convolutions."""
 
 
-class NoFlow(Choice, kind="none"):
-    """The posterior is that of the latent."""
-
-
-Latents = StandardNormal | ConditionalNormal | FixedMixture | LearnedMixture | VonMisesFisher | PowerSpherical | BetaLatent
-
-
 @dataclass(frozen=True, kw_only=True)
 class VaeSettings(ObjectiveSettings):
     """A VAE with one latent vector."""
 
-    latent: Annotated[Latents, KIND] = StandardNormal()
+    latent: Annotated[SimpleLatent | MixtureLatent, KIND] = SimpleLatent()
     """Prior and posterior: normal, conditional-normal, mixture, mixture-learned, von-mises-fisher, power-spherical, beta."""
     latent_dim: Count = 20
     """Latent dimensions."""
     architecture: Annotated[Mlp | Conv, KIND] = Mlp()
     """mlp, or conv."""
-    flow: Annotated[NoFlow | Flow, KIND] = NoFlow()
+    flow: Annotated[Nothing | Flow, KIND] = Nothing()
     """A flow between encoder and decoder: none, planar, radial, sylvester, householder, affine-coupling, …, iaf."""
     amortised: bool = True
     """The encoder returns the flow's parameters or, if it has networks, their context; otherwise its parameters are global."""
     context_dim: Count | None = None
     """Size of that context, 64 by default."""
-    num_classes: NumClasses | None = None
+    num_classes: Count | None = None
     """Condition encoder and decoder on labels 0 … N − 1: a conditional VAE."""
 
     def check(self) -> None:
         """Raise an InputError for inconsistent values."""
         super().check()
-        if isinstance(self.latent, ConditionalNormal) and self.num_classes is None:
+        if self.latent.kind == "conditional-normal" and self.num_classes is None:
             raise InputError("latent is conditional-normal, whose prior is p(z|y), and num_classes is not set: give it.")
-        if isinstance(self.flow, NoFlow) and not self.amortised:
+        if isinstance(self.flow, Nothing) and not self.amortised:
             raise InputError("amortised is False, and there is no flow: leave it out, or give --flow.")
-        if self.context_dim is not None and not (self.amortised and isinstance(self.flow, NetLayers)):
+        if self.context_dim is not None and not (self.amortised and isinstance(self.flow, NetFlow)):
             raise InputError(
                 f"context_dim is {self.context_dim}, and the flow {self.flow.kind} takes no context: leave it out, or give an "
                 "amortised flow of networks, such as --flow iaf."
             )
+
+
+LATENTS = {
+    "normal": models.standard_normal,
+    "von-mises-fisher": models.von_mises_fisher,
+    "power-spherical": models.power_spherical,
+    "beta": models.beta,
+}
 
 
 def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -146,23 +127,16 @@ def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
 
 
 def _make_latent(settings: VaeSettings) -> Latent:
-    dim = settings.latent_dim
-    match settings.latent:
-        case StandardNormal():
-            return models.standard_normal(dim)
-        case ConditionalNormal():
-            return models.conditional_normal(dim, MLP((), (2, dim)))
-        case FixedMixture(num_components=num) | LearnedMixture(num_components=num):
-            # the components overlap a little: their means are 2 standard deviations about 0 in every dimension
-            loc = 2 * jax.random.normal(seed_key(settings.seed, PRIOR), (num, dim))
-            mixture = Mixture(jnp.zeros(num), Normal(loc, jnp.ones((num, dim))))
-            return models.normal_mixture(mixture, learned=isinstance(settings.latent, LearnedMixture))
-        case VonMisesFisher():
-            return models.von_mises_fisher(dim)
-        case PowerSpherical():
-            return models.power_spherical(dim)
-        case BetaLatent():
-            return models.beta(dim)
+    dim, latent = settings.latent_dim, settings.latent
+    if isinstance(latent, MixtureLatent):
+        # the components overlap a little: their means are 2 standard deviations about 0 in every dimension
+        shape = (latent.num_components, dim)
+        loc = 2 * jax.random.normal(seed_key(settings.seed, PRIOR), shape)
+        mixture = Mixture(jnp.zeros(latent.num_components), Normal(loc, jnp.ones(shape)))
+        return models.normal_mixture(mixture, learned=latent.kind == "mixture-learned")
+    if latent.kind == "conditional-normal":
+        return models.conditional_normal(dim, MLP((), (2, dim)))
+    return LATENTS[latent.kind](dim)
 
 
 def _make_nets(architecture: Mlp | Conv, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
@@ -176,9 +150,9 @@ def _make_nets(architecture: Mlp | Conv, encoder_shape: tuple[int, ...], event_s
 
 
 def _with_flow(latent: Latent, settings: VaeSettings) -> Latent:
-    if isinstance(settings.flow, NoFlow):
+    if isinstance(settings.flow, Nothing):
         return latent
-    with_context = settings.amortised and isinstance(settings.flow, NetLayers)
+    with_context = settings.amortised and isinstance(settings.flow, NetFlow)
     context_dim = (settings.context_dim or 64) if with_context else 0
     bijection = make_flow(settings.flow, settings.latent_dim, context_dim)
     if settings.amortised and not with_context:

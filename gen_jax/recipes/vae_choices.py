@@ -14,23 +14,15 @@ from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, NonNegati
 from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params
 
 
-class Bernoulli(Choice, kind="bernoulli"):
+class Bernoulli(Choice, kinds=("bernoulli",)):
     """p(x|z) over binary pixels."""
 
 
-class Gaussian(Choice, kind="gaussian"):
-    """p(x|z) over real numbers, with a fixed σ."""
+class ScaledLikelihood(Choice, kinds=("gaussian", "gaussian-learned", "discretised-logistic")):
+    """p(x|z) over real numbers (Gaussian) or 256 grey values (discretised logistic)."""
 
     scale: Positive = 0.1
     """Scale of the likelihood, or its initial value where it is learned."""
-
-
-class GaussianLearned(Gaussian, kind="gaussian-learned"):
-    """p(x|z) over real numbers, with one learned σ."""
-
-
-class DiscretisedLogistic(Gaussian, kind="discretised-logistic"):
-    """p(x|z) over 256 grey values."""
 
 
 class Objective(Choice):
@@ -40,7 +32,7 @@ class Objective(Choice):
     """Samples of z for each example: the terms are averaged over them, or they are the K of a bound."""
 
 
-class Elbo(Objective, kind="elbo"):
+class Elbo(Objective, kinds=("elbo",)):
     """−log p(x|z) + β KL."""
 
     beta: NonNegative = 1.0
@@ -49,7 +41,7 @@ class Elbo(Objective, kind="elbo"):
     """Steps over which that weight rises from 0."""
 
 
-class FreeBits(Objective, kind="free-bits"):
+class FreeBits(Objective, kinds=("free-bits",)):
     """−log p(x|z) + Σ max(λ, KL of each latent, or layer)."""
 
     free_nats: NonNegative = 0.1
@@ -58,7 +50,7 @@ class FreeBits(Objective, kind="free-bits"):
     """Whether the objective is a function of the mean KL of the batch or of each example's KL."""
 
 
-class Capacity(Objective, kind="capacity"):
+class Capacity(Objective, kinds=("capacity",)):
     """−log p(x|z) + γ |KL − C|."""
 
     gamma: NonNegative = 1000.0
@@ -71,16 +63,12 @@ class Capacity(Objective, kind="capacity"):
     """Whether the objective is a function of the mean KL of the batch or of each example's KL."""
 
 
-class Iwae(Objective, kind="iwae"):
-    """The importance-weighted bound."""
+class Iwae(Objective, kinds=("iwae", "dreg")):
+    """The importance-weighted bound; dreg has the doubly reparameterised gradient."""
 
 
-class Dreg(Iwae, kind="dreg"):
-    """The importance-weighted bound, with the doubly reparameterised gradient."""
-
-
-LikelihoodChoice = Annotated[Bernoulli | Gaussian | GaussianLearned | DiscretisedLogistic, KIND]
-ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae | Dreg, KIND]
+LikelihoodChoice = Annotated[Bernoulli | ScaledLikelihood, KIND]
+ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae, KIND]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +98,7 @@ class ObjectiveSettings(LikelihoodSettings):
     def check(self) -> None:
         """Raise an InputError for inconsistent values."""
         super().check()
-        if self.patience is not None and _annealing(self.objective)[1]:
+        if self.patience is not None and any(_annealing(self.objective).values()):
             raise InputError(
                 f"patience is {self.patience}, and the objective is annealed, so that a validation may come out worse while "
                 "training goes on well: leave one of the two out."
@@ -118,31 +106,23 @@ class ObjectiveSettings(LikelihoodSettings):
 
     def check_steps(self, num_steps: int) -> None:
         """Raise an InputError for annealing that would take longer than the run."""
-        name, steps = _annealing(self.objective)
-        if steps > num_steps:
-            raise InputError(f"{name} is {steps}, and the run has {num_steps} steps: give as many or fewer.")
+        for name, steps in _annealing(self.objective).items():
+            if steps > num_steps:
+                raise InputError(f"{name} is {steps}, and the run has {num_steps} steps: give as many or fewer.")
 
 
-def _annealing(objective: Objective) -> tuple[str, int]:
-    """The setting that holds the number of annealing steps, and this number."""
-    match objective:
-        case Elbo(kl_warmup_steps=steps):
-            return "kl_warmup_steps", steps
-        case Capacity(capacity_steps=steps):
-            return "capacity_steps", steps
-        case _:
-            return "", 0
+def _annealing(objective: Objective) -> dict[str, int]:
+    """The settings that hold a number of annealing steps."""
+    return {name: getattr(objective, name) for name in ("kl_warmup_steps", "capacity_steps") if hasattr(objective, name)}
 
 
-def make_likelihood(likelihood: Bernoulli | Gaussian) -> models.Likelihood:
+def make_likelihood(likelihood: Bernoulli | ScaledLikelihood) -> models.Likelihood:
     """Return p(x|z)."""
-    match likelihood:
-        case Bernoulli():
-            return models.bernoulli_likelihood()
-        case DiscretisedLogistic(scale=scale):
-            return models.discretised_logistic_likelihood(scale)
-        case Gaussian(scale=scale):
-            return models.gaussian_likelihood(scale, learned=isinstance(likelihood, GaussianLearned))
+    if isinstance(likelihood, Bernoulli):
+        return models.bernoulli_likelihood()
+    if likelihood.kind == "discretised-logistic":
+        return models.discretised_logistic_likelihood(likelihood.scale)
+    return models.gaussian_likelihood(likelihood.scale, learned=likelihood.kind == "gaussian-learned")
 
 
 def make_loss(objective: Elbo | FreeBits | Capacity | Iwae, vae: VAE) -> Loss:
@@ -156,7 +136,7 @@ def make_loss(objective: Elbo | FreeBits | Capacity | Iwae, vae: VAE) -> Loss:
             free = lambda terms, step: models.free_bits_objective(terms, free_nats)
             return models.elbo_loss(vae, free, objective_of, num_samples)
         case Iwae():
-            return models.iwae_loss(vae, num_samples, doubly_reparameterised=isinstance(objective, Dreg))
+            return models.iwae_loss(vae, num_samples, doubly_reparameterised=objective.kind == "dreg")
         case Capacity(gamma=gamma, objective_of=objective_of):
             capacity = lambda step: objective.capacity * jnp.asarray(_share(step, objective.capacity_steps))
             held = lambda terms, step: models.capacity_objective(terms, gamma, capacity(step))

@@ -17,18 +17,18 @@ from gen_jax.made import categorical_output, ensemble, made
 from gen_jax.nets import SpatialDecoder, SpatialEncoder, halved_size
 from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, image_shape
 from gen_jax.recipes.settings import KIND, Choice, Count, Decay, NonNegative, NonNegativeInt, Sizes
-from gen_jax.recipes.vae_choices import DiscretisedLogistic, LikelihoodChoice, LikelihoodSettings, make_likelihood, vae_view
+from gen_jax.recipes.vae_choices import LikelihoodChoice, LikelihoodSettings, ScaledLikelihood, make_likelihood, vae_view
 from gen_jax.vae import vector_quantised_loss, vector_quantised_vae
 
 
-class AveragedCodebook(Choice, kind="average"):
+class AveragedCodebook(Choice, kinds=("average",)):
     """The vectors follow the encoder by moving averages."""
 
     codebook_decay: Decay = 0.99
     """Decay of the moving averages, at each step."""
 
 
-class LearnedCodebook(Choice, kind="loss"):
+class LearnedCodebook(Choice, kinds=("loss",)):
     """The vectors follow the encoder by the gradient of a loss."""
 
 
@@ -38,7 +38,7 @@ class VectorQuantisedSettings(LikelihoodSettings):
 
     data: str = "fashion_mnist"
     binarise: Binarisation = "none"
-    likelihood: LikelihoodChoice = DiscretisedLogistic()
+    likelihood: LikelihoodChoice = ScaledLikelihood(kind="discretised-logistic")
     num_codes: Annotated[Count, Field(ge=2)] = 64
     """Vectors in the codebook."""
     code_dim: Count = 32
