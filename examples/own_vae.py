@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.nets import MLP
-from gen_jax.recipes.settings import Experiment, Positive, Recipe, Settings, Sizes, view_of
+from gen_jax.recipes.experiment import Experiment, Recipe, view_of
+from gen_jax.recipes.settings import Positive, Settings, Sizes
 from gen_jax.vae import ElboTerms, bernoulli_likelihood, elbo_loss, gaussian_vae
 
 

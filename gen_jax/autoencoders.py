@@ -1,4 +1,4 @@
-"""Autoencoders, the baselines to a VAE: a code f(x) and a reconstruction g(f(x)), and no distribution. For one example.
+"""Autoencoders, the baselines to a VAE: a code f(x) and a reconstruction g(f(x)), without a distribution.
 
 - plain: minimise ‖x − g(f(x))‖².
 - denoising (Vincent et al. 2008): corrupt x̃ ~ c(x̃|x), minimise ‖x − g(f(x̃))‖².
@@ -23,7 +23,7 @@ class Autoencoder(NamedTuple):
         init: (key, x) -> params.
         encode: (params, x) -> the code z = f(x).
         decode: (params, z) -> the reconstruction g(z), of the shape of x.
-        corrupt: (key, x) -> x̃, what a denoising autoencoder encodes of x; None for x itself.
+        corrupt: (key, x) -> x̃, the input of a denoising autoencoder; None for x itself.
     """
 
     init: Callable[[Key, Array], Params]
@@ -33,7 +33,7 @@ class Autoencoder(NamedTuple):
 
 
 def autoencoder(encoder: Net, decoder: Net, corrupt: Callable[[Key, Array], Array] | None = None) -> Autoencoder:
-    """Return the autoencoder of two nets, x -> z and z -> x; a denoising one, where x is corrupted before it is encoded."""
+    """Return the autoencoder with nets x -> z and z -> x; with `corrupt`, a denoising one."""
 
     def init(key: Key, x: Array) -> Params:
         encoder_key, decoder_key = jax.random.split(key)
@@ -49,12 +49,12 @@ def autoencoder(encoder: Net, decoder: Net, corrupt: Callable[[Key, Array], Arra
 
 
 def corrupted(model: Autoencoder, key: Key, x: Array) -> Array:
-    """Return what the model encodes of x."""
+    """Return the encoder's input x̃, which is x unless the autoencoder is a denoising one."""
     return x if model.corrupt is None else model.corrupt(key, x)
 
 
 def squared_error(model: Autoencoder, params: Params, key: Key, x: Array) -> Float[Array, ""]:
-    """Return ‖x − g(f(x̃))‖², summed over pixels, where x̃ is x or, of a denoising autoencoder, x corrupted with `key`."""
+    """Return ‖x − g(f(x̃))‖², summed over pixels; see `corrupted` for x̃."""
     reconstruction = model.decode(params, model.encode(params, corrupted(model, key, x)))
     if reconstruction.shape != x.shape:
         raise InputError(f"The decoder returns {reconstruction.shape} and x is {x.shape}: make a decoder of that shape.")
@@ -80,15 +80,15 @@ def autoencoder_loss(model: Autoencoder, contraction_weight: float = 0.0) -> Los
 
 
 def contraction(model: Autoencoder, params: Params, x: Array) -> Float[Array, ""]:
-    """Return ‖∂f/∂x‖_F² at x, exactly, by as many backward passes as the code has dimensions."""
+    """Return ‖∂f/∂x‖_F² at x, exactly, with one backward pass for each dimension of the code."""
     return jnp.sum(jax.jacrev(lambda x: model.encode(params, x))(x) ** 2)
 
 
 def corrupt(kind: Literal["masking", "gaussian"], amount: float, key: Key, x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Draw x̃: each value set to 0 with probability `amount` (masking), or with noise of that standard deviation added (gaussian).
+    """Draw x̃: set each value to 0 with probability `amount` (masking), or add noise of that standard deviation (gaussian).
 
     Raises:
-        InputError: the amount is no probability, or negative.
+        InputError: the amount is not a probability, or is negative.
     """
     match kind:
         case "masking":

@@ -15,18 +15,8 @@ import gen_jax
 from gen_jax import plots, recipes, tasks
 from gen_jax import train as training
 from gen_jax.data import Dataset, absolute_name, load_dataset
-from gen_jax.recipes.settings import (
-    MAY_CHANGE,
-    RUN,
-    SAMPLES,
-    Experiment,
-    Recipe,
-    Settings,
-    check_settings,
-    read_settings,
-    seed_key,
-    settings_json,
-)
+from gen_jax.recipes import Experiment, Recipe, Settings, check_settings
+from gen_jax.recipes.settings import MAY_CHANGE, RUN, SAMPLES, read_settings, seed_key, settings_json
 from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
 from gen_jax.tasks.sampling import num_shown, picture, sample
 from gen_jax.tasks.task import save_outcome

@@ -1,14 +1,15 @@
-"""Recipes: what is trained, each as a frozen dataclass of settings and a function that builds the experiment from them."""
+"""Recipes: default settings, and a function that builds the experiment from settings."""
 
 import importlib.util
 from pathlib import Path
 
 from gen_jax.recipes import autoencoder, flow, gan_images, gan_points, hierarchical, made, vae, vq_vae
-from gen_jax.recipes.settings import Experiment, Recipe, Settings, change, check_settings
+from gen_jax.recipes.experiment import Experiment, Recipe
+from gen_jax.recipes.settings import Settings, change, check_settings
 from gen_jax.types import InputError, unknown
 
 OWN_RECIPE = ".py:"
-"""What tells the name of a recipe in a user's file, FILE.py:NAME, from the library's."""
+"""Part of every name FILE.py:NAME, that of a recipe in a user's file, and of no other recipe's."""
 
 RECIPES: dict[str, Recipe] = {
     name: recipe
@@ -18,7 +19,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by name: one of the library's, or `FILE.py:NAME`, one of a user's file, which is run for it.
+    """Return one of the library's recipes by name, or `FILE.py:NAME` from a user's file, which is executed.
 
     Raises:
         InputError: there is no such recipe, or the file raises an error.
@@ -32,13 +33,13 @@ def find_recipe(name: str) -> Recipe:
     if not file.is_file():
         raise InputError(f"There is no file {path}: give FILE.py:NAME, a file that defines a Recipe of that name.")
     spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None  # of a file that ends in .py there is one
+    assert spec is not None  # the file ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's code raises
-        raise InputError(f"{path} raises {type(error).__name__} ({error}): mend it; --debug shows where.") from error
+        raise InputError(f"{path} raises {type(error).__name__} ({error}): correct it; --debug shows where.") from error
     found = getattr(module, attribute, None)
     if not isinstance(found, Recipe):
         known = ", ".join(n for n, value in vars(module).items() if isinstance(value, Recipe)) or "none"

@@ -4,7 +4,7 @@
     gen-jax train autoencoder-denoising
     gen-jax train autoencoder-contractive
 
-42, 45 and 69 s on two CPU cores, which did other work too. Squared error of a test image: 11.97 ± 0.26, 13.25 ± 0.26 (of the
+42, 45 and 69 s on two CPU cores, shared with other work. Squared error of a test image: 11.97 ± 0.26, 13.25 ± 0.26 (of the
 clean image, from one with 30 % of its values masked), 13.03 ± 0.26; squared norm of the encoder's
 Jacobian: 7.5, 7.9, 1.6 (seed 0).
 """
@@ -18,38 +18,18 @@ from annotated_types import Ge, Le
 from gen_jax.autoencoders import autoencoder, autoencoder_loss, corrupt
 from gen_jax.data import Binarisation
 from gen_jax.nets import MLP
-from gen_jax.recipes.settings import (
-    ACTIVATIONS,
-    KIND,
-    ActivationName,
-    Choice,
-    Count,
-    Experiment,
-    NonNegative,
-    Recipe,
-    Settings,
-    Sizes,
-    adam_of,
-    choice,
-    view_of,
-)
+from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, view_of
+from gen_jax.recipes.settings import ACTIVATIONS, KIND, ActivationName, Choice, Count, NonNegative, Nothing, Settings, Sizes
 
 
-@choice("none")
-class NoCorruption(Choice):
-    """What is encoded is x itself."""
-
-
-@choice("masking")
-class Masking(Choice):
+class Masking(Choice, kinds=("masking",)):
     """A share of the values is set to 0 before x is encoded."""
 
     amount: Annotated[float, Ge(0), Le(1)] = 0.3
     """Share of the values that are masked."""
 
 
-@choice("gaussian")
-class GaussianNoise(Choice):
+class GaussianNoise(Choice, kinds=("gaussian",)):
     """Noise is added before x is encoded."""
 
     amount: NonNegative = 0.3
@@ -67,17 +47,17 @@ class AutoencoderSettings(Settings):
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
-    corruption: Annotated[NoCorruption | Masking | GaussianNoise, KIND] = NoCorruption()
+    corruption: Annotated[Nothing | Masking | GaussianNoise, KIND] = Nothing()
     """What is done to an example before it is encoded: none, masking or gaussian."""
     contraction: NonNegative = 0.0
     """Weight λ of the squared Frobenius norm of the encoder's Jacobian."""
 
 
 def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experiment:
-    """Return the experiment that the settings describe, for events of the given shape."""
+    """Return the experiment for events of the given shape."""
     activation, sizes, corruption = ACTIVATIONS[settings.activation], settings.hidden_sizes, settings.corruption
     kind: Any = corruption.kind
-    noise = None if isinstance(corruption, NoCorruption) else functools.partial(corrupt, kind, corruption.amount)
+    noise = None if isinstance(corruption, Nothing) else functools.partial(corrupt, kind, corruption.amount)
     encoder, decoder = MLP(sizes, (settings.latent_dim,), activation), MLP(sizes[::-1], event_shape, activation)
     model = autoencoder(encoder, decoder, noise)
     return Experiment(
@@ -90,9 +70,8 @@ def build(settings: AutoencoderSettings, event_shape: tuple[int, ...]) -> Experi
     )
 
 
-PLAIN = AutoencoderSettings()
 RECIPES = {
-    "autoencoder": Recipe("an autoencoder, 512-256-20, on 5,000 embedded MNIST digits", PLAIN, build),
+    "autoencoder": Recipe("an autoencoder, 512-256-20, on 5,000 embedded MNIST digits", AutoencoderSettings(), build),
     "autoencoder-denoising": Recipe(
         "a denoising autoencoder, 30 % of its input masked", AutoencoderSettings(corruption=Masking()), build
     ),

@@ -1,4 +1,4 @@
-"""Normalizing flows: on points of the plane or vectors of any size, by maximum likelihood; and fitted to an energy, without data.
+"""Normalizing flows: on points of the plane or vectors of any size, by maximum likelihood; or fitted to an energy, without data.
 
     gen-jax train flow-2d
     gen-jax train flow-2d --data toy:checkerboard
@@ -7,8 +7,8 @@
 
 `flow-2d`: 32 s on two CPU cores, evaluation and pictures included: test NLL 3.514 ± 0.003 nats on the checkerboard, whose entropy
 is log 32 = 3.466 (seed 0). `energy-2d` (Rezende & Mohamed 2015, arXiv:1505.05770, §6.1): training takes 6 s; KL(q ‖ p) is
-0.009 ± 0.001 nats to the ring, 0.036 ± 0.005 to the two sines (3 seeds). Exact draws of an energy, which the data set of its name
-holds, are used for evaluation only.
+0.009 ± 0.001 nats to the ring, 0.036 ± 0.005 to the two sines (3 seeds). The data set of an energy holds exact samples of it, for
+evaluation only.
 """
 
 import math
@@ -23,109 +23,64 @@ from gen_jax.data import ENERGIES, Binarisation
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.distributions import Normal
 from gen_jax.nets import MLP, autoregressive_net, near_zero
-from gen_jax.recipes.settings import KIND, Choice, Count, Experiment, Positive, Recipe, Settings, Sizes, adam_of, choice, view_of
+from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, view_of
+from gen_jax.recipes.settings import KIND, Choice, Count, Positive, Settings, Sizes
 from gen_jax.types import Bijection, InputError
 
-BOUND = 5.0  # splines act on ±5
+BOUND = 5.0  # splines transform [−5, 5]
 
 
-@choice("planar")
-class Planar(Choice):
-    """Planar layers. Other kinds of flow differ in their `layer`."""
+class SimpleFlow(Choice, kinds=("planar", "radial")):
+    """Planar or radial layers."""
 
     num_layers: Count = 4
     """Layers of the flow."""
 
-    def make(self, dim: int, context_dim: int = 0) -> Bijection:
-        """Return the flow on D dimensions; networks in it take a context of the given size."""
-        return flows.stack(self.layer(dim, context_dim), self.num_layers)
 
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer."""
-        return flows.planar(dim)
-
-
-@choice("radial")
-class Radial(Planar):
-    """Radial layers."""
-
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer."""
-        return flows.radial(dim)
-
-
-@choice("sylvester")
-class Sylvester(Planar):
-    """Orthogonal Sylvester layers."""
+class SylvesterFlow(SimpleFlow, kinds=("sylvester", "householder")):
+    """Sylvester layers, orthogonal or of Householder reflections."""
 
     num_units: Count = 16
     """Units of a layer, at most as many as dimensions."""
 
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer."""
-        return flows.orthogonal_sylvester(dim, self.num_units)
 
-
-@choice("householder")
-class Householder(Sylvester):
-    """Sylvester layers of Householder reflections."""
-
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer."""
-        return flows.householder_sylvester(dim, self.num_units)
-
-
-@choice("affine-coupling")
-class AffineCoupling(Planar):
-    """Affine coupling layers."""
+class NetFlow(SimpleFlow, kinds=("affine-coupling", "spline-coupling", "maf", "spline-maf", "iaf")):
+    """Layers with a network: coupling, or (inverse) masked autoregressive, of affine maps or rational-quadratic splines."""
 
     flow_hidden_sizes: Sizes = (320,)
     """Widths of the network in a layer."""
 
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer and a reversal."""
-        transformer = _transformer(self.kind)
-        net = MLP(self.flow_hidden_sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
-        return flows.chain(flows.coupling(net, dim, transformer, context_dim), flows.reverse(dim))
+
+Flow = SimpleFlow | SylvesterFlow | NetFlow
 
 
-@choice("spline-coupling")
-class SplineCoupling(AffineCoupling):
-    """Rational-quadratic-spline coupling layers."""
+def make_flow(flow: Flow, dim: int, context_dim: int = 0) -> Bijection:
+    """Return the flow on D dimensions; its networks take a context of the given size."""
+    return flows.stack(_layer(flow, dim, context_dim), flow.num_layers)
 
 
-@choice("maf")
-class Maf(AffineCoupling):
-    """Masked autoregressive layers, affine."""
-
-    def layer(self, dim: int, context_dim: int) -> Bijection:
-        """Return one layer and a reversal."""
-        if min(self.flow_hidden_sizes, default=0) < dim - 1:
-            raise InputError(
-                f"flow_hidden_sizes is {self.flow_hidden_sizes}: the masks of {self.kind} need layers of {dim - 1} units or "
-                "more, one fewer than the dimensions."
-            )
-        transformer = _transformer(self.kind)
-        net = autoregressive_net(dim, self.flow_hidden_sizes, transformer.num_params)
-        autoregressive = flows.inverse_autoregressive if self.kind == "iaf" else flows.masked_autoregressive
-        return flows.chain(autoregressive(net, dim, transformer, context_dim), flows.reverse(dim))
+def _layer(flow: Flow, dim: int, context_dim: int) -> Bijection:
+    if isinstance(flow, NetFlow):
+        return flows.chain(_net_layer(flow, dim, context_dim), flows.reverse(dim))
+    if isinstance(flow, SylvesterFlow):
+        sylvester = flows.orthogonal_sylvester if flow.kind == "sylvester" else flows.householder_sylvester
+        return sylvester(dim, flow.num_units)
+    return flows.planar(dim) if flow.kind == "planar" else flows.radial(dim)
 
 
-@choice("spline-maf")
-class SplineMaf(Maf):
-    """Masked autoregressive layers of splines."""
-
-
-@choice("iaf")
-class Iaf(Maf):
-    """Inverse autoregressive layers, affine."""
-
-
-def _transformer(kind: str) -> flows.Transformer:
-    return flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if kind.startswith("spline") else flows.affine()
-
-
-Flow = Planar | Radial | Sylvester | Householder | AffineCoupling | SplineCoupling | Maf | SplineMaf | Iaf
+def _net_layer(flow: NetFlow, dim: int, context_dim: int) -> Bijection:
+    sizes, spline = flow.flow_hidden_sizes, flow.kind.startswith("spline")
+    transformer = flows.rational_quadratic_spline(num_bins=8, bound=BOUND) if spline else flows.affine()
+    if flow.kind.endswith("coupling"):
+        net = MLP(sizes, (transformer.num_params, dim - dim // 2), output_init=near_zero)
+        return flows.coupling(net, dim, transformer, context_dim)
+    if min(sizes, default=0) < dim - 1:
+        raise InputError(
+            f"flow_hidden_sizes is {sizes}: the masks of {flow.kind} need layers of {dim - 1} units or more, one fewer than the "
+            "dimensions."
+        )
+    autoregressive = flows.inverse_autoregressive if flow.kind == "iaf" else flows.masked_autoregressive
+    return autoregressive(autoregressive_net(dim, sizes, transformer.num_params), dim, transformer, context_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +92,11 @@ class FlowSettings(Settings):
     epochs: Count = 20
     batch_size: Count = 250
     learning_rate: Positive = 2e-3
-    flow: Annotated[Flow, KIND] = SplineCoupling(num_layers=8, flow_hidden_sizes=(64, 64))
+    flow: Annotated[Flow, KIND] = NetFlow(kind="spline-coupling", num_layers=8, flow_hidden_sizes=(64, 64))
     """Kind of layer: planar, radial, sylvester, householder, affine-coupling, spline-coupling, maf, spline-maf, iaf."""
 
     def check(self) -> None:
-        """Raise an InputError for data that are no real numbers."""
+        """Raise an InputError for binary data."""
         if self.binarise != "none":
             raise InputError(f"binarise is {self.binarise}, and a flow is a density of real numbers: use --binarise none.")
 
@@ -155,20 +110,22 @@ class EnergySettings(FlowSettings):
     epochs: Count = 100
     clip_norm: Positive | None = 10.0
     validate_every: Count = 5
-    flow: Annotated[Flow, KIND] = Planar(num_layers=32)
+    flow: Annotated[Flow, KIND] = SimpleFlow(num_layers=32)
     annealing_steps: Count = 10_000
     """Steps over which the energy grows to its full weight, from 0.01 of it."""
 
     def check_steps(self, num_steps: int) -> None:
-        """Raise an InputError for annealing that would not end with the run."""
+        """Raise an InputError for annealing that would take longer than the run."""
         if self.annealing_steps > num_steps:
-            raise InputError(f"annealing_steps is {self.annealing_steps}, and the run has {num_steps} steps: give 1 to as many.")
+            raise InputError(
+                f"annealing_steps is {self.annealing_steps}, and the run has {num_steps} steps: give as many or fewer."
+            )
 
 
 def build_flow(settings: FlowSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment of a flow by maximum likelihood."""
     dim = math.prod(event_shape)
-    density = flows.flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), settings.flow.make(dim))
+    density = flows.flow_density(Normal(jnp.zeros(dim), jnp.ones(dim)), make_flow(settings.flow, dim))
     model = with_event_shape(density, event_shape)
     return Experiment(
         model=model,
@@ -190,8 +147,8 @@ def _check_real(x: np.ndarray, where: str) -> None:
     outside = float(np.mean(np.abs(x) > BOUND))
     if outside > 0.1:
         raise InputError(
-            f"{outside:.0%} of the numbers in {where} lie outside of ±{BOUND:g}, where a flow from a standard normal hardly "
-            "reaches: subtract their mean, divide by their standard deviation, and store that."
+            f"{outside:.0%} of the numbers in {where} lie outside ±{BOUND:g}, where a flow from a standard normal hardly "
+            "reaches: subtract the mean and divide by the standard deviation before you store them."
         )
 
 
@@ -200,7 +157,7 @@ def build_energy(settings: EnergySettings, event_shape: tuple[int, ...]) -> Expe
     name = settings.data.removeprefix("toy:")
     if name not in ENERGIES:
         raise InputError(f"data is {settings.data}: give one of {', '.join(f'toy:{known}' for known in ENERGIES)}.")
-    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), settings.flow.make(2)
+    base, bijection = Normal(jnp.zeros(2), jnp.ones(2)), make_flow(settings.flow, 2)
     return Experiment(
         model=flows.flow_density(base, bijection),
         loss=flows.energy_loss(base, bijection, ENERGIES[name], settings.annealing_steps),

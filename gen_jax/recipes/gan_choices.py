@@ -1,4 +1,4 @@
-"""What every GAN recipe lets its user choose: losses, penalty, optimizers, steps."""
+"""The losses, penalties, optimizers and steps that the GAN recipes share."""
 
 import functools
 from collections.abc import Callable
@@ -7,54 +7,29 @@ from typing import Annotated, Any, Literal
 
 from jaxtyping import Float
 
-from gen_jax.data import Binarisation
+from gen_jax.data import Binarisation, DataView
 from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses
-from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Positive, ScheduleName, Settings, choice
-from gen_jax.train import Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
+from gen_jax.recipes.experiment import Experiment
+from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Nothing, Positive, Settings
+from gen_jax.train import ScheduleName, Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
 from gen_jax.types import GAN, Adversaries, Array, InputError
 
 
-@choice("none")
-class NoPenalty(Choice):
-    """No penalty."""
-
-
-@choice("gradient-penalty")
-class GradientPenalty(Choice):
-    """A gradient of norm 1 between real and generated examples."""
+class GradientPenalty(Choice, kinds=("gradient-penalty", "zero-centred", "r1", "r2")):
+    """A penalty on the gradient: between real and generated examples (norm 1 or 0), at real (r1) or generated (r2) ones."""
 
     penalty_weight: NonNegative = 10.0
     """Weight λ of the penalty (for r1 and r2, γ/2)."""
 
 
-@choice("zero-centred")
-class ZeroCentred(GradientPenalty):
-    """A gradient of norm 0 between real and generated examples."""
-
-
-@choice("r1")
-class R1(GradientPenalty):
-    """A gradient of norm 0 at the real examples."""
-
-
-@choice("r2")
-class R2(GradientPenalty):
-    """A gradient of norm 0 at the generated examples."""
-
-
-PenaltyChoice = Annotated[NoPenalty | GradientPenalty | ZeroCentred | R1 | R2, KIND]
-
-
-@choice("adam")
-class Adam(Choice):
+class Adam(Choice, kinds=("adam",)):
     """Adam."""
 
     adam_b1: Fraction = 0.5
     """Decay of Adam's mean of gradients."""
 
 
-@choice("rmsprop")
-class RmsProp(Choice):
+class RmsProp(Choice, kinds=("rmsprop",)):
     """RMSProp."""
 
     rms_decay: Decay = 0.99
@@ -68,15 +43,15 @@ class GanSettings(Settings):
     binarise: Binarisation = "none"
     schedule: ScheduleName = "constant"
     loss: Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge"] = "non-saturating"
-    """What generator and discriminator minimise, in logits of the discriminator."""
-    penalty: PenaltyChoice = NoPenalty()
-    """Of the discriminator's gradient: none, gradient-penalty, zero-centred, r1, r2."""
+    """What generator and discriminator minimise, as functions of the discriminator's logits."""
+    penalty: Annotated[Nothing | GradientPenalty, KIND] = Nothing()
+    """Penalty on the discriminator's gradient: none, gradient-penalty, zero-centred, r1, r2."""
     clip_weights: Positive | None = None
     """Clip every weight of the discriminator to [−c, c] after each of its steps."""
     num_disc_steps: Count = 1
-    """Steps of the discriminator, each with its own batch, for one of the generator."""
+    """Discriminator steps for each generator step, each with its own batch."""
     simultaneous: bool = False
-    """Both networks step from where they were, instead of the discriminator first."""
+    """Update both networks from the same parameters, instead of the discriminator first."""
     disc_batch: Literal["separate", "joint"] = "separate"
     """Whether the discriminator sees (and its batch norm normalises) real and generated examples as two batches or as one."""
     packing: Count = 1
@@ -85,19 +60,19 @@ class GanSettings(Settings):
     """Size of z, which is standard normal."""
     learning_rate: Positive = 1e-4
     disc_learning_rate: Positive | None = None
-    """The discriminator's, where it is not --learning-rate."""
+    """Learning rate of the discriminator; by default --learning-rate."""
     optimizer: Annotated[Adam | RmsProp, KIND] = Adam()
-    """Of both networks: adam or rmsprop."""
+    """Optimizer of both networks: adam or rmsprop."""
 
     @property
     def examples_per_step(self) -> int:
-        """How many examples a step takes, for all steps of the discriminator in it."""
+        """The number of examples for all discriminator steps of a step."""
         return self.batch_size * self.num_disc_steps
 
     def check(self) -> None:
-        """Raise an InputError for values that do not go together."""
+        """Raise an InputError for inconsistent values."""
         if self.batch_size % self.packing:
-            raise InputError(f"batch_size is {self.batch_size} and packing {self.packing}: give a batch that can be so divided.")
+            raise InputError(f"batch_size is {self.batch_size} and packing {self.packing}: give a multiple of packing.")
         if self.simultaneous and self.num_disc_steps > 1:
             raise InputError(
                 f"num_disc_steps is {self.num_disc_steps}, and in simultaneous steps each network takes one: give 1."
@@ -109,10 +84,10 @@ class GanSettings(Settings):
 
 
 def make_losses(gan: GAN, settings: GanSettings, penalty_weight: float | Float[Array, ""] | None = None) -> Adversaries:
-    """Return the losses of a GAN; the weight of the penalty can be given by itself, as one of many under a `vmap`."""
+    """Return the losses of a GAN; a given penalty weight, such as one of many under a `vmap`, replaces the settings'."""
     weight = getattr(settings.penalty, "penalty_weight", 0.0) if penalty_weight is None else penalty_weight
     penalty = PENALTIES.get(settings.penalty.kind)
-    return adversarial_losses(gan, LOSSES[settings.loss], penalty, weight, settings.disc_batch == "joint")
+    return adversarial_losses(gan, LOSSES[settings.loss], penalty, weight, joint_batch=settings.disc_batch == "joint")
 
 
 def optimizers_of(settings: GanSettings) -> Callable[[int], Adversaries]:
@@ -135,11 +110,25 @@ def optimizers_of(settings: GanSettings) -> Callable[[int], Adversaries]:
 
 
 def step_of(settings: GanSettings) -> Callable[..., Step]:
-    """Return how the step of the settings is made."""
+    """Return `make_game_step` with the settings' options."""
     return functools.partial(make_game_step, num_disc_steps=settings.num_disc_steps, simultaneous=settings.simultaneous)
 
 
-CURVES = {
-    "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
-    "logits": (("train_real_logit", "train_fake_logit"), "mean logit"),
-}
+def gan_experiment(
+    gan: GAN, settings: GanSettings, view: DataView, tasks: tuple[str, ...], validate: Callable[..., Any] | None = None
+) -> Experiment:
+    """Return the experiment of a GAN, which keeps the latest checkpoint."""
+    return Experiment(
+        model=gan,
+        loss=make_losses(gan, settings),
+        optimizer=optimizers_of(settings),
+        view=view,
+        make_step=step_of(settings),
+        validate=validate,
+        best_metric=None,
+        curves={
+            "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
+            "logits": (("train_real_logit", "train_fake_logit"), "mean logit"),
+        },
+        tasks=tasks,
+    )

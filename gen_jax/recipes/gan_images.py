@@ -2,19 +2,19 @@
 
     gen-jax train gan-mnist
     GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist
-    GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist --num-classes 10                       # told the digit, by projection
+    GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist --num-classes 10                       # given the digit, by projection
     GEN_JAX_DATA_DIR=DIR gen-jax train dcgan-mnist --num-classes 10 --condition classifier
 
 `gan-mnist`: 98 s on one CPU core; in features of a classifier of 91.0 % accuracy, Fréchet distance 12.7, precision 0.89, recall
-0.77 (seed 0). With `--num-classes 10`, 97.4 % of the digits are named as they were to be; with `--condition classifier` 98.0 %.
+0.77 (seed 0). With `--num-classes 10`, 97.4 % of the samples are classified as their label; with `--condition classifier` 98.0 %.
 
 `dcgan-mnist`: 3 min of training on two cores; Fréchet distance 29.2, precision 0.50, recall 0.76 by a classifier of 98.9 %. With
-`--num-classes 10`, 6 min on one core: Fréchet distance 6.8, precision 0.78, recall 0.71, 99.4 % named as they were to be.
-`dcgan-cifar10`, on 18,000 images: 9 min on one core, Fréchet distance 3.6, but by a classifier of no more than 51 %; colours and
-outlines are those of photographs, and few of the things can be named.
+`--num-classes 10`, 6 min on one core: Fréchet distance 6.8, precision 0.78, recall 0.71, 99.4 % classified as their label.
+`dcgan-cifar10`, on 18,000 images: 9 min on one core, Fréchet distance 3.6, but by a classifier of 51 % accuracy; colours and
+outlines resemble photographs, and few of the objects are recognisable.
 
 `lsgan`, `wgan` and `wgan-gp` are `dcgan-mnist` on Fashion-MNIST with other losses; `stacked-mnist` is on three digits at once,
-whose 1,000 modes are counted. Their numbers are those of `benchmarks/tables/sample_quality.py` and `stacked.py`.
+whose 1,000 modes are counted. `benchmarks/tables/sample_quality.py` and `stacked.py` hold their numbers.
 """
 
 from dataclasses import dataclass
@@ -28,35 +28,13 @@ from gen_jax import nets
 from gen_jax.data import in_unit_interval
 from gen_jax.distributions import Normal
 from gen_jax.gan import generative_adversarial_network
-from gen_jax.recipes.gan_choices import (
-    CURVES,
-    Adam,
-    GanSettings,
-    GradientPenalty,
-    NoPenalty,
-    RmsProp,
-    make_losses,
-    optimizers_of,
-    step_of,
-)
-from gen_jax.recipes.settings import (
-    KIND,
-    Choice,
-    Count,
-    Experiment,
-    NumClasses,
-    Positive,
-    Recipe,
-    Sizes,
-    choice,
-    image_shape,
-    view_of,
-)
+from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
+from gen_jax.recipes.gan_choices import GanSettings, gan_experiment
+from gen_jax.recipes.settings import KIND, Choice, Count, Nothing, Positive, Sizes, change
 from gen_jax.types import BatchNet, InputError
 
 
-@choice("mlp")
-class MlpNets(Choice):
+class MlpNets(Choice, kinds=("mlp",)):
     """MLPs."""
 
     hidden_sizes: Sizes = (256, 512)
@@ -67,8 +45,7 @@ class MlpNets(Choice):
     """Spectral normalisation of the discriminator's kernels."""
 
 
-@choice("dcgan")
-class Dcgan(Choice):
+class Dcgan(Choice, kinds=("dcgan",)):
     """Transposed convolutions and convolutions (DCGAN)."""
 
     channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
@@ -79,8 +56,7 @@ class Dcgan(Choice):
     """Batch norm in the discriminator's hidden layers, or spectral normalisation of its kernels."""
 
 
-@choice("residual")
-class Residual(Choice):
+class Residual(Choice, kinds=("residual",)):
     """Residual nets; the generator has batch norm."""
 
     width: Count = 64
@@ -99,17 +75,17 @@ class ImageSettings(GanSettings):
     learning_rate: Positive = 2e-4
     architecture: Annotated[MlpNets | Dcgan | Residual, KIND] = Dcgan()
     """mlp, dcgan or residual."""
-    num_classes: NumClasses | None = None
-    """Condition both networks on labels of so many classes."""
+    num_classes: Count | None = None
+    """Condition both networks on labels 0 … N − 1."""
     condition: Literal["projection", "classifier"] = "projection"
-    """How the discriminator uses labels: as an input, by projection; or it predicts them (an auxiliary classifier)."""
+    """How the discriminator uses labels: as an input (projection), or as a prediction target (auxiliary classifier)."""
 
     def check(self) -> None:
         """Raise an InputError for values that do not go together."""
         super().check()
         if self.condition == "classifier" and self.num_classes is None:
-            raise InputError("condition is classifier, and num_classes is not set: give it, for a model that is told the labels.")
-        if self.architecture.discriminator_norm == "batch" and not isinstance(self.penalty, NoPenalty):
+            raise InputError("condition is classifier, and num_classes is not set: give it.")
+        if self.architecture.discriminator_norm == "batch" and not isinstance(self.penalty, Nothing):
             raise InputError(
                 f"penalty is {self.penalty.kind}, of the gradient at one example, and a batch norm makes the discriminator a "
                 "function of the batch: use --discriminator-norm none or spectral."
@@ -117,22 +93,14 @@ class ImageSettings(GanSettings):
 
 
 def build(settings: ImageSettings, event_shape: tuple[int, ...]) -> Experiment:
-    """Return the experiment that the settings describe, for events of the given shape."""
+    """Return the experiment for events of the given shape."""
     prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
     generator, discriminator = _nets(settings, image_shape(event_shape))
     gan = generative_adversarial_network(generator, discriminator, prior, settings.packing, settings.num_classes)
-    # sums of latents are of classes that a classifier names; a conditional model is told them
+    view = view_of(settings, event_shape, _check_grey, symmetric=True)
+    # arithmetic finds the latents of a class by a classifier; a conditional model is given the class
     tasks = ("sample", "interpolate", *(("arithmetic",) if settings.num_classes is None else ()), "animate")
-    return Experiment(
-        model=gan,
-        loss=make_losses(gan, settings),
-        optimizer=optimizers_of(settings),
-        view=view_of(settings, event_shape, _check_grey, symmetric=True),
-        make_step=step_of(settings),
-        best_metric=None,
-        curves=CURVES,
-        tasks=tasks,
-    )
+    return gan_experiment(gan, settings, view, tasks)
 
 
 def _nets(settings: ImageSettings, image: tuple[int, int, int]) -> tuple[BatchNet, BatchNet]:
@@ -143,7 +111,7 @@ def _nets(settings: ImageSettings, image: tuple[int, int, int]) -> tuple[BatchNe
             generator = nets.MLPGenerator(sizes, image, norm == "batch", output=jnp.tanh)
             discriminator = nets.MLPDiscriminator(sizes[::-1], spectral_norm=spectral_norm, classes=classes)
         case Dcgan(channels=channels, generator_norm=norm, discriminator_norm=discriminator_norm):
-            nets.halved_size(image[:2], len(channels))  # raises for a size that cannot be
+            nets.halved_size(image[:2], len(channels))  # raises for an image that cannot be halved so often
             generator = nets.DCGANGenerator(channels[::-1], image, norm == "batch")
             discriminator = nets.DCGANDiscriminator(channels, discriminator_norm == "batch", spectral_norm, classes)
         case Residual(width=width):
@@ -157,40 +125,23 @@ def _check_grey(x: np.ndarray, where: str) -> None:
         raise InputError(f"{where} range from {x.min():g} to {x.max():g}: scale them to [0, 1].")
 
 
+FASHION = ImageSettings(data="fashion_mnist", epochs=10)
+WGAN = change(FASHION, loss="wasserstein", num_disc_steps=5)
 ROWS = {
     "gan-mnist": ("a GAN of MLPs on 5,000 embedded MNIST digits", ImageSettings(architecture=MlpNets(), epochs=100)),
     "dcgan-mnist": ("a deep convolutional GAN on MNIST", ImageSettings(data="mnist", epochs=10)),
     "dcgan-cifar10": (
         "a deep convolutional GAN on CIFAR-10",
-        ImageSettings(data="cifar10", architecture=Dcgan(channels=(32, 64, 128)), latent_dim=100, epochs=20),
+        ImageSettings(data="cifar10", architecture=Dcgan(channels=(32, 64, 128)), latent_dim=100),
     ),
-    "lsgan": (
-        "a deep convolutional GAN with least squares, on Fashion-MNIST",
-        ImageSettings(data="fashion_mnist", loss="least-squares", epochs=10),
-    ),
+    "lsgan": ("a deep convolutional GAN with least squares, on Fashion-MNIST", change(FASHION, loss="least-squares")),
     "wgan": (
         "a Wasserstein GAN with weights clipped to ±0.01, on Fashion-MNIST",
-        ImageSettings(
-            data="fashion_mnist",
-            loss="wasserstein",
-            clip_weights=0.01,
-            num_disc_steps=5,
-            learning_rate=5e-5,
-            optimizer=RmsProp(),
-            epochs=10,
-        ),
+        change(WGAN, clip_weights=0.01, learning_rate=5e-5, optimizer="rmsprop"),
     ),
     "wgan-gp": (
         "a Wasserstein GAN with a gradient penalty, on Fashion-MNIST",
-        ImageSettings(
-            data="fashion_mnist",
-            loss="wasserstein",
-            penalty=GradientPenalty(),
-            architecture=Dcgan(discriminator_norm="none"),
-            num_disc_steps=5,
-            optimizer=Adam(adam_b1=0.0),
-            epochs=10,
-        ),
+        change(WGAN, penalty="gradient-penalty", discriminator_norm="none", adam_b1=0.0),
     ),
     "stacked-mnist": (
         "a deep convolutional GAN on three MNIST digits at once, whose 1,000 modes are counted (--packing 2)",

@@ -4,7 +4,7 @@
     GEN_JAX_DATA_DIR=DIR gen-jax train ladder-mnist
     GEN_JAX_DATA_DIR=DIR gen-jax train dlgm-mnist
 
-4, 7 and 5 min on two CPU cores, which did other work too: test NLL 89.56, 90.59 and 91.84 nats (K = 500), all ± 0.24, where one
+4, 7 and 5 min on two CPU cores, shared with other work: test NLL 89.56, 90.59 and 91.84 nats (K = 500), all ± 0.24, where one
 layer under the same schedule comes to 92.57 (seed 0; `benchmarks/tables/hierarchical.py`).
 """
 
@@ -12,25 +12,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gen_jax.nets import MLP, near_zero
-from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Experiment, Recipe, Sizes
-from gen_jax.recipes.vae_choices import (
-    DensityVaeSettings,
-    Elbo,
-    FreeBits,
-    ObjectiveChoice,
-    vae_experiment,
-)
-from gen_jax.types import VAE, InputError
+from gen_jax.recipes.experiment import Experiment, Recipe
+from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Sizes
+from gen_jax.recipes.vae_choices import Elbo, FreeBits, ObjectiveChoice, ObjectiveSettings, make_likelihood, vae_experiment
+from gen_jax.types import InputError
 from gen_jax.vae import bottom_up_vae, deep_latent_gaussian, ladder_vae
 
 
 @dataclass(frozen=True, kw_only=True)
-class HierarchicalSettings(DensityVaeSettings):
+class HierarchicalSettings(ObjectiveSettings):
     """A VAE of several layers of latents."""
 
     data: str = "mnist"
     inference: Literal["bottom-up", "ladder", "independent"] = "bottom-up"
-    """q(z_1|x) q(z_2|z_1) …; the ladder's q(z_L|x) … q(z_1|z_2, x); or independent layers in a deep latent Gaussian model."""
+    """bottom-up: q(z_1|x) q(z_2|z_1) …; ladder: q(z_L|x) … q(z_1|z_2, x); independent: a deep latent Gaussian model."""
     latent_dims: Sizes = (100, 50)
     """Latent dimensions of each layer, the one next to the data first."""
     hidden_sizes: Sizes = (200, 100)
@@ -43,7 +38,7 @@ class HierarchicalSettings(DensityVaeSettings):
     num_importance_samples: Count = 500
 
     def check(self) -> None:
-        """Raise an InputError for values that do not go together."""
+        """Raise an InputError for inconsistent values."""
         super().check()
         if isinstance(self.objective, FreeBits) and self.inference == "bottom-up":
             raise InputError(
@@ -57,38 +52,33 @@ class HierarchicalSettings(DensityVaeSettings):
 
 
 def build(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> Experiment:
-    """Return the experiment that the settings describe, for events of the given shape."""
-    return vae_experiment(_make_vae(settings, event_shape), settings, event_shape)
-
-
-def _make_vae(settings: HierarchicalSettings, event_shape: tuple[int, ...]) -> VAE:
-    activation, likelihood = ACTIVATIONS[settings.activation], settings.likelihood.make()
+    """Return the experiment for events of the given shape."""
+    activation, likelihood = ACTIVATIONS[settings.activation], make_likelihood(settings.likelihood)
     dims, widths = settings.latent_dims, settings.hidden_sizes
-    layers = list(zip(widths, dims, strict=True))
     decoder = MLP((widths[0], widths[0]), event_shape, activation)
-    from_here = [MLP((width, width), (2, dim), activation) for width, dim in layers]
-    # from layer l + 1 to layer l: the hidden layers are those of layer l + 1; it starts as a standard normal prior of layer l
-    above = list(zip(widths[1:], dims[:-1], strict=True))
-    from_above = [MLP((width, width), (2, dim), activation, near_zero) for width, dim in above]
+    from_here = [MLP((width, width), (2, dim), activation) for width, dim in zip(widths, dims, strict=True)]
+    # p(z_l|z_{l+1}), with the widths of layer l + 1, starts as a standard normal
+    from_above = [MLP((width, width), (2, dim), activation, near_zero) for width, dim in zip(widths[1:], dims[:-1], strict=True)]
     match settings.inference:
         case "bottom-up":
-            return bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
+            vae = bottom_up_vae(from_here, from_above, decoder, dims, likelihood)
         case "ladder":
             trunk = [MLP((width, width), None, activation) for width in widths]
             heads = [MLP((), (2, dim)) for dim in dims]
-            return ladder_vae(trunk, heads, from_above, decoder, dims, likelihood)
+            vae = ladder_vae(trunk, heads, from_above, decoder, dims, likelihood)
         case "independent":
             injections = [MLP((), (width,)) for width in widths]
             transforms = [MLP((width,), (width,), activation) for width in widths[:-1]]
-            return deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
+            vae = deep_latent_gaussian(from_here, transforms, injections, decoder, dims, likelihood)
+    return vae_experiment(vae, settings, event_shape)
 
 
 RECIPES = {
     "hvae-mnist": Recipe(
-        "a VAE of two layers of latents, inferred from the data upwards (IWAE paper), on MNIST", HierarchicalSettings(), build
+        "a VAE of two layers of latents, inferred bottom-up (IWAE paper), on MNIST", HierarchicalSettings(), build
     ),
     "ladder-mnist": Recipe(
-        "a ladder VAE of three layers of latents, inferred from the top down, on MNIST",
+        "a ladder VAE of three layers of latents, inferred top-down, on MNIST",
         HierarchicalSettings(inference="ladder", latent_dims=(64, 32, 16), hidden_sizes=(300, 200, 100)),
         build,
     ),

@@ -17,51 +17,27 @@ import numpy as np
 from gen_jax.data import to_unit
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.made import bernoulli_output, ensemble, made, made_loss, shuffled_masks
-from gen_jax.recipes.settings import (
-    ACTIVATIONS,
-    KIND,
-    MASKS,
-    ActivationName,
-    Choice,
-    Count,
-    Experiment,
-    Recipe,
-    Settings,
-    Sizes,
-    adam_of,
-    choice,
-    seed_key,
-    view_of,
-)
+from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, view_of
+from gen_jax.recipes.settings import ACTIVATIONS, KIND, MASKS, ActivationName, Choice, Count, Settings, Sizes, seed_key
 from gen_jax.train import validation
 
 Shuffled = Literal["orderings", "connectivities", "both"]
 
 
-@choice("fixed")
-class FixedMask(Choice):
+class FixedMask(Choice, kinds=("fixed",)):
     """One mask."""
 
     shuffle: Literal["none"] | Shuffled = "none"
-    """What is drawn at random of the mask; with none, dimensions come in the order that they are stored in."""
+    """What is random in the mask; with none, dimensions keep their stored order."""
 
 
-@choice("cycle")
-class CycledMasks(Choice):
-    """A few masks in turn, a step each."""
+class ManyMasks(Choice, kinds=("cycle", "fresh")):
+    """A few masks that take turns, one step each (cycle), or a new mask at every step (fresh)."""
 
     shuffle: Shuffled = "both"
-    """What is drawn at random of each mask."""
+    """What is random in each mask."""
     num_masks: Count = 8
-    """Masks in the cycle, and in the mixture that is evaluated."""
-
-
-@choice("fresh")
-class FreshMasks(CycledMasks):
-    """Another mask at every step."""
-
-    num_masks: Count = 8
-    """Masks in the mixture that is evaluated."""
+    """Masks in the mixture that is evaluated, and in the cycle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +51,16 @@ class MadeSettings(Settings):
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
     direct: bool = False
-    """Direct links from inputs to outputs."""
-    masks: Annotated[FixedMask | CycledMasks | FreshMasks, KIND] = FixedMask()
+    """Direct connections from inputs to outputs."""
+    masks: Annotated[FixedMask | ManyMasks, KIND] = FixedMask()
     """Masks in training: fixed, cycle or fresh."""
 
 
 def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
-    """Return the experiment that the settings describe, for events of the given shape."""
+    """Return the experiment for events of the given shape."""
     choice = settings.masks
     num_masks = 1 if isinstance(choice, FixedMask) else choice.num_masks
-    # under many masks, a network has to tell a 0 from what its mask hides
+    # under many masks, the network must tell a 0 from an input that the mask hides
     output = bernoulli_output(one_hot=not isinstance(choice, FixedMask))
     model = made(math.prod(event_shape), settings.hidden_sizes, output, settings.direct, ACTIVATIONS[settings.activation])
     masks = shuffled_masks(
@@ -102,7 +78,7 @@ def build(settings: MadeSettings, event_shape: tuple[int, ...]) -> Experiment:
     view = view_of(settings, event_shape, check)
     return Experiment(
         model=density,
-        loss=made_loss(model, masks if isinstance(choice, FreshMasks) else None),
+        loss=made_loss(model, masks if choice.kind == "fresh" else None),
         optimizer=adam_of(settings),
         view=view,
         validate=validation(density_loss(density), view, density, batch_size=500),
@@ -123,7 +99,7 @@ RECIPES = {
             binarise="none",
             hidden_sizes=(500,),
             direct=True,
-            masks=FreshMasks(num_masks=128),
+            masks=ManyMasks(kind="fresh", num_masks=128),
             epochs=1000,
             learning_rate=3e-3,
             schedule="constant",

@@ -1,4 +1,4 @@
-"""VAEs with one vector of latents. A row of `RECIPES` is a model of the literature, or one feature of the family.
+"""VAEs with one latent vector. Each recipe is a model of the literature, or shows one feature of the family.
 
     gen-jax train vae                                   # on the 5,000 digits that need no download
     gen-jax train vae-mixture | vae-beta
@@ -27,7 +27,7 @@ Measured on two CPU cores of an AMD EPYC (seed 0, or three seeds where there is 
 | beta-vae-sprites | 20 min | KL 25.18 for C = 25 | -140.74 | |
 
 β-VAE: the paper raises C from 0 to 25 nats over 100,000 steps at γ = 1,000; here, over 8,000 of 10,000 steps at γ = 100. At this
-pace γ = 1,000 buys nats where they come fastest: two latents take all of them, at a test ELBO of -209.52.
+pace, γ = 1,000 leaves only two latents active, at a test ELBO of -209.52.
 """
 
 from dataclasses import dataclass
@@ -41,103 +41,26 @@ from gen_jax import vae as models
 from gen_jax.distributions import Mixture, Normal
 from gen_jax.flows import amortise, num_params
 from gen_jax.nets import MLP, ConvDecoder, ConvEncoder, halved_size
-from gen_jax.recipes.flow import AffineCoupling, Flow, Iaf, Planar
-from gen_jax.recipes.settings import (
-    ACTIVATIONS,
-    KIND,
-    PRIOR,
-    ActivationName,
-    Choice,
-    Count,
-    Experiment,
-    NumClasses,
-    Recipe,
-    Sizes,
-    change,
-    choice,
-    image_shape,
-    seed_key,
-)
-from gen_jax.recipes.vae_choices import (
-    Capacity,
-    DensityVaeSettings,
-    DiscretisedLogistic,
-    Elbo,
-    GaussianLearned,
-    Iwae,
-    vae_experiment,
-)
+from gen_jax.recipes.experiment import Experiment, Recipe, image_shape
+from gen_jax.recipes.flow import Flow, NetFlow, make_flow
+from gen_jax.recipes.settings import ACTIVATIONS, KIND, PRIOR, ActivationName, Choice, Count, Nothing, Sizes, change, seed_key
+from gen_jax.recipes.vae_choices import ObjectiveSettings, make_likelihood, vae_experiment
 from gen_jax.types import InputError, Net
 from gen_jax.vae import Latent
 
 
-@choice("normal")
-class StandardNormal(Choice):
-    """p(z) = N(0, I)."""
-
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z, of so many dimensions; the seed is of what is drawn for its prior."""
-        return models.standard_normal(dim)
+class SimpleLatent(Choice, kinds=("normal", "conditional-normal", "von-mises-fisher", "power-spherical", "beta")):
+    """p(z) = N(0, I); p(z|y) = N(μ(y), σ²(y)); uniform on the unit sphere of --latent-dim dimensions; or uniform on (0, 1)."""
 
 
-@choice("conditional-normal")
-class ConditionalNormal(Choice):
-    """p(z|y) = N(μ(y), σ²(y)), of a conditional VAE."""
-
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z."""
-        return models.conditional_normal(dim, MLP((), (2, dim)))
-
-
-@choice("mixture")
-class FixedMixture(Choice):
-    """A mixture of normals as the prior, drawn once."""
+class MixtureLatent(Choice, kinds=("mixture", "mixture-learned")):
+    """A mixture of normals as the prior, random or learned."""
 
     num_components: Count = 10
     """Components of the mixture."""
 
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z, with components that overlap a little: 2 standard deviations about 0 in every dimension."""
-        shape = (self.num_components, dim)
-        loc = 2 * jax.random.normal(seed_key(seed, PRIOR), shape)
-        components = Mixture(jnp.zeros(self.num_components), Normal(loc, jnp.ones(shape)))
-        return models.normal_mixture(components, learned=self.kind == "mixture-learned")
 
-
-@choice("mixture-learned")
-class LearnedMixture(FixedMixture):
-    """A mixture of normals as the prior, learned."""
-
-
-@choice("von-mises-fisher")
-class VonMisesFisher(Choice):
-    """The unit sphere of --latent-dim dimensions, with von Mises–Fisher posteriors."""
-
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z."""
-        return models.von_mises_fisher(dim)
-
-
-@choice("power-spherical")
-class PowerSpherical(Choice):
-    """The unit sphere, with power spherical posteriors."""
-
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z."""
-        return models.power_spherical(dim)
-
-
-@choice("beta")
-class BetaLatent(Choice):
-    """(0, 1) in each dimension, with Beta posteriors."""
-
-    def make(self, dim: int, seed: int) -> Latent:
-        """Return z."""
-        return models.beta(dim)
-
-
-@choice("mlp")
-class Mlp(Choice):
+class Mlp(Choice, kinds=("mlp",)):
     """An encoder MLP, mirrored by the decoder."""
 
     hidden_sizes: Sizes = (512, 256)
@@ -145,83 +68,93 @@ class Mlp(Choice):
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""
 
-    def make(self, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
-        """Return encoder and decoder."""
-        sizes, activation = self.hidden_sizes, ACTIVATIONS[self.activation]
-        return MLP(sizes, encoder_shape, activation), MLP(sizes[::-1], event_shape, activation)
 
-
-@choice("conv")
-class Conv(Mlp):
+class Conv(Mlp, kinds=("conv",)):
     """Convolutions, each of which halves the image, before the dense layers; mirrored by the decoder."""
 
     channels: Annotated[Sizes, Field(min_length=1)] = (32, 64)
     """Channels of the convolutions."""
 
-    def make(self, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
-        """Return encoder and decoder."""
-        sizes, activation, image = self.hidden_sizes, ACTIVATIONS[self.activation], image_shape(event_shape)
-        halved_size(image[:2], len(self.channels))  # raises for a size that cannot be
-        encoder = ConvEncoder(self.channels, sizes, encoder_shape, activation)
-        return encoder, ConvDecoder(self.channels[::-1], sizes[::-1], image, activation)
-
-
-@choice("none")
-class NoFlow(Choice):
-    """The posterior is that of the latent."""
-
-
-Latents = StandardNormal | ConditionalNormal | FixedMixture | LearnedMixture | VonMisesFisher | PowerSpherical | BetaLatent
-
 
 @dataclass(frozen=True, kw_only=True)
-class VaeSettings(DensityVaeSettings):
-    """A VAE with one vector of latents."""
+class VaeSettings(ObjectiveSettings):
+    """A VAE with one latent vector."""
 
-    latent: Annotated[Latents, KIND] = StandardNormal()
+    latent: Annotated[SimpleLatent | MixtureLatent, KIND] = SimpleLatent()
     """Prior and posterior: normal, conditional-normal, mixture, mixture-learned, von-mises-fisher, power-spherical, beta."""
     latent_dim: Count = 20
     """Latent dimensions."""
     architecture: Annotated[Mlp | Conv, KIND] = Mlp()
     """mlp, or conv."""
-    flow: Annotated[NoFlow | Flow, KIND] = NoFlow()
+    flow: Annotated[Nothing | Flow, KIND] = Nothing()
     """A flow between encoder and decoder: none, planar, radial, sylvester, householder, affine-coupling, …, iaf."""
     amortised: bool = True
-    """The encoder returns the flow's parameters or, for a flow of networks, their context; otherwise they are global."""
+    """The encoder returns the flow's parameters or, if it has networks, their context; otherwise its parameters are global."""
     context_dim: Count | None = None
     """Size of that context, 64 by default."""
-    num_classes: NumClasses | None = None
+    num_classes: Count | None = None
     """Condition encoder and decoder on labels 0 … N − 1: a conditional VAE."""
 
     def check(self) -> None:
-        """Raise an InputError for values that do not go together."""
+        """Raise an InputError for inconsistent values."""
         super().check()
-        if isinstance(self.latent, ConditionalNormal) and self.num_classes is None:
+        if self.latent.kind == "conditional-normal" and self.num_classes is None:
             raise InputError("latent is conditional-normal, whose prior is p(z|y), and num_classes is not set: give it.")
-        if isinstance(self.flow, NoFlow) and not self.amortised:
+        if isinstance(self.flow, Nothing) and not self.amortised:
             raise InputError("amortised is False, and there is no flow: leave it out, or give --flow.")
-        if self.context_dim is not None and not (self.amortised and isinstance(self.flow, AffineCoupling)):
+        if self.context_dim is not None and not (self.amortised and isinstance(self.flow, NetFlow)):
             raise InputError(
                 f"context_dim is {self.context_dim}, and the flow {self.flow.kind} takes no context: leave it out, or give an "
                 "amortised flow of networks, such as --flow iaf."
             )
 
 
+LATENTS = {
+    "normal": models.standard_normal,
+    "von-mises-fisher": models.von_mises_fisher,
+    "power-spherical": models.power_spherical,
+    "beta": models.beta,
+}
+
+
 def build(settings: VaeSettings, event_shape: tuple[int, ...]) -> Experiment:
-    """Return the experiment that the settings describe, for events of the given shape."""
-    latent = _with_flow(settings.latent.make(settings.latent_dim, settings.seed), settings)
-    encoder, decoder = settings.architecture.make(latent.encoder_shape, event_shape)
-    vae = models.variational_autoencoder(encoder, decoder, latent, settings.likelihood.make())
-    vae = vae if settings.num_classes is None else models.on_labels(vae, settings.num_classes)
+    """Return the experiment for events of the given shape."""
+    latent = _with_flow(_make_latent(settings), settings)
+    encoder, decoder = _make_nets(settings.architecture, latent.encoder_shape, event_shape)
+    vae = models.variational_autoencoder(encoder, decoder, latent, make_likelihood(settings.likelihood))
+    vae = vae if settings.num_classes is None else models.class_conditional(vae, settings.num_classes)
     return vae_experiment(vae, settings, event_shape)
 
 
+def _make_latent(settings: VaeSettings) -> Latent:
+    dim, latent = settings.latent_dim, settings.latent
+    if isinstance(latent, MixtureLatent):
+        # the components overlap a little: their means are 2 standard deviations about 0 in every dimension
+        shape = (latent.num_components, dim)
+        loc = 2 * jax.random.normal(seed_key(settings.seed, PRIOR), shape)
+        mixture = Mixture(jnp.zeros(latent.num_components), Normal(loc, jnp.ones(shape)))
+        return models.normal_mixture(mixture, learned=latent.kind == "mixture-learned")
+    if latent.kind == "conditional-normal":
+        return models.conditional_normal(dim, MLP((), (2, dim)))
+    return LATENTS[latent.kind](dim)
+
+
+def _make_nets(architecture: Mlp | Conv, encoder_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> tuple[Net, Net]:
+    sizes, activation = architecture.hidden_sizes, ACTIVATIONS[architecture.activation]
+    if not isinstance(architecture, Conv):
+        return MLP(sizes, encoder_shape, activation), MLP(sizes[::-1], event_shape, activation)
+    channels, image = architecture.channels, image_shape(event_shape)
+    halved_size(image[:2], len(channels))  # raises for an image that cannot be halved so often
+    encoder = ConvEncoder(channels, sizes, encoder_shape, activation)
+    return encoder, ConvDecoder(channels[::-1], sizes[::-1], image, activation)
+
+
 def _with_flow(latent: Latent, settings: VaeSettings) -> Latent:
-    if isinstance(settings.flow, NoFlow):
+    if isinstance(settings.flow, Nothing):
         return latent
-    with_context = settings.amortised and isinstance(settings.flow, AffineCoupling)
+    with_context = settings.amortised and isinstance(settings.flow, NetFlow)
     context_dim = (settings.context_dim or 64) if with_context else 0
-    bijection = settings.flow.make(settings.latent_dim, context_dim)
+    bijection = make_flow(settings.flow, settings.latent_dim, context_dim)
     if settings.amortised and not with_context:
         bijection, context_dim = amortise(bijection), num_params(bijection)
     return models.with_flow(latent, bijection, context_dim)
@@ -236,52 +169,57 @@ MNIST = VaeSettings(
     num_importance_samples=5000,
     validate_every=5,
 )
-FLOWS = VaeSettings(
+FLOWS = change(
+    PLAIN,
     data="mnist",
     latent_dim=64,
-    architecture=Mlp(hidden_sizes=(300, 300)),
+    hidden_sizes=(300, 300),
     epochs=30,
-    objective=Elbo(kl_warmup_steps=4400),
+    kl_warmup_steps=4400,
     num_importance_samples=500,
-    flow=Planar(),
+    flow="planar",
 )
+SPRITES = change(
+    PLAIN,
+    data="sprites",
+    binarise="none",
+    latent_dim=10,
+    architecture=Conv(channels=(32, 32, 32, 32), hidden_sizes=(256, 256)),
+    objective="capacity",
+    gamma=100.0,
+    capacity_steps=8000,
+    batch_size=64,
+    learning_rate=5e-4,
+    schedule="constant",
+    epochs=20,
+    epoch_steps=500,
+    num_importance_samples=10,
+)
+FASHION = {"data": "fashion_mnist", "binarise": "none", "likelihood": "gaussian-learned", "epochs": 30}
 SPHERE = {"latent": "von-mises-fisher", "latent_dim": 3, "hidden_sizes": (256, 128), "batch_size": 64, "epochs": 100}
 CIFAR = {"data": "cifar10", "latent_dim": 128, "architecture": Conv(channels=(32, 64, 128), hidden_sizes=(256,)), "epochs": 10}
-SPRITES = {
-    "data": "sprites",
-    "binarise": "none",
-    "latent_dim": 10,
-    "architecture": Conv(channels=(32, 32, 32, 32), hidden_sizes=(256, 256)),
-    "objective": Capacity(gamma=100.0, capacity_steps=8000),
-    "batch_size": 64,
-    "learning_rate": 5e-4,
-    "schedule": "constant",
-    "epochs": 20,
-    "epoch_steps": 500,
-    "num_importance_samples": 10,
-}
 ROWS = {
     "vae": ("the reference VAE (512-256-20) on 5,000 embedded MNIST digits", PLAIN),
     "vae-mnist": ("the one-layer VAE of the IWAE paper (784-200-200-50, tanh) on dynamically binarised MNIST", MNIST),
     "vae-fashion": (
         "a VAE with a Gaussian likelihood of learned σ on Fashion-MNIST",
-        change(PLAIN, data="fashion_mnist", binarise="none", likelihood=GaussianLearned(), epochs=30, num_importance_samples=500),
+        change(PLAIN, **FASHION, num_importance_samples=500),
     ),
     "vae-cifar10": (
         "a convolutional VAE with a discretised logistic likelihood (bits per dimension), on CIFAR-10",
-        change(PLAIN, **CIFAR, binarise="none", likelihood=DiscretisedLogistic(), batch_size=64, num_importance_samples=100),
+        change(PLAIN, **CIFAR, binarise="none", likelihood="discretised-logistic", batch_size=64, num_importance_samples=100),
     ),
     "iwae-mnist": (
         "the model of vae-mnist trained by the importance-weighted bound of 50 samples",
-        change(MNIST, objective=Iwae(num_train_samples=50), batch_size=20, epochs=20, validate_every=1),
+        change(MNIST, objective="iwae", num_train_samples=50, batch_size=20, epochs=20, validate_every=1),
     ),
-    "beta-vae-sprites": ("a convolutional β-VAE of controlled capacity on sprites of known factors", change(PLAIN, **SPRITES)),
+    "beta-vae-sprites": ("a convolutional β-VAE of controlled capacity on sprites of known factors", SPRITES),
     "vae-mixture": (
-        "a VAE with a learned mixture of 50 Gaussians for a prior",
-        change(PLAIN, latent=LearnedMixture(num_components=50), latent_dim=10),
+        "a VAE with a learned mixture of 50 Gaussians as the prior",
+        change(PLAIN, latent="mixture-learned", num_components=50, latent_dim=10),
     ),
     "vae-sphere": (
-        "a VAE whose latents lie on the sphere in space, 784-256-128 (S-VAE paper), on MNIST",
+        "a VAE whose latents lie on the unit sphere, 784-256-128 (S-VAE paper), on MNIST",
         change(PLAIN, data="mnist", **SPHERE, num_importance_samples=500),
     ),
     "vae-beta": ("a VAE with Beta posteriors on (0, 1)", change(PLAIN, latent="beta", latent_dim=10)),
@@ -290,9 +228,6 @@ ROWS = {
         change(PLAIN, data="mnist", num_classes=10, epochs=40, num_importance_samples=500),
     ),
     "vae-planar": ("a VAE with four amortised planar flows, on dynamically binarised MNIST", FLOWS),
-    "vae-iaf": (
-        "a VAE with four inverse autoregressive flows, on dynamically binarised MNIST",
-        change(FLOWS, flow=Iaf()),
-    ),
+    "vae-iaf": ("a VAE with four inverse autoregressive flows, on dynamically binarised MNIST", change(FLOWS, flow="iaf")),
 }
 RECIPES = {name: Recipe(summary, settings, build) for name, (summary, settings) in ROWS.items()}

@@ -1,4 +1,4 @@
-"""What every VAE with a density as its posterior lets its user choose: the likelihood and the objective."""
+"""The likelihoods and objectives that the VAE recipes share."""
 
 import warnings
 from dataclasses import dataclass
@@ -7,112 +7,50 @@ from typing import Annotated, Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax import vae as models
 from gen_jax.data import DataView, in_unit_interval
-from gen_jax.recipes.settings import (
-    KIND,
-    Choice,
-    Count,
-    Experiment,
-    NonNegative,
-    NonNegativeInt,
-    Positive,
-    Settings,
-    adam_of,
-    choice,
-    view_of,
-)
+from gen_jax.recipes.experiment import Experiment, adam_of, view_of
+from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, NonNegativeInt, Positive, Settings
 from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params
-from gen_jax.vae import (
-    Likelihood,
-    bernoulli_likelihood,
-    capacity_objective,
-    discretised_logistic_likelihood,
-    elbo_loss,
-    free_bits_objective,
-    gaussian_likelihood,
-    iwae_loss,
-    negative_elbo,
-)
 
 
-@choice("bernoulli")
-class Bernoulli(Choice):
+class Bernoulli(Choice, kinds=("bernoulli",)):
     """p(x|z) over binary pixels."""
 
-    def make(self) -> Likelihood:
-        """Return p(x|z)."""
-        return bernoulli_likelihood()
 
-
-@choice("gaussian")
-class Gaussian(Choice):
-    """p(x|z) over real numbers, with a fixed σ."""
+class ScaledLikelihood(Choice, kinds=("gaussian", "gaussian-learned", "discretised-logistic")):
+    """p(x|z) over real numbers (Gaussian) or 256 grey values (discretised logistic)."""
 
     scale: Positive = 0.1
-    """σ of a Gaussian, or the scale that training starts from."""
-
-    def make(self) -> Likelihood:
-        """Return p(x|z)."""
-        return gaussian_likelihood(self.scale, learned=self.kind == "gaussian-learned")
+    """Scale of the likelihood, or its initial value where it is learned."""
 
 
-@choice("gaussian-learned")
-class GaussianLearned(Gaussian):
-    """p(x|z) over real numbers, with one σ that is learned."""
+class Objective(Choice):
+    """The settings of every objective."""
+
+    num_train_samples: Count = 1
+    """Samples of z for each example: the terms are averaged over them, or they are the K of a bound."""
 
 
-@choice("discretised-logistic")
-class DiscretisedLogistic(Gaussian):
-    """p(x|z) over 256 grey values."""
-
-    def make(self) -> Likelihood:
-        """Return p(x|z)."""
-        return discretised_logistic_likelihood(self.scale)
-
-
-@choice("elbo")
-class Elbo(Choice):
+class Elbo(Objective, kinds=("elbo",)):
     """−log p(x|z) + β KL."""
 
     beta: NonNegative = 1.0
     """Weight of the KL: the β of a β-VAE."""
     kl_warmup_steps: NonNegativeInt = 0
     """Steps over which that weight rises from 0."""
-    num_train_samples: Count = 1
-    """Draws of z for each example: over which terms are averaged, or K of a bound."""
-
-    @property
-    def annealing_steps(self) -> int:
-        """Steps over which the objective changes."""
-        return self.kl_warmup_steps
-
-    def make(self, vae: VAE) -> Loss:
-        """Return the loss."""
-        weighted = lambda terms, step: negative_elbo(terms, self.beta * _share(step, self.kl_warmup_steps))
-        return elbo_loss(vae, weighted, "batch-mean", self.num_train_samples)
 
 
-@choice("free-bits")
-class FreeBits(Choice):
+class FreeBits(Objective, kinds=("free-bits",)):
     """−log p(x|z) + Σ max(λ, KL of each latent, or layer)."""
 
     free_nats: NonNegative = 0.1
     """λ: nats that each latent (or layer) has at no cost."""
     objective_of: Literal["batch-mean", "example"] = "batch-mean"
-    """Whether the objective looks at the mean KL of the batch or at each example's."""
-    num_train_samples: Count = 1
-    """Draws of z for each example: over which terms are averaged, or K of a bound."""
-
-    annealing_steps = 0
-
-    def make(self, vae: VAE) -> Loss:
-        """Return the loss."""
-        free = lambda terms, step: free_bits_objective(terms, self.free_nats)
-        return elbo_loss(vae, free, self.objective_of, self.num_train_samples)
+    """Whether the objective is a function of the mean KL of the batch or of each example's KL."""
 
 
-@choice("capacity")
-class Capacity(Choice):
+class Capacity(Objective, kinds=("capacity",)):
     """−log p(x|z) + γ |KL − C|."""
 
     gamma: NonNegative = 1000.0
@@ -122,101 +60,108 @@ class Capacity(Choice):
     capacity_steps: Count = 100_000
     """Steps over which C rises from 0."""
     objective_of: Literal["batch-mean", "example"] = "batch-mean"
-    """Whether the objective looks at the mean KL of the batch or at each example's."""
-    num_train_samples: Count = 1
-    """Draws of z for each example: over which terms are averaged, or K of a bound."""
-
-    @property
-    def annealing_steps(self) -> int:
-        """Steps over which the objective changes."""
-        return self.capacity_steps
-
-    def make(self, vae: VAE) -> Loss:
-        """Return the loss, which reports C."""
-        capacity = lambda step: self.capacity * jnp.asarray(_share(step, self.capacity_steps))
-        held = lambda terms, step: capacity_objective(terms, self.gamma, capacity(step))
-        loss = elbo_loss(vae, held, self.objective_of, self.num_train_samples)
-
-        def with_capacity(
-            params: Params, state: Params, key: Key, step: Array, batch: Any
-        ) -> tuple[Array, tuple[Params, Metrics]]:
-            value, (state, metrics) = loss(params, state, key, step, batch)
-            return value, (state, metrics | {"capacity": capacity(step)})
-
-        return with_capacity
+    """Whether the objective is a function of the mean KL of the batch or of each example's KL."""
 
 
-@choice("iwae")
-class Iwae(Choice):
-    """The importance-weighted bound."""
-
-    num_train_samples: Count = 1
-    """Draws of z for each example: over which terms are averaged, or K of a bound."""
-
-    annealing_steps = 0
-
-    def make(self, vae: VAE) -> Loss:
-        """Return the loss."""
-        return iwae_loss(vae, self.num_train_samples, doubly_reparameterised=self.kind == "dreg")
+class Iwae(Objective, kinds=("iwae", "dreg")):
+    """The importance-weighted bound; dreg has the doubly reparameterised gradient."""
 
 
-@choice("dreg")
-class Dreg(Iwae):
-    """The importance-weighted bound, with the doubly reparameterised gradient."""
+LikelihoodChoice = Annotated[Bernoulli | ScaledLikelihood, KIND]
+ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae, KIND]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodSettings(Settings):
+    """A model with a decoder p(x|z)."""
+
+    likelihood: LikelihoodChoice = Bernoulli()
+    """p(x|z): bernoulli, gaussian, gaussian-learned, discretised-logistic."""
+
+    def check(self) -> None:
+        """Raise an InputError for a binarisation whose pixels have no density under the likelihood."""
+        kind = self.likelihood.kind
+        if kind != "bernoulli" and self.binarise != "none":
+            name = "a discretised logistic" if kind == "discretised-logistic" else "a Gaussian density"
+            raise InputError(f"binarise is {self.binarise}, and {name} is of grey values: use --binarise none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings(LikelihoodSettings):
+    """A VAE whose posterior has a density."""
+
+    objective: ObjectiveChoice = Elbo()
+    """What is minimised: elbo, capacity, free-bits, iwae, dreg."""
+    num_importance_samples: Count = 1000
+    """Importance samples for each example, for the test NLL at the end of training."""
+
+    def check(self) -> None:
+        """Raise an InputError for inconsistent values."""
+        super().check()
+        if self.patience is not None and any(_annealing(self.objective).values()):
+            raise InputError(
+                f"patience is {self.patience}, and the objective is annealed, so that a validation may come out worse while "
+                "training goes on well: leave one of the two out."
+            )
+
+    def check_steps(self, num_steps: int) -> None:
+        """Raise an InputError for annealing that would take longer than the run."""
+        for name, steps in _annealing(self.objective).items():
+            if steps > num_steps:
+                raise InputError(f"{name} is {steps}, and the run has {num_steps} steps: give as many or fewer.")
+
+
+def _annealing(objective: Objective) -> dict[str, int]:
+    """The settings that hold a number of annealing steps."""
+    return {name: getattr(objective, name) for name in ("kl_warmup_steps", "capacity_steps") if hasattr(objective, name)}
+
+
+def make_likelihood(likelihood: Bernoulli | ScaledLikelihood) -> models.Likelihood:
+    """Return p(x|z)."""
+    if isinstance(likelihood, Bernoulli):
+        return models.bernoulli_likelihood()
+    if likelihood.kind == "discretised-logistic":
+        return models.discretised_logistic_likelihood(likelihood.scale)
+    return models.gaussian_likelihood(likelihood.scale, learned=likelihood.kind == "gaussian-learned")
+
+
+def make_loss(objective: Elbo | FreeBits | Capacity | Iwae, vae: VAE) -> Loss:
+    """Return the loss of a VAE; that of a capacity reports C."""
+    num_samples = objective.num_train_samples
+    match objective:
+        case Elbo(beta=beta, kl_warmup_steps=steps):
+            weighted = lambda terms, step: models.negative_elbo(terms, beta * _share(step, steps))
+            return models.elbo_loss(vae, weighted, "batch-mean", num_samples)
+        case FreeBits(free_nats=free_nats, objective_of=objective_of):
+            free = lambda terms, step: models.free_bits_objective(terms, free_nats)
+            return models.elbo_loss(vae, free, objective_of, num_samples)
+        case Iwae():
+            return models.iwae_loss(vae, num_samples, doubly_reparameterised=objective.kind == "dreg")
+        case Capacity(gamma=gamma, objective_of=objective_of):
+            capacity = lambda step: objective.capacity * jnp.asarray(_share(step, objective.capacity_steps))
+            held = lambda terms, step: models.capacity_objective(terms, gamma, capacity(step))
+            loss = models.elbo_loss(vae, held, objective_of, num_samples)
+
+    def with_capacity(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
+        value, (state, metrics) = loss(params, state, key, step, batch)
+        return value, (state, metrics | {"capacity": capacity(step)})
+
+    return with_capacity
 
 
 def _share(step: Array, steps: int) -> Array | float:
     return jnp.minimum(1.0, step / steps) if steps else 1.0
 
 
-LikelihoodChoice = Annotated[Bernoulli | Gaussian | GaussianLearned | DiscretisedLogistic, KIND]
-ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae | Dreg, KIND]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DensityVaeSettings(Settings):
-    """Likelihood, objective and evaluation of a VAE whose posterior has a density."""
-
-    likelihood: LikelihoodChoice = Bernoulli()
-    """p(x|z): bernoulli, gaussian, gaussian-learned, discretised-logistic."""
-    objective: ObjectiveChoice = Elbo()
-    """What is minimised: elbo, capacity, free-bits, iwae, dreg."""
-    num_importance_samples: Count = 1000
-    """Samples an example for the test NLL at the end of training."""
-
-    def check(self) -> None:
-        """Raise an InputError for values that do not go together."""
-        check_likelihood(self)
-        if self.patience is not None and self.objective.annealing_steps:
-            raise InputError(
-                f"patience is {self.patience}, and the objective changes as it is annealed, so that a validation may come out "
-                "worse while training goes on well: leave one of the two out."
-            )
-
-    def check_steps(self, num_steps: int) -> None:
-        """Raise an InputError for annealing that would not end with the run."""
-        steps, name = self.objective.annealing_steps, "capacity_steps" if self.objective.kind == "capacity" else "kl_warmup_steps"
-        if steps > num_steps:
-            raise InputError(f"{name} is {steps}, and the run has {num_steps} steps: give as many or fewer.")
-
-
-def check_likelihood(settings: Any) -> None:
-    """Raise an InputError for a binarisation that gives pixels that are none of the likelihood's."""
-    kind = settings.likelihood.kind
-    if kind != "bernoulli" and settings.binarise != "none":
-        name = "a discretised logistic" if kind == "discretised-logistic" else "a Gaussian density"
-        raise InputError(f"binarise is {settings.binarise}, and {name} is of grey values: use --binarise none.")
-
-
-def vae_experiment(vae: VAE, settings: DensityVaeSettings, event_shape: tuple[int, ...]) -> Experiment:
+def vae_experiment(vae: VAE, settings: ObjectiveSettings, event_shape: tuple[int, ...]) -> Experiment:
     """Return the experiment of a VAE whose posterior has a density."""
     name = "bound" if isinstance(settings.objective, Iwae) else "elbo"
     curves = {"curves": ((f"train_{name}", f"valid_{name}"), "nats")}
-    if settings.objective.kind == "capacity":
+    if isinstance(settings.objective, Capacity):
         curves["capacity"] = (("train_capacity", "train_rate", "valid_rate"), "nats")
     return Experiment(
         model=vae,
-        loss=settings.objective.make(vae),
+        loss=make_loss(settings.objective, vae),
         optimizer=adam_of(settings),
         view=vae_view(settings, event_shape),
         curves=curves,
@@ -225,8 +170,8 @@ def vae_experiment(vae: VAE, settings: DensityVaeSettings, event_shape: tuple[in
     )
 
 
-def vae_view(settings: Any, event_shape: tuple[int, ...]) -> DataView:
-    """Return how a VAE sees the data; values that its likelihood gives no probability are refused."""
+def vae_view(settings: LikelihoodSettings, event_shape: tuple[int, ...]) -> DataView:
+    """Return the view of the data, which refuses values that have no probability under the likelihood."""
 
     def check(x: np.ndarray, where: str) -> None:
         if settings.likelihood.kind == "discretised-logistic":
@@ -242,7 +187,7 @@ def vae_view(settings: Any, event_shape: tuple[int, ...]) -> DataView:
             if not np.isin(x, (0, 255 if x.dtype == np.uint8 else 1)).all():
                 warnings.warn(
                     "The examples are grey, and a Bernoulli likelihood of grey values is a cross-entropy, not a log-likelihood: "
-                    "what is reported as NLL is not one. Use --binarise dynamic, or a Gaussian likelihood.",
+                    "the reported NLL is not one. Use --binarise dynamic, or a Gaussian likelihood.",
                     stacklevel=2,
                 )
 

@@ -10,17 +10,17 @@ from jaxtyping import Float
 from gen_jax.types import VAE, Array, InputError
 
 
-def on_labels(vae: VAE, num_classes: int) -> VAE:
-    """Return q(z|x, y), p(x|z, y) and p(z|y), whose context is a label y ∈ {0 … C − 1}: its one-hot is the context of `vae`.
+def class_conditional(vae: VAE, num_classes: int) -> VAE:
+    """Return the VAE q(z|x, y), p(x|z, y), p(z|y) of labels y ∈ {0 … C − 1}, whose one-hot vectors are the context of `vae`.
 
-    Under jit and vmap, where no error can be raised for a value, a label outside of 0 … C − 1 has a one-hot of zeros.
+    Under jit and vmap, where a value cannot be checked, a label outside 0 … C − 1 becomes a vector of zeros.
 
     Args:
         vae: a model that takes a context of [C].
         num_classes: C.
 
     Raises:
-        InputError: there are fewer than 2 classes; or, when called, no label is given, or one that is none of them.
+        InputError: C is less than 2; or, when called, the label is missing or invalid.
     """
     if num_classes < 2:
         raise InputError(f"num_classes is {num_classes}: give 2 or more.")
@@ -37,16 +37,11 @@ def on_labels(vae: VAE, num_classes: int) -> VAE:
             )
         return jax.nn.one_hot(label, num_classes)
 
-    def init(key: Any, x: Array, context: Any = None) -> Any:
-        return vae.init(key, x, one_hot(context))
-
-    def encode(params: Any, x: Array, context: Any = None) -> Any:
-        return vae.encode(params, x, one_hot(context))
-
-    def decode(params: Any, z: Any, context: Any = None) -> Any:
-        return vae.decode(params, z, one_hot(context))
-
-    def prior(params: Any, context: Any = None) -> Any:
-        return vae.prior(params, one_hot(context))
-
-    return VAE(init, encode, decode, prior, vae.latent, num_classes)
+    return VAE(
+        init=lambda key, x, context=None: vae.init(key, x, one_hot(context)),
+        encode=lambda params, x, context=None: vae.encode(params, x, one_hot(context)),
+        decode=lambda params, z, context=None: vae.decode(params, z, one_hot(context)),
+        prior=lambda params, context=None: vae.prior(params, one_hot(context)),
+        latent=vae.latent,
+        num_classes=num_classes,
+    )

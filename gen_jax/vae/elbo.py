@@ -2,7 +2,7 @@
 
     log p(x) = ELBO + KL(q(z|x) ‖ p(z|x)),    ELBO = E_q[log p(x|z)] − KL(q(z|x) ‖ p(z))
 
-Everything that analyses or trains a VAE is a function over these terms; `jax.vmap` makes the batch.
+What trains or analyses a VAE is a function of these terms; `jax.vmap` makes the batch.
 """
 
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ from gen_jax.types import VAE, Array, Distribution, Key, Metrics, Params, Poster
 
 
 class ElboTerms(NamedTuple):
-    """The two terms of the bound for one example, in nats, but for the axes that a `vmap` adds.
+    """The two terms of the bound for one example, in nats.
 
     Attributes:
-        log_likelihood: log p(x|z) at one z ~ q(z|x); the distortion is its negative.
-        kl_parts: KL(q(z|x) ‖ p(z)) by part: one for each latent where posterior and prior have independent ones, for each layer
-            of a hierarchical model, else one in all. Exact where a closed form is known, else log q(z|x) − log p(z) at z. Where
-            the layers of q and p are drawn in opposite orders, a layer's part is no KL and may be negative; the sum is one.
+        log_likelihood: log p(x|z) at one z ~ q(z|x).
+        kl_parts: KL(q(z|x) ‖ p(z)) by part: each latent where they are independent, each layer of a hierarchical model, or the
+            whole. In closed form where it is known, else log q(z|x) − log p(z) at z. Where q and p draw the layers in opposite
+            orders, only the sum over layers is a KL, and a part may be negative.
     """
 
     log_likelihood: Float[Array, "*batch"]
@@ -34,13 +34,8 @@ class ElboTerms(NamedTuple):
 
     @property
     def elbo(self) -> Float[Array, "*batch"]:
-        """A one-sample estimate of the lower bound on log p(x)."""
+        """A one-sample estimate of the ELBO."""
         return self.log_likelihood - self.kl
-
-    @property
-    def rate(self) -> Float[Array, "*batch"]:
-        """The KL, as rate-distortion theory names it."""
-        return self.kl
 
     @property
     def distortion(self) -> Float[Array, "*batch"]:
@@ -49,12 +44,12 @@ class ElboTerms(NamedTuple):
 
     @property
     def metrics(self) -> Metrics:
-        """What training reports of them."""
-        return {"elbo": self.elbo, "rate": self.rate, "distortion": self.distortion}
+        """The metrics that training reports."""
+        return {"elbo": self.elbo, "rate": self.kl, "distortion": self.distortion}
 
 
 def elbo_terms(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> ElboTerms:
-    """Return the terms of the ELBO of one example, at one posterior sample drawn with `key`."""
+    """Return the terms of the ELBO of one example, at one posterior sample."""
     posterior = vae.encode(params, x, context)
     z, log_q = posterior.sample_and_log_prob(key)
     log_likelihood = vae.decode(params, z, context).log_prob(x)
@@ -62,18 +57,16 @@ def elbo_terms(vae: VAE, params: Params, key: Key, x: Array, context: Any = None
 
 
 def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Array, ""]) -> Float[Array, "G"]:
-    """Return KL(posterior ‖ prior) by part: in closed form where there is one, else as estimated by log q − log p at z.
+    """Return KL(posterior ‖ prior) by part, in closed form if known, else estimated by log q − log p at z.
 
-    Two Markov chains in the same order give, for each layer, the KL of its two conditionals given the layers before it in z. In
-    opposite orders they give log q − log p of each layer's conditionals at z, of which only the sum is an estimate of a KL.
+    Two Markov chains in the same order give, for each layer, the KL of its conditionals given the layers before it in z. In
+    opposite orders they give log q − log p of each layer's conditionals at z, whose sum estimates the KL.
     """
     if isinstance(posterior, MarkovChain) and isinstance(prior, MarkovChain):
-        pairs = list(zip(posterior.conditionals(z), prior.conditionals(z), z, strict=True))
-        if (
-            len(pairs) > 1 and posterior.last_first != prior.last_first
-        ):  # the conditionals depend on different layers: only the sum is a KL
-            return jnp.stack([q.log_prob(part) - p.log_prob(part) for q, p, part in pairs])
-        return jnp.stack([jnp.sum(kl_term(q, p, part, q.log_prob(part))) for q, p, part in pairs])
+        layers = list(zip(posterior.conditionals(z), prior.conditionals(z), z, strict=True))
+        if len(layers) > 1 and posterior.last_first != prior.last_first:
+            return jnp.stack([q.log_prob(part) - p.log_prob(part) for q, p, part in layers])
+        return jnp.stack([jnp.sum(kl_term(q, p, part, q.log_prob(part))) for q, p, part in layers])
     exact = kl_parts(posterior, prior)
     return jnp.reshape(log_q - prior.log_prob(z), (1,)) if exact is None else exact
 
@@ -81,8 +74,8 @@ def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Arra
 def log_weight(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> Float[Array, ""]:
     """Return log w = log p(x|z) + log p(z) − log q(z|x) at one z ~ q(z|x).
 
-    E[w] = p(x), so that means of w estimate the marginal likelihood (Burda et al. 2016, arXiv:1509.00519), for a q(z|x) that has
-    mass wherever p(x, z) has. Under the point mass of a VQ-VAE, w is p(x, z) of its one z, a bound.
+    E[w] = p(x), so that means of w estimate the marginal likelihood (Burda et al. 2016, arXiv:1509.00519), if q(z|x) has mass
+    wherever p(x, z) has. For the point mass of a VQ-VAE, log w = log p(x, z) is a lower bound on log p(x).
     """
     z, log_q = vae.encode(params, x, context).sample_and_log_prob(key)
     return vae.decode(params, z, context).log_prob(x) + vae.prior(params, context).log_prob(z) - log_q

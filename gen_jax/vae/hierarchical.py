@@ -1,10 +1,10 @@
-"""VAEs of several layers of latents z = (z_1, …, z_L), z_1 next to the data: z is a tuple, and so is all that is of it.
+"""VAEs with several layers of latents z = (z_1, …, z_L), a tuple; z_1 is next to the data.
 
-They share p(x, z) = p(x|z_1) p(z_1|z_2) … p(z_L), and differ in the order in which q draws the layers; the deep latent Gaussian
-model has independent layers of noise instead.
+`bottom_up_vae` and `ladder_vae` have p(x, z) = p(x|z_1) p(z_1|z_2) … p(z_L), and q draws the layers in opposite orders. The deep
+latent Gaussian model has independent layers instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -27,12 +27,12 @@ def bottom_up_vae(
         generation: L − 1 nets: z_{l+1} -> [2, Z_l], for l = 1 … L − 1.
         decoder: z_1 -> what the likelihood takes.
         latent_dims: Z_1 … Z_L.
-        likelihood: makes p(x|z_1) of the decoder's output.
+        likelihood: p(x|z_1).
 
     Raises:
-        InputError: the numbers of nets and of latent sizes do not go together.
+        InputError: the numbers of nets do not fit the number of layers.
     """
-    _check_layers(latent_dims, {"inference": (inference, len(latent_dims)), "generation": (generation, len(latent_dims) - 1)})
+    _check_layers(latent_dims, {"inference": inference}, {"generation": generation})
     kernels = tuple(_normal_kernel(net, gaussian_posterior) for net in inference[1:])
 
     def init_encoder(key: Key, x: Array, context: Any) -> Params:
@@ -56,29 +56,27 @@ def ladder_vae(
 ) -> VAE:
     """Return the ladder VAE, q(z|x) = q(z_L|x) Π_l q(z_l|z_{l+1}, x), which shares p(z_l|z_{l+1}) (Sønderby et al. 2016).
 
-    What the data say of layer l, N(μ̂_l(x), σ̂_l²(x)), is merged with what the layer above says, N(μ_p, σ_p²):
+    The data's estimate of layer l, N(μ̂_l(x), σ̂_l²(x)), is merged with the prior given the layer above, N(μ_p, σ_p²):
 
         σ_l⁻² = σ̂_l⁻² + σ_p⁻²,    μ_l = σ_l² (μ̂_l σ̂_l⁻² + μ_p σ_p⁻²)            (arXiv:1602.02282, eq. 17–19)
 
     Args:
-        trunk: L nets that lead upwards: x -> d_1, then d_l -> d_{l+1}, flat vectors.
+        trunk: L nets: x -> d_1, then d_l -> d_{l+1}, flat vectors.
         heads: L nets: d_l -> [2, Z_l], the rows μ̂_l and log σ̂_l².
-        generation: as for `bottom_up_vae`.
-        decoder: as for `bottom_up_vae`.
+        generation: L − 1 nets: z_{l+1} -> [2, Z_l].
+        decoder: z_1 -> what the likelihood takes.
         latent_dims: Z_1 … Z_L.
-        likelihood: as for `bottom_up_vae`.
+        likelihood: p(x|z_1).
 
     Raises:
-        InputError: the numbers of nets and of latent sizes do not go together.
+        InputError: the numbers of nets do not fit the number of layers.
     """
-    num_layers = len(latent_dims)
-    _check_layers(latent_dims, {n: (v, num_layers) for n, v in {"trunk": trunk, "heads": heads}.items()})
-    _check_layers(latent_dims, {"generation": (generation, num_layers - 1)})
+    _check_layers(latent_dims, {"trunk": trunk, "heads": heads}, {"generation": generation})
     kernels = tuple(_merging_kernel(net) for net in reversed(generation))
 
     def init_encoder(key: Key, x: Array, context: Any) -> Params:
         params, d = [], x
-        for layer_key, net, head in zip(jax.random.split(key, num_layers), trunk, heads, strict=True):
+        for layer_key, net, head in zip(jax.random.split(key, len(trunk)), trunk, heads, strict=True):
             net_key, head_key = jax.random.split(layer_key)
             net_params = net.init(net_key, d, context)
             d = net.apply(net_params, d, context)
@@ -91,8 +89,8 @@ def ladder_vae(
             d = net.apply(net_params, d, context)
             bottom_up.append(gaussian_posterior(*head.apply(head_params, d)))
         *lower, top = bottom_up
-        of_kernels = zip(reversed(params["generation"]), reversed(lower), strict=True)
-        return MarkovChain(top, tuple((p, context, q) for p, q in of_kernels), kernels, last_first=True)
+        pairs = zip(reversed(params["generation"]), reversed(lower), strict=True)
+        return MarkovChain(top, tuple(((p, context), q) for p, q in pairs), kernels, last_first=True)
 
     return _top_down_generation(init_encoder, encode, generation, decoder, latent_dims, likelihood)
 
@@ -115,22 +113,19 @@ def deep_latent_gaussian(
         injections: L nets G_l: z_l -> h_l, linear in the paper.
         decoder: h_1 -> what the likelihood takes.
         latent_dims: Z_1 … Z_L.
-        likelihood: makes p(x|h_1) of the decoder's output.
+        likelihood: p(x|h_1).
 
     Raises:
-        InputError: the numbers of nets and of latent sizes do not go together.
+        InputError: the numbers of nets do not fit the number of layers.
     """
-    num_layers = len(latent_dims)
-    _check_layers(latent_dims, {n: (v, num_layers) for n, v in {"recognition": recognition, "injections": injections}.items()})
-    _check_layers(latent_dims, {"transforms": (transforms, num_layers - 1)})
-    kernels = (_independent,) * (num_layers - 1)
+    _check_layers(latent_dims, {"recognition": recognition, "injections": injections}, {"transforms": transforms})
 
     def init(key: Key, x: Array, context: Any = None) -> Params:
         encoder_key, injection_key, transform_key, decoder_key = jax.random.split(key, 4)
         injected = _init_nets(injections, injection_key, _zeros(latent_dims), None)
         h = [net.apply(p, z) for net, p, z in zip(injections, injected, _zeros(latent_dims), strict=True)]
         return {
-            "encoder": _init_nets(recognition, encoder_key, [x] * num_layers, context),
+            "encoder": _init_nets(recognition, encoder_key, [x] * len(recognition), context),
             "injections": injected,
             "transforms": _init_nets(transforms, transform_key, h[1:], None),
             "decoder": decoder.init(decoder_key, h[0], context),
@@ -139,8 +134,7 @@ def deep_latent_gaussian(
 
     def encode(params: Params, x: Array, context: Any = None) -> MarkovChain:
         pairs = zip(recognition, params["encoder"], strict=True)
-        *lower, top = (gaussian_posterior(*net.apply(p, x, context)) for net, p in pairs)
-        return MarkovChain(top, tuple(reversed(lower)), kernels, last_first=True)
+        return _independent_layers(gaussian_posterior(*net.apply(p, x, context)) for net, p in pairs)
 
     def decode(params: Params, z: tuple[Array, ...], context: Any = None) -> Predictive:
         *lower, h = (net.apply(p, part) for net, p, part in zip(injections, params["injections"], z, strict=True))
@@ -149,8 +143,7 @@ def deep_latent_gaussian(
         return likelihood.distribution(params["likelihood"], decoder.apply(params["decoder"], h, context))
 
     def prior(params: Params, context: Any = None) -> MarkovChain:
-        *lower, top = (Normal(zeros, jnp.ones_like(zeros)) for zeros in _zeros(latent_dims))
-        return MarkovChain(top, tuple(reversed(lower)), kernels, last_first=True)
+        return _independent_layers(Normal(zeros, jnp.ones_like(zeros)) for zeros in _zeros(latent_dims))
 
     return VAE(init, encode, decode, prior)
 
@@ -163,7 +156,7 @@ def _top_down_generation(
     latent_dims: Sequence[int],
     likelihood: Likelihood,
 ) -> VAE:
-    """Return the VAE of a given posterior with p(x|z_1) p(z_1|z_2) … p(z_L)."""
+    """The VAE with a given posterior and p(x|z_1) p(z_1|z_2) … p(z_L)."""
     kernels = tuple(_normal_kernel(net, gaussian_prior) for net in reversed(generation))
 
     def init(key: Key, x: Array, context: Any = None) -> Params:
@@ -185,7 +178,10 @@ def _top_down_generation(
     return VAE(init, encode, decode, prior)
 
 
-def _normal_kernel(net: Net, normal: Callable[..., Normal]) -> Callable[[tuple[Params, Any], Array], Normal]:
+Kernel = Callable[[Any, Array], Normal]
+
+
+def _normal_kernel(net: Net, normal: Callable[..., Normal]) -> Kernel:
     def kernel(params: tuple[Params, Any], before: Float[Array, "Z"]) -> Normal:
         net_params, context = params
         return normal(*net.apply(net_params, before, context))
@@ -193,12 +189,9 @@ def _normal_kernel(net: Net, normal: Callable[..., Normal]) -> Callable[[tuple[P
     return kernel
 
 
-def _merging_kernel(net: Net) -> Callable[[tuple[Params, Any, Normal], Array], Normal]:
-    def kernel(params: tuple[Params, Any, Normal], above: Float[Array, "Z"]) -> Normal:
-        net_params, context, from_data = params
-        return _merged(from_data, gaussian_prior(*net.apply(net_params, above, context)))
-
-    return kernel
+def _merging_kernel(net: Net) -> Kernel:
+    prior = _normal_kernel(net, gaussian_prior)
+    return lambda params, above: _merged(params[1], prior(params[0], above))
 
 
 def _merged(a: Normal, b: Normal) -> Normal:
@@ -207,12 +200,17 @@ def _merged(a: Normal, b: Normal) -> Normal:
     return Normal(weight * a.loc + (1 - weight) * b.loc, a.scale * jnp.sqrt(weight))
 
 
+def _independent_layers(layers: Iterable[Normal]) -> MarkovChain:
+    *lower, top = layers
+    return MarkovChain(top, tuple(reversed(lower)), (_independent,) * len(lower), last_first=True)
+
+
 def _independent(params: Normal, before: Array) -> Normal:
     return params
 
 
 def _init_nets(nets: Sequence[Net], key: Key, inputs: Sequence[Array], context: Any) -> list[Params]:
-    keys = jax.random.split(key, max(len(nets), 1))[: len(nets)]
+    keys = jax.random.split(key, len(nets))
     return [net.init(k, x, context) for net, k, x in zip(nets, keys, inputs, strict=True)]
 
 
@@ -220,9 +218,12 @@ def _zeros(dims: Sequence[int]) -> list[Array]:
     return [jnp.zeros(dim) for dim in dims]
 
 
-def _check_layers(latent_dims: Sequence[int], nets: dict[str, tuple[Sequence[Net], int]]) -> None:
+def _check_layers(latent_dims: Sequence[int], each: dict[str, Sequence[Net]], between: dict[str, Sequence[Net]]) -> None:
+    """Raise an InputError unless there is a net for each of the L layers, or for each of the L − 1 steps between them."""
+    num_layers = len(latent_dims)
     if not latent_dims or min(latent_dims) < 1:
         raise InputError(f"latent_dims is {tuple(latent_dims)}: give a size of 1 or more for each layer.")
-    for name, (given, wanted) in nets.items():
-        if len(given) != wanted:
-            raise InputError(f"{name} has {len(given)} nets, and {len(latent_dims)} layers of latents take {wanted}.")
+    for nets, wanted in ((each, num_layers), (between, num_layers - 1)):
+        for name, given in nets.items():
+            if len(given) != wanted:
+                raise InputError(f"{name} has {len(given)} nets, and {num_layers} layers of latents take {wanted}.")

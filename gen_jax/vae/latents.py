@@ -1,5 +1,6 @@
-"""Latent variables: a prior p(z), with the family of posteriors q(z|x) that matches it. What a VAE is built from."""
+"""Latent variables of a VAE: a prior p(z) with the family of posteriors q(z|x) on the same space."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,62 +13,60 @@ from gen_jax.distributions import Beta, Mixture, Normal, PowerSpherical, Uniform
 from gen_jax.flows import Transformed
 from gen_jax.types import Array, Bijection, Distribution, InputError, Key, Net, Params, Posterior, join, split
 
-# Far outside what training reaches; within, values and gradients stay finite. σ from 1e-13 to 2e4 of a posterior; of a prior, by
-# which differences are divided, from 6e-6.
+# Values and gradients are finite within these bounds, and training stays far inside: σ from 1e-13 to 2e4 in a posterior, but from
+# 6e-6 in a prior, whose density divides by it.
 POSTERIOR_LOG_VARIANCES, PRIOR_LOG_VARIANCES = (-60.0, 20.0), (-24.0, 20.0)
 
 
 class Latent(NamedTuple):
-    """A prior and what makes a posterior of an encoder's output.
+    """A prior and a family of posteriors.
 
     Attributes:
         dim: Z, the size of the vector z.
-        encoder_shape: the shape of what the encoder returns.
-        init: (key, context) -> the parameters that prior and posterior have themselves (an empty tuple where they have none).
+        encoder_shape: the shape of the encoder's output.
         posterior: (params, encoder output) -> q(z|x).
-        prior: (params, context) -> p(z); the params are `Variables` where there are fixed arrays.
-        unbounded: z may be any vector of R^Z: what a flow over it, or a variance of its means, takes for granted.
-        move: (z, i, value) -> z with latent i set to a value, and inside the support: for traversals.
-        from_square: (u, v) -> z, a map of the unit square onto the latent space, under which a uniform (u, v) has the prior's
-            distribution, where z has two degrees of freedom; else None.
-        fixed: () -> arrays of the prior that belong to the model and that nothing trains; () where there are none.
-        paths: which lines from one z to another stay in the support: linear, spherical (a great arc), or both.
+        prior: (params, context=None) -> p(z); the params are `Variables` if there are fixed arrays.
+        unbounded: z may be any vector of R^Z, as a flow over it requires.
+        from_square: (u, v) -> z, under which a uniform (u, v) on the unit square has the prior's distribution; None where z does
+            not have two degrees of freedom.
+        move: (z, i, value) -> z with latent i set to a value, within the support: for traversals.
+        init: (key, context=None) -> the parameters of prior and posterior themselves; by default none.
+        fixed: () -> arrays of the prior that are not trained; by default none.
+        paths: which lines between two z stay in the support: linear, spherical (a great arc), or both.
     """
 
     dim: int
     encoder_shape: tuple[int, ...]
-    init: Callable[..., Params]
     posterior: Callable[[Params, Array], Posterior]
     prior: Callable[..., Distribution]
     unbounded: bool
-    move: Callable[..., Array]
     from_square: Callable[..., Array] | None
+    move: Callable[..., Array] = lambda z, i, value: z.at[i].set(value)
+    init: Callable[..., Params] = lambda key, context=None: ()
     fixed: Callable[[], Params] = lambda: ()
     paths: tuple[str, ...] = ("spherical", "linear")
 
 
 def standard_normal(dim: int) -> Latent:
-    """Return p(z) = N(0, I) with q(z|x) = N(μ, diag σ²), of [2, Z]: the rows μ and log σ² (Kingma & Welling 2014)."""
-    _check_dim(dim, 1)
+    """Return p(z) = N(0, I) with q(z|x) = N(μ, diag σ²) from [2, Z]: the rows μ and log σ² (Kingma & Welling 2014)."""
+    _check_dim(dim)
     return Latent(
         dim=dim,
         encoder_shape=(2, dim),
-        init=lambda key, context=None: (),
         posterior=lambda params, output: gaussian_posterior(*output),
         prior=lambda params, context=None: Normal(jnp.zeros(dim), jnp.ones(dim)),
         unbounded=True,
-        move=lambda z, i, value: z.at[i].set(value),
         from_square=(lambda u, v: ndtri(jnp.stack([u, v]))) if dim == 2 else None,
     )
 
 
 def gaussian_posterior(loc: Float[Array, "Z"], log_variance: Float[Array, "Z"]) -> Normal:
-    """Return N(loc, diag exp(log_variance)) as an encoder puts it out."""
+    """Return N(loc, diag exp(log_variance)), with the variance bounded as in a posterior."""
     return Normal(loc, jnp.exp(0.5 * jnp.clip(log_variance, *POSTERIOR_LOG_VARIANCES)))
 
 
 def gaussian_prior(loc: Float[Array, "*event"], log_variance: Float[Array, "*event"]) -> Normal:
-    """Return N(loc, diag exp(log_variance)) as a net or a parameter gives it for a prior."""
+    """Return N(loc, diag exp(log_variance)), with the variance bounded as in a prior."""
     return Normal(loc, jnp.exp(0.5 * jnp.clip(log_variance, *PRIOR_LOG_VARIANCES)))
 
 
@@ -79,21 +78,16 @@ def conditional_normal(dim: int, net: Net) -> Latent:
         net: context -> [2, Z], the rows μ and log σ².
     """
 
-    def prior(params: Params, context: Any = None) -> Normal:
-        return gaussian_prior(*net.apply(params, _required(context)))
+    def required(context: Any) -> Any:
+        if context is None:
+            raise InputError("context is missing, and this model is conditional: give it, such as a one-hot label.")
+        return context
 
     return standard_normal(dim)._replace(
-        init=lambda key, context: net.init(key, _required(context)), prior=prior, from_square=None
+        prior=lambda params, context=None: gaussian_prior(*net.apply(params, required(context))),
+        from_square=None,
+        init=lambda key, context=None: net.init(key, required(context)),
     )
-
-
-def _required(context: Any) -> Any:
-    """Return a context, or raise an InputError where there is none."""
-    if context is None:
-        raise InputError(
-            "context is missing, and this model is conditional: give what it is conditioned on, such as a one-hot label."
-        )
-    return context
 
 
 def normal_mixture(mixture: Mixture, learned: bool) -> Latent:
@@ -101,30 +95,25 @@ def normal_mixture(mixture: Mixture, learned: bool) -> Latent:
 
     Args:
         mixture: of `Normal` over [M, Z].
-        learned: whether training fits it, starting from what is given.
+        learned: train it, starting from `mixture`.
     """
+    normal = standard_normal(mixture.components.loc.shape[-1])
+    if not learned:
+        fixed = lambda: jax.tree.map(jnp.copy, mixture)  # since training donates what it is given
+        return normal._replace(prior=lambda params, context=None: split(params).state, from_square=None, fixed=fixed)
     start = (mixture.logits, mixture.components.loc, 2 * jnp.log(mixture.components.scale))
 
     def prior(params: Params, context: Any = None) -> Mixture:
-        own, fixed = split(params)
-        if not learned:
-            return fixed
-        logits, *moments = own
+        logits, *moments = params
         return Mixture(logits, gaussian_prior(*moments))
 
-    def init(key: Key, context: Any = None) -> Params:
-        return jax.tree.map(jnp.copy, start) if learned else ()
-
-    normal = standard_normal(mixture.components.loc.shape[-1])
-    return normal._replace(
-        init=init, prior=prior, from_square=None, fixed=lambda: () if learned else jax.tree.map(jnp.copy, mixture)
-    )
+    return normal._replace(prior=prior, from_square=None, init=lambda key, context=None: jax.tree.map(jnp.copy, start))
 
 
 def von_mises_fisher(dim: int) -> Latent:
     """Return p(z) uniform on the unit sphere of R^Z, with q(z|x) = vMF(μ, κ) (Davidson et al. 2018, arXiv:1804.00891).
 
-    Of the encoder's [Z + 1], μ is the first Z, normalised, and κ = 1 + softplus of the last.
+    The encoder returns [Z + 1]: μ is the first Z, normalised, and κ = 1 + softplus of the last.
 
     Raises:
         InputError: `dim` is less than 2.
@@ -143,7 +132,7 @@ def _spherical(dim: int, family: Any) -> Latent:
 
     def posterior(params: Params, output: Float[Array, "Z_and_1"]) -> Posterior:
         direction, raw = output[:dim], output[dim]
-        # the largest entry out first: the square of a large one would overflow, that of a small one vanish
+        # divide by the largest entry first: its square could overflow or underflow
         direction = direction / jnp.maximum(jax.lax.stop_gradient(jnp.max(jnp.abs(direction))), 1e-30)
         squared = jnp.sum(direction**2)
         axis = jnp.zeros(dim).at[0].set(1.0)
@@ -156,14 +145,13 @@ def _spherical(dim: int, family: Any) -> Latent:
         return (others * jnp.sqrt(jnp.maximum(1 - value**2, 0))).at[i].set(value)
 
     def from_square(u: Array, v: Array) -> Float[Array, "3"]:
-        longitude, height = 2 * jnp.pi * u, 2 * v - 1  # Archimedes: equal heights have equal areas
+        longitude, height = 2 * jnp.pi * u, 2 * v - 1  # zones of equal height have equal areas (Archimedes)
         radius = jnp.sqrt(1 - height**2)
         return jnp.stack([radius * jnp.cos(longitude), radius * jnp.sin(longitude), height])
 
     return Latent(
         dim=dim,
         encoder_shape=(dim + 1,),
-        init=lambda key, context=None: (),
         posterior=posterior,
         prior=lambda params, context=None: UniformSphere(dim),
         unbounded=False,
@@ -174,48 +162,46 @@ def _spherical(dim: int, family: Any) -> Latent:
 
 
 def beta(dim: int) -> Latent:
-    """Return p(z) uniform on (0, 1)^Z, Beta(1, 1), with q(z|x) = Π_i Beta(α_i, β_i), α and β = 0.01 + softplus of [2, Z]."""
-    _check_dim(dim, 1)
+    """Return p(z) uniform on (0, 1)^Z with q(z|x) = Π_i Beta(α_i, β_i), α and β = 0.01 + softplus of [2, Z]."""
+    _check_dim(dim)
 
     def posterior(params: Params, output: Float[Array, "2 Z"]) -> Beta:
-        # float32 has gradients from 1e-2 to 1e4; a smooth lower bound, since training reaches it and must come back
+        # gradients are accurate in float32 from 1e-2 to 1e4; the lower bound is smooth, since training reaches it and must return
         return Beta(*jnp.minimum(1e-2 + jax.nn.softplus(output), 1e4))
 
     return Latent(
         dim=dim,
         encoder_shape=(2, dim),
-        init=lambda key, context=None: (),
         posterior=posterior,
         prior=lambda params, context=None: Beta(jnp.ones(dim), jnp.ones(dim)),
         unbounded=False,
-        move=lambda z, i, value: z.at[i].set(value),
         from_square=(lambda u, v: jnp.stack([u, v])) if dim == 2 else None,
         paths=("linear",),
     )
 
 
 def with_flow(latent: Latent, bijection: Bijection, context_dim: int = 0) -> Latent:
-    """Return the prior of `latent` with q(z|x) that of z = f(z_0; c(x)), z_0 ~ the posterior of `latent` (arXiv:1505.05770).
+    """Return the prior of `latent` with the posterior of z = f(z_0; c(x)), z_0 ~ q_0(z_0|x), that of `latent` (arXiv:1505.05770).
 
         ELBO = E_{z_0}[log p(x|z) + log p(z) − log q_0(z_0) + log |det ∂f/∂z_0|]
 
-    The encoder returns what q_0 takes, flat, and C numbers more that the flow depends on: none (the flow's parameters are
-    global), the context of a network within the flow (`inverse_autoregressive(..., context_dim=C)`), or the parameters themselves
-    (`amortise(f)`, C = `num_params(f)`).
+    The encoder returns one vector: the parameters of q_0, then C numbers for the flow. They are the context of its networks
+    (`inverse_autoregressive(..., context_dim=C)`) or its parameters (`amortise(f)`, C = `num_params(f)`). Without them (C = 0),
+    the flow does not depend on x.
 
     Args:
-        latent: the base.
+        latent: p(z) and q_0.
         bijection: f, forward from z_0 to z.
         context_dim: C.
 
     Raises:
-        InputError: the latent variable is not of all of R^Z, where a flow would lead out of the prior's support.
+        InputError: the support of the prior is not R^Z, so that a flow would leave it.
     """
     if not latent.unbounded:
         raise InputError(
             "A flow needs latents that may be any vector: give standard_normal, conditional_normal or normal_mixture."
         )
-    size = jnp.zeros(latent.encoder_shape).size
+    size = math.prod(latent.encoder_shape)
 
     def init(key: Key, context: Any = None) -> Params:
         latent_key, flow_key = jax.random.split(key)
@@ -232,6 +218,6 @@ def with_flow(latent: Latent, bijection: Bijection, context_dim: int = 0) -> Lat
     return latent._replace(encoder_shape=(size + context_dim,), init=init, posterior=posterior, prior=prior)
 
 
-def _check_dim(dim: int, least: int) -> None:
-    if dim < least:
-        raise InputError(f"latent_dim is {dim}: give {least} or more.")
+def _check_dim(dim: int) -> None:
+    if dim < 1:
+        raise InputError(f"latent_dim is {dim}: give 1 or more.")

@@ -1,4 +1,4 @@
-"""The VAE of one latent vector: an encoder, a decoder, a latent variable and a likelihood put together."""
+"""The VAE with one latent vector, made of an encoder, a decoder, a latent variable and a likelihood."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from gen_jax.vae.likelihoods import Likelihood
 def variational_autoencoder(encoder: Net, decoder: Net, latent: Latent, likelihood: Likelihood) -> VAE:
     """Return the VAE with q(z|x) and p(z) from the latent variable and p(x|z) from the likelihood.
 
-    A context y makes it conditional, q(z|x, y) and p(x|z, y) (Sohn et al. 2015): both nets are handed it.
+    A context y, the second input of both nets, makes it conditional: q(z|x, y) and p(x|z, y) (Sohn et al. 2015).
 
     Args:
         encoder: x (and context) -> an array of the latent's `encoder_shape`.
         decoder: z (and context) -> what the likelihood takes.
-        latent: makes q(z|x) of the encoder's output, and p(z); where it has fixed arrays, they are the state of `Variables`.
-        likelihood: makes p(x|z) of the decoder's output.
+        latent: q(z|x) and p(z); its fixed arrays are the state of `Variables`.
+        likelihood: p(x|z).
 
     Raises:
         InputError: (when called) the encoder returns another shape.
@@ -56,13 +56,13 @@ def variational_autoencoder(encoder: Net, decoder: Net, latent: Latent, likeliho
 
 
 def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likelihood) -> VAE:
-    """Return the plain VAE, q(z|x) = N(μ(x), diag σ²(x)) and p(z) = N(0, I) (Kingma & Welling 2014, arXiv:1312.6114).
+    """Return the VAE with q(z|x) = N(μ(x), diag σ²(x)) and p(z) = N(0, I) (Kingma & Welling 2014, arXiv:1312.6114).
 
     Args:
         encoder: x (and context) -> [2, Z], the rows μ and log σ².
-        decoder: z (and context) -> what the likelihood takes, of the shape of x.
+        decoder: z (and context) -> what the likelihood takes.
         latent_dim: Z.
-        likelihood: makes p(x|z) of the decoder's output.
+        likelihood: p(x|z).
 
     Raises:
         InputError: `latent_dim` is less than 1.

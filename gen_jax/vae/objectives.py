@@ -1,7 +1,7 @@
-"""What is minimised: functions of the terms of the ELBO, bounds from several samples, and the batch losses made of them.
+"""Objectives: functions of the ELBO's terms, bounds from several samples, and the batch losses made of them.
 
-An objective over terms takes those of one example, or the mean of a batch's: f applied to each example and then averaged is its
-per-example form, f of the averaged terms its batch-mean form. `elbo_loss` has both; for −ELBO and β they are the same.
+`elbo_loss` applies an objective to the terms of each example and averages, or to the mean terms of the batch. For `negative_elbo`
+the two are the same.
 """
 
 import math
@@ -16,14 +16,14 @@ from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params, jo
 from gen_jax.vae.elbo import ElboTerms, elbo_terms, log_weight
 
 TermsObjective = Callable[[ElboTerms, Array], Array]
-"""(terms, step of training) -> what to minimise, in nats; at a step of infinity, with the weights that it ends with."""
+"""(terms, training step) -> what to minimise, in nats; at a step of infinity, with its final weights."""
 
 
 def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
     """Return −log p(x|z) + β KL, which is −ELBO for β = 1.
 
-    Another constant β makes the β-VAE (Higgins et al. 2017); one that rises from 0 to 1 over the first steps is KL warm-up, so
-    that no latents are given up before the decoder can use them (Bowman et al. 2016, arXiv:1511.06349).
+    Another constant β makes the β-VAE (Higgins et al. 2017). KL warm-up, a β that rises from 0 to 1 over the first steps, keeps
+    latents from collapsing before the decoder can use them (Bowman et al. 2016, arXiv:1511.06349).
     """
     return terms.distortion + beta * terms.kl
 
@@ -31,8 +31,8 @@ def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Flo
 def capacity_objective(terms: ElboTerms, gamma: float, capacity: Float[Array, ""] | float) -> Float[Array, ""]:
     """Return −log p(x|z) + γ |KL − C| for a capacity of C nats (Burgess et al. 2018, arXiv:1804.03599).
 
-    Of a batch's mean terms: the mean rate is held at C and examples share it out. Of one example: each one's rate is held at C,
-    which takes a KL in closed form; the |·| of a one-sample estimate is biased by its noise.
+    With a batch's mean terms, the mean rate is held at C; with one example's terms, the rate of each. The latter needs a KL in
+    closed form, since the |·| of a one-sample estimate is biased by its noise.
     """
     return terms.distortion + gamma * jnp.abs(terms.kl - capacity)
 
@@ -40,8 +40,8 @@ def capacity_objective(terms: ElboTerms, gamma: float, capacity: Float[Array, ""
 def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:
     """Return −log p(x|z) + Σ_g max(λ, KL_g) over the parts g of the KL, for λ free nats each.
 
-    Of a batch's mean terms this is the objective of Kingma et al. 2016 (arXiv:1606.04934, appendix C.8). Of one example it takes
-    a KL in closed form, since the maximum with a one-sample estimate is biased by its noise.
+    With a batch's mean terms this is the objective of Kingma et al. 2016 (arXiv:1606.04934, appendix C.8). With one example's it
+    needs a KL in closed form, since the maximum with a one-sample estimate is biased by its noise.
     """
     return terms.distortion + jnp.sum(jnp.maximum(free_nats, terms.kl_parts), axis=-1)
 
@@ -52,53 +52,54 @@ def iwae_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, c
     Raises:
         InputError: K is less than 1.
     """
-    keys = _sample_keys(key, num_samples)
-    log_w = jax.vmap(lambda key: log_weight(vae, params, key, x, context))(keys)
+    _check_num_samples(num_samples)
+    log_w = jax.vmap(lambda key: log_weight(vae, params, key, x, context))(jax.random.split(key, num_samples))
     return jax.nn.logsumexp(log_w) - math.log(num_samples)
 
 
 def dreg_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, context: Any = None) -> Float[Array, ""]:
-    """Return `iwae_bound`, whose gradient is here the doubly reparameterised one (Tucker et al. 2019, arXiv:1810.04152).
+    """Return `iwae_bound` with the doubly reparameterised gradient (Tucker et al. 2019, arXiv:1810.04152).
 
-    With normalised weights v_k = w_k / Σ_j w_j, and θ the parameters as they stand in p, φ those that z and q depend on:
+    With normalised weights v_k = w_k / Σ_j w_j, θ the parameters where p depends on them, and φ where z and q do:
 
         ∂L/∂θ = Σ_k v_k ∂log w_k/∂θ,    ∂L/∂φ = Σ_k v_k² (∂log w_k/∂z_k) (∂z_k/∂φ)
 
-    The second has the expectation of the usual gradient, and a signal-to-noise ratio that grows with K instead of falling; for
-    small K its variance may be the larger one.
+    The second has the expectation of the usual gradient, and a signal-to-noise ratio that grows with K instead of falling. For
+    small K its variance may be larger.
 
     Raises:
         InputError: K is less than 1.
     """
+    _check_num_samples(num_samples)
     posterior = vae.encode(params, x, context)
-    z, _ = jax.vmap(posterior.sample_and_log_prob)(_sample_keys(key, num_samples))
-    z, slots = _weigh_path(z, jnp.zeros(num_samples))
+    z, _ = jax.vmap(posterior.sample_and_log_prob)(jax.random.split(key, num_samples))
+    z, zeros = _weigh_path(z, jnp.zeros(num_samples))
     prior, density = vae.prior(params, context), jax.lax.stop_gradient(posterior)
 
     def log_w(z: Any) -> Array:
         return vae.decode(params, z, context).log_prob(x) + prior.log_prob(z) - density.log_prob(z)
 
-    return jax.nn.logsumexp(jax.vmap(log_w)(z) + slots) - math.log(num_samples)
+    return jax.nn.logsumexp(jax.vmap(log_w)(z) + zeros) - math.log(num_samples)
 
 
 @jax.custom_vjp
-def _weigh_path(z: Any, slots: Float[Array, "K"]) -> tuple[Any, Float[Array, "K"]]:
-    """Return what is given; the gradient into z_k is multiplied by v_k on its way back.
+def _weigh_path(z: Any, zeros: Float[Array, "K"]) -> tuple[Any, Float[Array, "K"]]:
+    """The identity, whose backward pass multiplies the gradient into z_k by v_k.
 
-    The slots are zeros that the caller adds to log w: the gradient that comes back through slot k is c v_k, c that of the bound.
+    The caller adds the zeros to log w, so that the gradient with respect to them is c v, with c the gradient of the bound.
     """
-    return z, slots
+    return z, zeros
 
 
-def _weigh_path_forward(z: Any, slots: Array) -> tuple[tuple[Any, Array], None]:
-    return (z, slots), None
+def _weigh_path_forward(z: Any, zeros: Array) -> tuple[tuple[Any, Array], None]:
+    return (z, zeros), None
 
 
 def _weigh_path_backward(_: None, gradients: tuple[Any, Array]) -> tuple[Any, Array]:
-    into_z, into_slots = gradients
-    total = jnp.sum(into_slots)
-    v = into_slots / jnp.where(total == 0, 1, total)
-    return jax.tree.map(lambda g: g * v.reshape(-1, *(1,) * (g.ndim - 1)), into_z), into_slots
+    into_z, into_zeros = gradients
+    total = jnp.sum(into_zeros)
+    v = into_zeros / jnp.where(total == 0, 1, total)
+    return jax.tree.map(lambda g: g * v.reshape(-1, *(1,) * (g.ndim - 1)), into_z), into_zeros
 
 
 _weigh_path.defvjp(_weigh_path_forward, _weigh_path_backward)
@@ -110,13 +111,13 @@ def elbo_loss(
     objective_of: Literal["example", "batch-mean"] = "example",
     num_samples: int = 1,
 ) -> Loss:
-    """Return the `Loss` of an objective over terms, for a batch with `x` and, as the context, `labels` (or None).
+    """Return the `Loss` of an objective, for a batch with `x` and, as the context, `labels` (or None).
 
     Args:
         vae: the model.
-        objective: of the terms, at a step.
-        objective_of: whether it is taken of each example's terms and averaged, or of the batch's mean terms.
-        num_samples: draws of z for each example, over which its terms are averaged.
+        objective: a function of the terms.
+        objective_of: apply it to each example's terms and average, or to the batch's mean terms.
+        num_samples: samples of z for each example, over which its terms are averaged.
 
     Raises:
         InputError: `num_samples` is less than 1.
@@ -139,7 +140,7 @@ def elbo_loss(
 
 
 def iwae_loss(vae: VAE, num_samples: int, doubly_reparameterised: bool = False) -> Loss:
-    """Return the `Loss` −mean L_K, with the gradient of IWAE or DReG, for a batch as `elbo_loss` takes it.
+    """Return the `Loss` −mean L_K of a batch as for `elbo_loss`, with the gradient of IWAE or DReG.
 
     Raises:
         InputError: `num_samples` is less than 1.
@@ -148,17 +149,11 @@ def iwae_loss(vae: VAE, num_samples: int, doubly_reparameterised: bool = False) 
     bound = dreg_bound if doubly_reparameterised else iwae_bound
 
     def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
-        keys = jax.random.split(key, len(batch.x))
         of_one = lambda k, x, c: bound(vae, join(params, state), k, x, num_samples, c)
-        bounds = jax.vmap(of_one)(keys, batch.x, batch.labels)
-        return -jnp.mean(bounds), (state, {"bound": jnp.mean(bounds)})
+        mean = jnp.mean(jax.vmap(of_one)(jax.random.split(key, len(batch.x)), batch.x, batch.labels))
+        return -mean, (state, {"bound": mean})
 
     return loss
-
-
-def _sample_keys(key: Key, num_samples: int) -> Any:
-    _check_num_samples(num_samples)
-    return jax.random.split(key, num_samples)
 
 
 def _check_num_samples(num_samples: int) -> None:

@@ -1,12 +1,12 @@
 """The vector-quantised VAE (van den Oord et al. 2017, arXiv:1711.00937), with a density over its codes as the prior.
 
-The encoder's vectors h_i(x), one at each place of a grid, are replaced by the nearest of K vectors e_k: code k_i, z_i = e_{k_i}.
-The posterior is the point mass on these codes, so that
+At each place i of a grid, the encoder's vector h_i(x) is replaced by the nearest of K vectors e_k: code k_i, z_i = e_{k_i}. The
+posterior is the point mass on these codes, so that for any prior p(k) of the codes, such as a MADE,
 
     log p(x) ≥ ELBO = log p(x|z) + log p(k)
 
-is a bound, for any prior over the codes; a MADE makes one from which one can sample. Three more things are trained beside it:
-gradients of log p(x|z) go straight through to h, the vectors e follow the h that chose them, and h is held to them.
+The gradient of log p(x|z) goes straight through to h, the vectors e follow the h that are nearest to them, and a commitment loss
+keeps h close to e.
 """
 
 import dataclasses
@@ -34,17 +34,15 @@ from gen_jax.types import (
 from gen_jax.vae.elbo import elbo_terms
 from gen_jax.vae.likelihoods import Likelihood
 
-DEAD_BELOW = 0.03  # of the share that every code would have, were all used alike
-
 
 class Codebook(NamedTuple):
-    """The state of a VQ-VAE: its codebook with the averages that move it.
+    """The state of a VQ-VAE whose codebook follows moving averages.
 
     Attributes:
         vectors: e.
-        shares: n_k, of all h that chose each code.
-        sums: m_k, of these h, in units of all h.
-        prior: the state of the density of the codes, or ().
+        shares: n_k, the moving average of the share of all h with code k.
+        sums: m_k, that of the sum of these h, divided by the number of all h.
+        prior: the state of the prior over codes, or ().
     """
 
     vectors: Float[Array, "K D"]
@@ -54,12 +52,7 @@ class Codebook(NamedTuple):
 
 
 class Quantised(NamedTuple):
-    """The point mass at the vectors of a codebook that are nearest to an encoder's; its log-mass is 0.
-
-    Attributes:
-        features: h, the encoder's.
-        codebook: e.
-    """
+    """The point mass at the vectors e of a codebook that are nearest to the encoder's h."""
 
     features: Float[Array, "*grid D"]
     codebook: Float[Array, "K D"]
@@ -84,22 +77,14 @@ class Quantised(NamedTuple):
         return self.mean, jnp.zeros(())
 
     def log_prob(self, value: Float[Array, "*grid D"]) -> Float[Array, ""]:
-        """Return 0 where `value` has the codes of the point mass, else −∞."""
-        same = jnp.all(nearest_codes(value, self.codebook) == self.codes)
-        return jnp.where(same, 0.0, -jnp.inf)
+        """Return 0 for a `value` with the same codes, else −∞."""
+        return jnp.where(jnp.all(nearest_codes(value, self.codebook) == self.codes), 0.0, -jnp.inf)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class CodePrior:
-    """The distribution of e_k with the codes k, row by row, from a density over vectors of integers.
-
-    Attributes:
-        density: over the codes.
-        params: of the density.
-        codebook: e.
-        grid: the shape of the codes.
-    """
+    """The distribution of e_k for codes k, in row-major order, from a density over vectors of integers."""
 
     density: DensityModel = dataclasses.field(metadata={"static": True})
     params: Params
@@ -107,7 +92,7 @@ class CodePrior:
     grid: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def sample(self, key: Key) -> Float[Array, "*grid D"]:
-        """Draw codes and return their vectors."""
+        """Draw codes and return their vectors e_k."""
         return self.codebook[self.density.sample(self.params, key).reshape(self.grid)]
 
     def log_prob(self, value: Float[Array, "*grid D"]) -> Float[Array, ""]:
@@ -116,7 +101,7 @@ class CodePrior:
 
 
 def nearest_codes(features: Float[Array, "*grid D"], codebook: Float[Array, "K D"]) -> Int[Array, "*grid"]:
-    """Return argmin_k ‖h − e_k‖², of ‖e_k‖² − 2 hᵀe_k."""
+    """Return argmin_k ‖h − e_k‖² = argmin_k ‖e_k‖² − 2 hᵀe_k."""
     products = jnp.matmul(features.reshape(-1, features.shape[-1]), codebook.T, precision="highest")
     codes = jnp.argmin(jnp.sum(codebook**2, axis=-1)[None, :] - 2 * products, axis=-1)
     return codes.astype(jnp.int32).reshape(features.shape[:-1])
@@ -133,19 +118,19 @@ def vector_quantised_vae(
 ) -> VAE:
     """Return the VQ-VAE as a `VAE`, whose z are the vectors of the codes.
 
-    Its functions take `Variables`: the state is the `Codebook`, or, where gradients train that, e is `params["codebook"]`.
+    Its functions take `Variables` with a `Codebook` as the state; if `learned`, e is `params["codebook"]` instead.
 
     Args:
         encoder: x -> [*grid, D].
         decoder: [*grid, D] -> what the likelihood takes.
         num_codes: K.
-        grid: the places that a code is chosen for, such as (7, 7).
-        likelihood: makes p(x|z) of the decoder's output.
-        prior: of the codes, row by row: integers 0 … K − 1.
-        learned: gradients train the codebook (eq. 3 of the paper), and not moving averages of h (its appendix A.1).
+        grid: the shape of the codes, such as (7, 7).
+        likelihood: p(x|z).
+        prior: of the codes, integers 0 … K − 1, in row-major order.
+        learned: train the codebook by gradients (eq. 3 of the paper) instead of moving averages of h (appendix A.1).
 
     Raises:
-        InputError: K is less than 2; or, when called, the encoder's grid is another one, or a context is given.
+        InputError: K is less than 2; or, when called, the encoder returns another grid, or a context is given.
     """
     if num_codes < 2:
         raise InputError(f"num_codes is {num_codes}: give 2 or more.")
@@ -185,7 +170,7 @@ def vector_quantised_vae(
 
 
 def _codebook(variables: Params) -> tuple[Params, Array, Params]:
-    """Return the parameters, the vectors, and the state of the prior of codes."""
+    """The parameters, the vectors, and the state of the prior."""
     params, state = split(variables)
     return (params, state.vectors, state.prior) if isinstance(state, Codebook) else (params, params["codebook"], state)
 
@@ -197,8 +182,8 @@ def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.9
 
         −log p(x|z) − log p(k) + β Σ_i ‖h_i − sg(e_{k_i})‖² [+ Σ_i ‖sg(h_i) − e_{k_i}‖²]
 
-    with sg the stopped gradient (eq. 3 of the paper, and the prior's part); the last term where gradients train the codebook.
-    Otherwise the codebook follows the batch by `updated_codebook`.
+    with sg the stopped gradient (eq. 3 of the paper, plus −log p(k)). The last term is for a codebook that gradients train; any
+    other follows the batch by `updated_codebook`.
 
     Args:
         vae: from `vector_quantised_vae`.
@@ -211,7 +196,7 @@ def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.9
         posterior: Any = vae.encode(variables, x)  # `Quantised`
         nearest = posterior.codebook[posterior.codes]
         held = jnp.sum((posterior.features - jax.lax.stop_gradient(nearest)) ** 2)
-        value = terms.distortion + terms.rate + commitment * held
+        value = terms.distortion + terms.kl + commitment * held
         if not isinstance(split(variables).state, Codebook):
             value += jnp.sum((jax.lax.stop_gradient(posterior.features) - nearest) ** 2)
         return value, {**terms.metrics, "quantisation_error": held}, posterior.features
@@ -220,18 +205,18 @@ def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.9
         keys = jax.random.split(key, len(batch.x))
         values, metrics, features = jax.vmap(objective, in_axes=(None, 0, 0))(join(params, state), keys, batch.x)
         if isinstance(state, Codebook):
-            own_key = jax.random.fold_in(key, len(batch.x))  # none of the examples' keys
-            state = updated_codebook(state, own_key, jax.lax.stop_gradient(features), decay)
+            restart_key = jax.random.fold_in(key, len(batch.x))
+            state = updated_codebook(state, restart_key, jax.lax.stop_gradient(features), decay)
         return jnp.mean(values), (state, jax.tree.map(jnp.mean, metrics))
 
     return loss
 
 
 def updated_codebook(codebook: Codebook, key: Key, features: Float[Array, "..."], decay: float = 0.99) -> Codebook:
-    """Return the codebook after the features h of a batch, [..., D].
+    """Return the codebook after a batch of features h, [..., D].
 
-    Shares n_k and sums m_k follow the batch's by moving averages, and e_k = m_k / n_k (appendix A.1 of the paper). A code that is
-    dead, n_k < 0.03 / K, restarts at a random h of the batch, with the share 1/K.
+    Shares n_k and sums m_k are moving averages, and e_k = m_k / n_k (appendix A.1 of the paper). A dead code, n_k < 0.03 / K,
+    restarts at a random h of the batch, with the share 1/K.
     """
     num_codes, dim = codebook.vectors.shape
     features = features.reshape(-1, dim)
@@ -239,7 +224,7 @@ def updated_codebook(codebook: Codebook, key: Key, features: Float[Array, "..."]
     mean = jnp.matmul(chosen.T, features, precision="highest") / len(features)
     shares = decay * codebook.shares + (1 - decay) * jnp.mean(chosen, axis=0)
     sums = decay * codebook.sums + (1 - decay) * mean
-    dead = shares < DEAD_BELOW / num_codes
+    dead = shares < 0.03 / num_codes
     fresh = jax.random.choice(key, features, (num_codes,))
     return codebook._replace(
         vectors=jnp.where(dead[:, None], fresh, sums / jnp.where(dead, 1.0, shares)[:, None]),
@@ -249,6 +234,6 @@ def updated_codebook(codebook: Codebook, key: Key, features: Float[Array, "..."]
 
 
 def perplexity(codes: Int[Array, "..."], num_codes: int) -> Float[Array, ""]:
-    """Return exp(−Σ_k s_k log s_k) of the shares s_k of all codes: how many codes are in use, as it were; between 1 and K."""
+    """Return exp(−Σ_k s_k log s_k) for the shares s_k of the codes: the effective number of codes in use, from 1 to K."""
     shares = jnp.bincount(jnp.ravel(codes), length=num_codes) / codes.size
     return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(shares, shares)))

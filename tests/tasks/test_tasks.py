@@ -18,8 +18,8 @@ from gen_jax.types import VAE, InputError
 from gen_jax.vae import (
     bernoulli_likelihood,
     beta,
+    class_conditional,
     gaussian_vae,
-    on_labels,
     standard_normal,
     variational_autoencoder,
     von_mises_fisher,
@@ -138,7 +138,7 @@ def labelled_vae() -> VAE:
         def apply(self, params, z, context=None):
             return 20 * (2 * context - 1) + 0 * jnp.sum(z)
 
-    return on_labels(variational_autoencoder(MLP((), (2, 2)), Decoder(), standard_normal(2), likelihood), 3)
+    return class_conditional(variational_autoencoder(MLP((), (2, 2)), Decoder(), standard_normal(2), likelihood), 3)
 
 
 def test_labels_are_drawn_in_turn_or_as_they_are_asked_for():

@@ -18,6 +18,7 @@ from gen_jax.vae import (
     bernoulli_likelihood,
     beta,
     bottom_up_vae,
+    class_conditional,
     conditional_normal,
     deep_latent_gaussian,
     discretised_logistic_likelihood,
@@ -28,7 +29,6 @@ from gen_jax.vae import (
     ladder_vae,
     log_weight,
     normal_mixture,
-    on_labels,
     power_spherical,
     standard_normal,
     variational_autoencoder,
@@ -66,7 +66,7 @@ def test_a_ladders_posterior_is_its_prior_where_the_data_say_nothing(key):
 
 def test_a_label_is_its_one_hot(key):
     plain = mlp_vae(standard_normal(2))
-    labelled = on_labels(plain, 4)
+    labelled = class_conditional(plain, 4)
     params = labelled.init(key, BINARY, jnp.int32(0))
     for label in range(4):
         a = labelled.encode(params, BINARY, jnp.int32(label)).loc
@@ -165,7 +165,7 @@ MIXTURE = Mixture(jnp.zeros(2), Normal(jnp.zeros((2, 3)), jnp.ones((2, 3))))
         (lambda: beta(0), "latent_dim is 0: give 1 or more"),
         (lambda: von_mises_fisher(1), "latent_dim is 1, and a sphere needs"),
         (lambda: power_spherical(1), "latent_dim is 1, and a sphere needs"),
-        (lambda: on_labels(mlp_vae(standard_normal(2)), 1), "num_classes is 1: give 2 or more"),
+        (lambda: class_conditional(mlp_vae(standard_normal(2)), 1), "num_classes is 1: give 2 or more"),
         (lambda: CASES["conditional-prior"].vae.encode({}, BINARY), "context is missing"),
         (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, 3), "context is 3, and the model has 3 classes"),
         (lambda: CASES["conditional-prior"].vae.encode({}, BINARY, jnp.int32(-1)), "context is -1"),

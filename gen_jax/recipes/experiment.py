@@ -1,0 +1,91 @@
+"""What a recipe builds, an experiment, and how settings become its optimizer and its view of the data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gen_jax.data import DataView, data_view, to_unit
+from gen_jax.recipes.settings import Settings
+from gen_jax.train import Step, adam, learning_rate_schedule
+from gen_jax.types import Adversaries, InputError, Loss
+
+
+class Experiment(NamedTuple):
+    """A model and how it is trained. What is done with a trained model is a task (`gen_jax.tasks`).
+
+    Attributes:
+        model: a `VAE`, a `DensityModel`, a `GAN`, an `Autoencoder`, or a model of any other type.
+        loss: a `Loss`; for a GAN, `Adversaries` of two.
+        optimizer: number of steps of the run -> optax optimizer; for a GAN, `Adversaries` of two.
+        view: how the model sees stored examples, and what data it refuses.
+        make_step: as `train.fit` takes it.
+        validate: (params, key, examples) -> metrics; by default, those of the loss.
+        best_metric: the metric (larger is better) that chooses the best checkpoint; None for the latest.
+        curves: figures of metrics over epochs: by name, the metrics and the label of the axis.
+        tasks: names of the tasks that are run at the end of training, besides `evaluate`.
+        evaluation: options of `tasks.evaluate` that the settings give, such as the number of importance samples.
+    """
+
+    model: Any
+    loss: Loss | Adversaries
+    optimizer: Callable[[int], Any]
+    view: DataView
+    make_step: Callable[..., Step] | None = None
+    validate: Callable[..., Any] | None = None
+    best_metric: str | None = "valid_score"
+    curves: Mapping[str, tuple[tuple[str, ...], str]] = {}
+    tasks: tuple[str, ...] = ()
+    evaluation: dict[str, Any] = {}
+
+
+class Recipe(NamedTuple):
+    """An experiment by name.
+
+    Attributes:
+        summary: one line that describes it.
+        settings: its default settings.
+        build: (settings, event shape) -> `Experiment`.
+    """
+
+    summary: str
+    settings: Any
+    build: Callable[[Any, tuple[int, ...]], Experiment]
+
+
+def adam_of(settings: Settings) -> Callable[[int], Any]:
+    """Return (number of steps) -> Adam with the settings' schedule, clipping and weight decay."""
+
+    def optimizer(num_steps: int) -> Any:
+        schedule = learning_rate_schedule(settings.schedule, settings.learning_rate, num_steps)
+        return adam(schedule, settings.clip_norm, settings.weight_decay)
+
+    return optimizer
+
+
+def view_of(
+    settings: Settings,
+    event_shape: tuple[int, ...],
+    check: Callable[[np.ndarray, str], None] = lambda x, where: None,
+    symmetric: bool = False,
+) -> DataView:
+    """Return the view of the settings' data, which refuses examples of another shape and those that `check` raises for."""
+    view = data_view(settings.data, settings.binarise)._replace(symmetric=symmetric)
+
+    def check_all(x: np.ndarray, where: str) -> None:
+        shape = jax.eval_shape(view.read, x[0]).shape
+        if shape != event_shape:
+            raise InputError(f"{where} are {shape} each and the model takes {event_shape}: give data of that shape.")
+        if view.read is to_unit:  # examples that are stored as values; others, such as sprites, are rendered
+            check(x, where)
+
+    return view._replace(check=check_all)
+
+
+def image_shape(event_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of an image [H, W, C], or raise an InputError for an event of another rank."""
+    if len(event_shape) != 3:
+        raise InputError(f"An example has shape {event_shape}, and convolutions take images [H, W, C]: use --architecture mlp.")
+    height, width, channels = event_shape
+    return height, width, channels
