@@ -1,11 +1,7 @@
 """The command line: gen-jax train RECIPE | sweep RECIPE | TASK RUN | runs | recipes."""
 
 import contextlib
-import dataclasses
-import inspect
-import io
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,19 +10,27 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 import gen_jax  # its `recipes` and `runs` are imported when they are first used: a help text needs neither
 from gen_jax import tasks
+from gen_jax.arguments import (
+    EXIT_BAD_INPUT,
+    SweepCommand,
+    TaskCommand,
+    TrainCommand,
+    choose,
+    read,
+    runs_folder,
+    say_choices,
+    task_command,
+)
 from gen_jax.train import list_runs
 from gen_jax.types import InputError, unknown
 
-EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
 
@@ -44,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings(), _sigterm_as_ctrl_c():
             warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]
             return _dispatch(arguments)
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes when it ends
+        return EXIT_STOPPED
     except (InputError, FloatingPointError, OSError) as error:
         if "--debug" in arguments:
             raise
@@ -76,54 +83,6 @@ def _show_warning(message: Warning | str, *where: Any) -> None:
     err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainCommand:
-    """What `gen-jax train` takes."""
-
-    settings: Any
-    out: Path
-    """Run folder. A run of the same settings in it goes on; epochs, patience and how it is evaluated may differ."""
-    tensorboard: bool = False
-    """Write TensorBoard's event files too."""
-    debug: bool = False
-    """Show the stack trace of an error."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepCommand:
-    """What `gen-jax sweep` takes."""
-
-    settings: Any
-    num_seeds: int = 16
-    """Runs for each weight: of --seed, --seed + 1, …"""
-    penalty_weights: tuple[float, ...] = ()
-    """Weights of the penalty; by default --penalty-weight alone."""
-    debug: bool = False
-    """Show the stack trace of an error."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskCommand:
-    """What the command of every task takes."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder that `gen-jax train` made."""
-    to: Path | None = None
-    """Where the figure goes, a path that ends in .png; by default into the run folder. Arrays and numbers go beside it."""
-    recipe: str | None = None
-    """FILE.py:NAME, of a run whose recipe is your own."""
-    debug: bool = False
-    """Show the stack trace of an error."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunsCommand:
-    """What `gen-jax runs` takes."""
-
-    folder: tyro.conf.Positional[Path] = Path("runs")
-    """A folder that holds run folders."""
-
-
 def _dispatch(arguments: list[str]) -> int:
     name, rest = (arguments or ["--help"])[0], arguments[1:]
     summaries = {
@@ -143,49 +102,14 @@ def _dispatch(arguments: list[str]) -> int:
     elif name in ("train", "sweep"):
         return _of_recipe(name, summaries[name], rest)
     elif name in tasks.TASKS:
-        return _perform(name, *_read(_task_command(tasks.TASKS[name]), rest, f"gen-jax {name}", summaries[name]))
+        return _perform(name, *read(task_command(tasks.TASKS[name]), rest, f"gen-jax {name}", summaries[name]))
     elif name == "runs":
-        return _runs(_read(RunsCommand, rest, "gen-jax runs", summaries[name]).folder)
+        return _runs(read(runs_folder, rest, "gen-jax runs", summaries[name]))
     elif name == "recipes":
         return _recipes()
     else:
         raise unknown("command", name, summaries)
     return 0
-
-
-def _task_command(task: tasks.Task) -> Any:
-    """Return a function that returns a `TaskCommand` and a task's options, with the signature that tyro reads."""
-    command: Any = lambda subject, **options: (subject, options)
-    command.__name__, command.__doc__, command.__signature__ = "command", task.__doc__, inspect.signature(task)
-    command.__annotations__ = task.__annotations__ | {"subject": TaskCommand}
-    return command
-
-
-def _read(command: Any, arguments: list[str], prog: str, description: str, default: Any = None) -> Any:
-    """Let tyro read what a command takes.
-
-    Raises:
-        InputError: arguments that the command does not take.
-    """
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
-    given = {} if default is None else {"default": default}
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(command, **given, args=arguments, prog=prog, description=description, config=config)
-    except SystemExit as exit_:
-        if exit_.code != EXIT_BAD_INPUT:  # after --help
-            raise
-        raise InputError(f"{_sentence(said.getvalue())} `{prog} --help` lists what it takes.") from None
-
-
-def _sentence(box: str) -> str:
-    """Return what tyro prints in a box for an error, its text and the options that it suggests, as a sentence or two."""
-    plain = re.sub("[╭╮╰╯│]", " ", Text.from_ansi(box).plain)
-    _, text, more, *_ = [*re.split("[─-]{4,}", plain), "", ""]  # a title, the text, what could have been meant
-    said = re.split(r"Got errors:|\(required\)", " ".join(text.split()))[0].strip(" .").removeprefix("Error parsing ")
-    suggested = re.findall(r"^ {3,7}(--[\w-]+)", more, re.MULTILINE) if "Perhaps you meant:" in more else []
-    return f"{said}." + (f" Did you mean {' or '.join(suggested)}?" if suggested else "")
 
 
 def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
@@ -195,37 +119,12 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
         _say(f"\n`gen-jax {command} RECIPE --help` lists its settings.")
         return 0 if arguments else EXIT_BAD_INPUT
     name, recipe = arguments[0], gen_jax.recipes.find_recipe(arguments[0])
-    settings, rest = _choose(recipe.settings, arguments[1:])
-    prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{_say_choices(settings)}"
+    settings, rest = choose(recipe.settings, arguments[1:])
+    prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{say_choices(settings)}"
     if command == "sweep":
-        return _sweep(_read(SweepCommand, rest, prog, description, SweepCommand(settings)))
+        return _sweep(read(SweepCommand, rest, prog, description, SweepCommand(settings)))
     default = TrainCommand(settings, Path("runs") / name.rpartition(":")[2])
-    return _train(name, _read(TrainCommand, rest, prog, description, default))
-
-
-def _choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:
-    """Make the choices that bring settings of their own, such as `--objective capacity`, and return the arguments left."""
-    left, remaining, kinds = [], list(arguments), gen_jax.recipes.settings.variants(type(settings))
-    while remaining:
-        word = remaining.pop(0)
-        flag, equals, value = word.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        if flag.startswith("--") and name in kinds:
-            if not equals and not remaining:
-                raise InputError(f"{flag} needs a value: give {', '.join(kinds[name])}.")
-            settings = gen_jax.recipes.change(settings, **{name: value if equals else remaining.pop(0)})
-        else:
-            left.append(word)
-    return settings, left
-
-
-def _say_choices(settings: Any) -> str:
-    choices = [
-        f"--{name.replace('_', '-')} {{{','.join(kinds)}}} (now {getattr(settings, name).kind})"
-        for name, kinds in gen_jax.recipes.settings.variants(type(settings)).items()
-    ]
-    what = "Choices that bring settings of their own, listed here for those that are made: "
-    return f"{what}{'; '.join(choices)}." if choices else ""
+    return _train(name, read(TrainCommand, rest, prog, description, default))
 
 
 def _train(name: str, command: TrainCommand) -> int:
@@ -360,7 +259,3 @@ def _keep_compilations() -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

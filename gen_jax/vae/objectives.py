@@ -126,9 +126,11 @@ def elbo_loss(
 
     def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
         def terms_of(key: Key, x: Array, context: Any) -> ElboTerms:
+            of_sample = lambda k: elbo_terms(vae, join(params, state), k, x, context)
             keys = jax.random.split(key, num_samples)
-            terms = jax.vmap(lambda k: elbo_terms(vae, join(params, state), k, x, context))(keys)
-            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
+            if num_samples == 1:  # an axis of one sample costs transposed copies of the gradients, a tenth of a step
+                return of_sample(keys[0])
+            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), jax.vmap(of_sample)(keys))
 
         terms = jax.vmap(terms_of)(jax.random.split(key, len(batch.x)), batch.x, batch.labels)
         mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)

@@ -1,0 +1,128 @@
+"""What each command of the command line takes: read by tyro, and said in a sentence where it cannot be read."""
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.text import Text
+
+import gen_jax  # its `recipes` is imported when it is first used
+from gen_jax import tasks
+from gen_jax.types import InputError
+
+EXIT_BAD_INPUT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainCommand:
+    """What `gen-jax train` takes."""
+
+    settings: Any
+    out: Path
+    """Run folder. A run of the same settings in it goes on; epochs, patience and how it is evaluated may differ."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files too."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepCommand:
+    """What `gen-jax sweep` takes."""
+
+    settings: Any
+    num_seeds: int = 16
+    """Runs for each weight: of --seed, --seed + 1, …"""
+    penalty_weights: tuple[float, ...] = ()
+    """Weights of the penalty; by default --penalty-weight alone."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskCommand:
+    """What the command of every task takes."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder that `gen-jax train` made."""
+    to: Path | None = None
+    """Where the figure goes, a path that ends in .png; by default into the run folder. Arrays and numbers go beside it."""
+    recipe: str | None = None
+    """FILE.py:NAME, of a run whose recipe is your own."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+def runs_folder(folder: tyro.conf.Positional[Path] = Path("runs")) -> Path:
+    """List runs.
+
+    Args:
+        folder: A folder that holds run folders.
+    """
+    return folder
+
+
+def task_command(task: tasks.Task) -> Any:
+    """Return a function that returns a `TaskCommand` and a task's options, with the signature that tyro reads."""
+    command: Any = lambda subject, **options: (subject, options)
+    command.__name__, command.__doc__, command.__signature__ = "command", task.__doc__, inspect.signature(task)
+    command.__annotations__ = task.__annotations__ | {"subject": TaskCommand}
+    return command
+
+
+def read(command: Any, arguments: list[str], prog: str, description: str, default: Any = None) -> Any:
+    """Let tyro read what a command takes.
+
+    Raises:
+        InputError: arguments that the command does not take.
+    """
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
+    given = {} if default is None else {"default": default}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(command, **given, args=arguments, prog=prog, description=description, config=config)
+    except SystemExit as exit_:
+        if exit_.code != EXIT_BAD_INPUT:  # after --help
+            raise
+        raise InputError(f"{_sentence(said.getvalue())} `{prog} --help` lists what it takes.") from None
+
+
+def _sentence(box: str) -> str:
+    """Return what tyro prints in a box for an error, its text and the options that it suggests, as a sentence or two."""
+    plain = re.sub("[╭╮╰╯│]", " ", Text.from_ansi(box).plain)
+    _, text, more, *_ = [*re.split("[─-]{4,}", plain), "", ""]  # a title, the text, what could have been meant
+    said = re.split(r"Got errors:|\(required\)", " ".join(text.split()))[0].strip(" .").removeprefix("Error parsing ")
+    suggested = re.findall(r"^ {3,7}(--[\w-]+)", more, re.MULTILINE) if "Perhaps you meant:" in more else []
+    return f"{said}." + (f" Did you mean {' or '.join(suggested)}?" if suggested else "")
+
+
+def choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:
+    """Make the choices that bring settings of their own, such as `--objective capacity`, and return the arguments left."""
+    left, remaining, kinds = [], list(arguments), gen_jax.recipes.settings.variants(type(settings))
+    while remaining:
+        word = remaining.pop(0)
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if flag.startswith("--") and name in kinds:
+            if not equals and not remaining:
+                raise InputError(f"{flag} needs a value: give {', '.join(kinds[name])}.")
+            settings = gen_jax.recipes.change(settings, **{name: value if equals else remaining.pop(0)})
+        else:
+            left.append(word)
+    return settings, left
+
+
+def say_choices(settings: Any) -> str:
+    """Return a line of help: the choices that bring settings of their own."""
+    choices = [
+        f"--{name.replace('_', '-')} {{{','.join(kinds)}}} (now {getattr(settings, name).kind})"
+        for name, kinds in gen_jax.recipes.settings.variants(type(settings)).items()
+    ]
+    what = "Choices that bring settings of their own, listed here for those that are made: "
+    return f"{what}{'; '.join(choices)}." if choices else ""
