@@ -499,7 +499,7 @@ def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
     command = [
         sys.executable,
         "-m",
-        "gen_jax.cli",
+        "gen_jax",
         "train",
         "vae",
         "--data",
@@ -570,7 +570,7 @@ def test_kill_9_at_ten_random_instants(data, tmp_path, recipe, flags):
     options = [*flags, "--epochs", str(epochs), "--data", data]
 
     def start(name: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "gen_jax.cli", "train", recipe, *options, "--out", str(tmp_path / name)]
+        command = [sys.executable, "-m", "gen_jax", "train", recipe, *options, "--out", str(tmp_path / name)]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def rows() -> list[dict]:

@@ -84,7 +84,7 @@ def picture(drawn: Any, model: Any = None, params: Params = None, data: Dataset 
 
     energy = None if data is None else ENERGIES.get(data.name.removeprefix("toy:"))
     if energy is not None:
-        add_density("target $e^{-U}$", log_density_on_grid(energy, points))
+        add_density("target $e^{-U}$", -log_density_on_grid(energy, points))
     elif data is not None:
         panels.append(("test data", data.test.x[: len(drawn)]))
     if isinstance(model, DensityModel):

@@ -36,7 +36,7 @@ def downloaded(tfds, shared_data, tmp_path) -> Path:
 
 def test_mnist_through_tfds_is_mnist_and_trains(downloaded, shared_data, tmp_path, monkeypatch):
     environment = {name: value for name, value in os.environ.items() if name != "GEN_JAX_DATA_DIR"}
-    train = [sys.executable, "-m", "gen_jax.cli", "train", "vae", "--data", "tfds:mnist", "--epochs", "1", "--batch-size", "500"]
+    train = [sys.executable, "-m", "gen_jax", "train", "vae", "--data", "tfds:mnist", "--epochs", "1", "--batch-size", "500"]
     options = ["--num-importance-samples", "2", "--out", str(tmp_path / "run"), "--debug"]
     subprocess.run([*train, *options], env=environment | {"TFDS_DATA_DIR": str(downloaded)}, check=True)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
