@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +235,9 @@ def _progress(transient: bool = False) -> Generator[Progress]:
         yield progress
 
 
-def _print_table(summary: dict[str, Any]) -> None:
+def _print_table(summary: Mapping[str, Any]) -> None:
     """Print named numbers, or rows of them in columns."""
-    columns = {name: value for name, value in summary.items() if isinstance(value, dict)}
+    columns = {name: value for name, value in summary.items() if isinstance(value, Mapping)}
     if not columns:
         table = Table(show_header=False, box=None)
         for name, value in summary.items():

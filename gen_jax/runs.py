@@ -171,7 +171,7 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
         draw = functools.partial(picture, model=experiment.model, data=shown)
         write_animation(run.directory, draw, folder / "training.gif")
     # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
-    result = found | {"train_seconds": sum(row["seconds"] for row in rows)}
+    result = {**found, "train_seconds": sum(row["seconds"] for row in rows)}
     training.write_json(run.directory / training.RESULT_FILE, result)
     return result
 

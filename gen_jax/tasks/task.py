@@ -4,9 +4,11 @@ import csv
 import functools
 import io
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder"}
 AT_ONCE = 500  # examples on the device at once
 MODELS_KEPT = 16  # for which a function stays compiled
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Subject(NamedTuple):
@@ -45,8 +48,8 @@ class Subject(NamedTuple):
     key: Key
     load: Callable[..., Dataset]
     data: str
-    evaluation: dict[str, Any] = {}
-    provenance: dict[str, Any] = {}
+    evaluation: Mapping[str, Any] = NOTHING
+    provenance: Mapping[str, Any] = NOTHING
     report: Callable[[int, int], None] = lambda done, total: None
 
     def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -68,10 +71,10 @@ class Outcome(NamedTuple):
 
     name: str
     text: str = ""
-    figures: dict[str, Any] = {}
+    figures: Mapping[str, Any] = NOTHING
     array: Any = None
-    summary: dict[str, Any] = {}
-    table: dict[str, Any] = {}
+    summary: Mapping[str, Any] = NOTHING
+    table: Mapping[str, Any] = NOTHING
 
 
 Task = Callable[..., Outcome]
@@ -135,6 +138,12 @@ def first(examples: Split, num: int) -> Split:
     """Return the first examples, on the device."""
     return jax.tree.map(lambda leaf: leaf[:num], examples).on_device()
 
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Raise an InputError for a value that is none of a `Literal`'s."""
+    if value not in get_args(choices):
+        raise InputError(f"{name} is {value!r}: give {' or '.join(get_args(choices))}.")
+
+
 
 def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
     """Write what a task returned, and return the files: figures, and beside them arrays, a table and numbers.
@@ -170,6 +179,6 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
 
 def json_numbers(value: Any) -> Any:
     """Return numbers as JSON allows them: None in place of infinity, such as the standard error of one example, and NaN."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: json_numbers(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
