@@ -175,6 +175,7 @@ def _sweep(command: SweepCommand) -> int:
 def _perform(name: str, command: TaskCommand, options: dict[str, Any]) -> int:
     _keep_compilations()
     run = gen_jax.runs.load_run(command.run, command.recipe)
+    tasks.check_path(command.to or command.run / "figure.png")  # before the work is done
     with _progress(transient=True) as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)

@@ -252,5 +252,5 @@ def perform(
         details = {**details, **dict(zip(("kl", "log_z", "mass_on_grid"), found, strict=True))}
     other = "" if dataset.name == subject.data else f"-{zlib.crc32(dataset.name.encode()):08x}"
     named = {f"{split}_{name}": value for name, value in summary.items()}
-    numbers = {"data": dataset.name, "split": split} | details | named | subject.provenance
+    numbers = {"data": dataset.name, "split": split, **details, **named, **subject.provenance}
     return Outcome(f"evaluation-{split}{other}", summary=json_numbers(numbers), table=table)

@@ -84,9 +84,13 @@ Its keyword arguments are the options of the command and its docstring is their 
 """
 
 
-def refuse(model: Any, what: str, wanted: str) -> InputError:
+class CannotError(InputError):
+    """A task that this model, or this model on these data, cannot do. At the end of training it is left out."""
+
+
+def refuse(model: Any, what: str, wanted: str) -> CannotError:
     """Return the error for a task that a model cannot do."""
-    return InputError(f"{NAMES.get(type(model), type(model).__name__)} cannot {what}: give {wanted}.")
+    return CannotError(f"{NAMES.get(type(model), type(model).__name__)} cannot {what}: give {wanted}.")
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,15 +138,27 @@ def check_count(name: str, value: int, least: int = 1) -> None:
         raise InputError(f"{name} is {value}: give {least} or more.")
 
 
-def first(examples: Split, num: int) -> Split:
-    """Return the first examples, on the device."""
-    return jax.tree.map(lambda leaf: leaf[:num], examples).on_device()
-
 def check_choice(name: str, value: Any, choices: Any) -> None:
     """Raise an InputError for a value that is none of a `Literal`'s."""
     if value not in get_args(choices):
         raise InputError(f"{name} is {value!r}: give {' or '.join(get_args(choices))}.")
 
+
+def first(examples: Split, num: int) -> Split:
+    """Return the first examples, on the device."""
+    return jax.tree.map(lambda leaf: leaf[:num], examples).on_device()
+
+
+def check_path(path: Path) -> None:
+    """Raise an InputError for a path at which no picture can be written."""
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the path of a PNG picture.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent} for {path.name}: make it, or give another path.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {path.parent} cannot be written: give a path in another one.")
 
 
 def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
@@ -151,10 +167,9 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
     No file is ever left half written.
 
     Raises:
-        InputError: the path does not end in .png.
+        InputError: the path does not end in .png, or its folder is not there or cannot be written.
     """
-    if path.suffix != ".png":
-        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    check_path(path)
     written = []
 
     def write(file: Path, content: bytes | str) -> None:
