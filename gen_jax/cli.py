@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,7 @@ def _sweep(command: SweepCommand) -> int:
 def _perform(name: str, command: TaskCommand, options: dict[str, Any]) -> int:
     _keep_compilations()
     run = gen_jax.runs.load_run(command.run, command.recipe)
+    tasks.check_path(command.to or command.run / "figure.png")  # before the work is done
     with _progress(transient=True) as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)
@@ -235,9 +236,9 @@ def _progress(transient: bool = False) -> Generator[Progress]:
         yield progress
 
 
-def _print_table(summary: dict[str, Any]) -> None:
+def _print_table(summary: Mapping[str, Any]) -> None:
     """Print named numbers, or rows of them in columns."""
-    columns = {name: value for name, value in summary.items() if isinstance(value, dict)}
+    columns = {name: value for name, value in summary.items() if isinstance(value, Mapping)}
     if not columns:
         table = Table(show_header=False, box=None)
         for name, value in summary.items():

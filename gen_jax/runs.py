@@ -1,5 +1,6 @@
 """The run folder: train a recipe into it, load what was trained, do tasks with it."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -162,7 +163,8 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
     }
     for name in experiment.tasks:
         if name != "animate":
-            figures |= tasks.TASKS[name](subject._replace(key=keys.figures)).figures
+            with contextlib.suppress(tasks.CannotError):  # such as a figure of twenty latents
+                figures |= tasks.TASKS[name](subject._replace(key=keys.figures)).figures
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         training.write_whole(folder / f"{name}.png", plots.png(figure))
@@ -171,7 +173,7 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
         draw = functools.partial(picture, model=experiment.model, data=shown)
         write_animation(run.directory, draw, folder / "training.gif")
     # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
-    result = found | {"train_seconds": sum(row["seconds"] for row in rows)}
+    result = {**found, "train_seconds": sum(row["seconds"] for row in rows)}
     training.write_json(run.directory / training.RESULT_FILE, result)
     return result
 
@@ -189,6 +191,11 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
     """
     directory = Path(directory)
     config = training.read_config(directory)
+    if "recipe" not in config:
+        raise InputError(
+            f"{directory} names no recipe to rebuild its model by, as a folder of `fit` does not: give one that `gen-jax train` "
+            "made, or give the model and the parameters that `fit` returned to the functions of `gen_jax.tasks`."
+        )
     try:
         name = config["recipe"]
         own = recipes.OWN_RECIPE in name or name == UNNAMED

@@ -21,7 +21,8 @@ def run(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("own")
     images = np.random.default_rng(0).integers(0, 2, (60, 4, 4), np.uint8)
     np.savez(directory / "data.npz", images=images)
-    flags = ["--data", f"npz:{directory}/data.npz", "--epochs", "2", "--batch-size", "10", "--hidden-sizes", "8", "--rate", "3"]
+    sizes = ["--hidden-sizes", "8", "--latent-dim", "2"]
+    flags = [*sizes, "--data", f"npz:{directory}/data.npz", "--epochs", "2", "--batch-size", "10", "--rate", "3"]
     assert main(["train", OWN, *flags, "--out", str(directory / "run")]) == 0
     return directory / "run"
 

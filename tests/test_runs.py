@@ -12,12 +12,17 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from filelock import FileLock
 
 from gen_jax import recipes, runs, tasks, train
 from gen_jax.cli import main
+from gen_jax.data import load_dataset
+from gen_jax.densities import density_loss, with_event_shape
+from gen_jax.distributions import Normal
+from gen_jax.flows import elementwise_affine, flow_density
 from gen_jax.recipes.vae import VaeSettings
 from gen_jax.types import InputError
 from tests import small
@@ -173,6 +178,9 @@ def test_the_command_line_trains(data, tmp_path, capsys):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["architecture"]["hidden_sizes"] == [8]
     assert config["settings"]["latent_dim"] == 20
+    # what these latents have no figure for is left out, and told where it is asked for
+    assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == {"reconstructions", "samples", "curves"}
+    assert "A VAE cannot show its latent space, which is no plane or sphere" in error_of(capsys, "latents", tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -429,6 +437,29 @@ def test_an_evaluation_of_no_samples_is_refused(run, capsys, num):
 @pytest.mark.parametrize("flags", [["--num", "0"], ["--seed", "-1"], ["--seed", str(2**40)], ["--to", "a.jpg"]])
 def test_impossible_samples_are_refused(run, capsys, flags):
     assert flags[-1] in error_of(capsys, "sample", run, *flags)
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [("nowhere/a.png", "There is no folder"), ("a.png", "is a folder: give the path"), ("file/a.png", "There is no folder")],
+)
+def test_where_no_picture_can_be_written_is_told_before_the_work(run, tmp_path, monkeypatch, capsys, to, message):
+    (tmp_path / "a.png").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(runs, "perform", lambda *_, **__: pytest.fail("the work is done"))
+    assert message in error_of(capsys, "sample", run, "--to", tmp_path / to)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert f"The folder {run} cannot be written" in error_of(capsys, "sample", run)
+
+
+def test_a_folder_of_fit_is_told(data, tmp_path, capsys):
+    model = with_event_shape(flow_density(Normal(jnp.zeros(16), jnp.ones(16)), elementwise_affine(16)), (4, 4, 1))
+    train.fit(
+        jax.random.key(0), model, density_loss(model), load_dataset(data), epochs=1, batch_size=8, directory=tmp_path / "fit"
+    )
+    assert "names no recipe to rebuild its model by, as a folder of `fit` does not" in error_of(
+        capsys, "sample", tmp_path / "fit"
+    )
 
 
 def test_a_folder_in_which_another_process_trains_is_left_alone(data, tmp_path, capsys):

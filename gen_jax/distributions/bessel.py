@@ -118,7 +118,8 @@ def at_angle(angle: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array
     """Return log sin θ, cos θ and 1 − cos θ, the last accurate near θ = 0."""
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     # log1p is accurate near π/2, where log sin θ is small; high orders need it
-    log_sine = jnp.where(jnp.abs(cosine) < 0.5, 0.5 * jnp.log1p(-(cosine**2)), jnp.log(sine))
+    level = jnp.abs(cosine) < 0.5
+    log_sine = jnp.where(level, 0.5 * jnp.log1p(-(jnp.where(level, cosine, 0) ** 2)), jnp.log(jnp.where(level, 1, sine)))
     return log_sine, cosine, 2 * jnp.sin(angle / 2) ** 2
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Float
 
+from gen_jax.distributions.implicit import with_implicit_derivative
 from gen_jax.types import Array, Key
 
 SHIFT = 8  # Stirling's series is used above it
@@ -15,21 +16,15 @@ def sample_log_gamma(key: Key, shape: Float[Array, "*event"]) -> Float[Array, "*
 
     JAX computes it for G > e^{−20}. Below, where G may underflow, F = G^a / Γ(a + 1) gives d log G / da = (ψ(a + 1) − log G) / a.
     """
-    return _with_gradient(jax.random.loggamma(key, jax.lax.stop_gradient(shape), dtype=shape.dtype), shape)
+    log_value = jax.random.loggamma(key, jax.lax.stop_gradient(shape), dtype=shape.dtype)
+    return with_implicit_derivative(_log_gamma_slope, log_value, shape)
 
 
-@jax.custom_jvp
-def _with_gradient(log_value: Float[Array, "*event"], shape: Float[Array, "*event"]) -> Float[Array, "*event"]:
-    del shape
-    return log_value
-
-
-@_with_gradient.defjvp
-def _with_gradient_jvp(primals, tangents):
-    log_value, shape = primals
+def _log_gamma_slope(log_value: Float[Array, "*event"], shape: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    """Return d log G / da."""
     value = jnp.exp(jnp.maximum(log_value, -20))
-    slope = jnp.where(log_value < -20, (digamma(shape + 1) - log_value) / shape, jax.lax.random_gamma_grad(shape, value) / value)
-    return log_value, tangents[0] + slope * tangents[1]
+    small = (digamma(shape + 1) - log_value) / shape
+    return jnp.where(log_value < -20, small, jax.lax.random_gamma_grad(shape, value) / value)
 
 
 def log_gamma_divergence(

@@ -1,5 +1,6 @@
 """The von Mises-Fisher distribution on the unit sphere, with exact reparameterised samples."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from gen_jax.distributions.bessel import NUM_WIDTHS, at_angle, cosine_moments, mode_and_width, nodes_between
+from gen_jax.distributions.implicit import with_implicit_derivative
 from gen_jax.distributions.uniform_sphere import log_sphere_area, sphere_point
 from gen_jax.types import Array, Key
 
@@ -48,7 +50,7 @@ class VonMisesFisher(NamedTuple):
         """Draw x and return (x, log p(x)); the density is computed from θ, without the rounding of loc · x."""
         angle_key, tangent_key = jax.random.split(key)
         angle = _propose_until_accepted(angle_key, self.loc.shape[0], jax.lax.stop_gradient(self.concentration))
-        angle = _with_gradient(jnp.asarray(self.order, angle.dtype), angle, self.concentration)
+        angle = with_implicit_derivative(functools.partial(_angle_gradient, self.order), angle, self.concentration)
         noise = jax.random.normal(tangent_key, self.loc.shape, self.loc.dtype)
         value = sphere_point(jnp.cos(angle), jnp.sin(angle), self.loc, noise)
         return value, self._log_prob_of_versine(2 * jnp.sin(angle / 2) ** 2)
@@ -98,19 +100,6 @@ def _propose_until_accepted(key: Key, dim: int, concentration: Float[Array, ""])
     return jnp.clip(jax.lax.while_loop(rejected, propose, start)[2], 1e-30, LARGEST_ANGLE)
 
 
-@jax.custom_jvp
-def _with_gradient(order: Float[Array, ""], angle: Float[Array, ""], concentration: Float[Array, ""]) -> Float[Array, ""]:
-    """Return the angle, with its implicit derivative in the concentration."""
-    del order, concentration
-    return angle
-
-
-@_with_gradient.defjvp
-def _with_gradient_jvp(primals, tangents):
-    order, angle, concentration = primals
-    return angle, tangents[1] + _angle_gradient(order, angle, concentration) * tangents[2]
-
-
 def _angle_gradient(
     order: float | Float[Array, ""], angle: Float[Array, ""], concentration: Float[Array, ""]
 ) -> Float[Array, ""]:
@@ -120,7 +109,7 @@ def _angle_gradient(
     the mode (or of θ, if further out), and p(s) / p(θ) needs no normaliser.
     """
     mean_versine = cosine_moments(order, concentration).one_minus_mean
-    mode, width = mode_and_width(order, concentration)
+    mode, width = jax.lax.stop_gradient(mode_and_width(order, concentration))
     below = 2 * jnp.sin(angle / 2) ** 2 < mean_versine
     low = jnp.where(below, jnp.maximum(jnp.minimum(mode, angle) - NUM_WIDTHS * width, 0), angle)
     high = jnp.where(below, angle, jnp.minimum(jnp.maximum(mode, angle) + NUM_WIDTHS * width, LARGEST_ANGLE))

@@ -1,6 +1,6 @@
 """Autoregressive flows: MAF (Papamakarios et al. 2017, arXiv:1705.07057) and IAF (Kingma et al. 2016, arXiv:1606.04934)."""
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ def masked_autoregressive(net: Net, dim: int, transformer: Transformer, context_
 
         log |det ∂u/∂y| = Σ_i log τ'(y_i; net(y)_i)
 
-    Forward, from the base to the data, solves for y_1, y_2, … in turn: at most D passes, fewer if y stops changing earlier. Its
-    gradients are implicit, by a triangular linear system of size D.
+    Forward, from the base to the data, solves for y_1, y_2, … in turn, in D passes. Its gradients are implicit, by a triangular
+    linear system of size D.
 
     Args:
         net: (params, y [D, 1], context) -> the transformer's raw parameters [P, D], where column i depends only on
@@ -40,34 +40,35 @@ def masked_autoregressive(net: Net, dim: int, transformer: Transformer, context_
         raw = net.apply(params, y[:, None], context)
         return transform_each(transformer.forward, transformer.num_params, raw, y)
 
+    @jax.custom_jvp
+    def solution(params: Params, x: Float[Array, "D"], context: Array | None) -> Float[Array, "D"]:
+        """Return y. JAX drops the rule below for second derivatives of a `lax.scan`, and then differentiates these passes."""
+
+        def update(y: Float[Array, "D"], _: None) -> tuple[Float[Array, "D"], None]:
+            raw = net.apply(params, y[:, None], context)
+            return transform_each(transformer.inverse, transformer.num_params, raw, x)[0], None
+
+        return jax.lax.scan(update, x, length=dim)[0]  # after pass i the first i dimensions are final
+
+    @solution.defjvp
+    def solution_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+        """From u(y; φ) = x: ∂u/∂y dy = dx − ∂u/∂φ dφ, with ∂u/∂y lower triangular."""
+        (params, x, context), (params_dot, x_dot, context_dot) = primals, tangents
+        y = solution(params, x, context)
+        at_y = lambda params, context: inverse(params, y, context)[0]
+        _, shift = jax.jvp(at_y, (params, context), (params_dot, context_dot))
+        jacobian = jax.jacfwd(lambda y: inverse(params, y, context)[0])(y)
+        return y, solve_triangular(jacobian, x_dot - shift, lower=True)
+
     def forward(params: Params, x: Float[Array, "D"], context: Array | None = None) -> Result:
-        fixed_params, fixed_x, fixed_context = jax.lax.stop_gradient((params, x, context))
-
-        def update(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            step, y, _ = carry
-            raw = net.apply(fixed_params, y[:, None], fixed_context)
-            return step + 1, transform_each(transformer.inverse, transformer.num_params, raw, fixed_x)[0], y
-
-        def changing(carry: tuple[Array, Array, Array]) -> Array:
-            step, y, previous = carry
-            return (step < dim) & jnp.any(y != previous)
-
-        def solve(residual: Callable[[Array], Array], start: Array) -> Array:
-            # after pass i the first i dimensions are final; a pass that changes nothing means solved
-            return jax.lax.while_loop(changing, update, update((jnp.int32(0), start, start)))[1]
-
-        def solve_linear(linear: Callable[[Array], Array], b: Array) -> Array:
-            jacobian = jax.vmap(linear, out_axes=1)(jnp.eye(dim, dtype=b.dtype))
-            return solve_triangular(jacobian, b, lower=True)
-
-        y = jax.lax.custom_root(lambda y: inverse(params, y, context)[0] - x, fixed_x, solve, solve_linear)
+        y = solution(params, x, context)
         return y, -inverse(params, y, context)[1]
 
     return checked_bijection((dim,), init, forward, inverse, context_dim)
 
 
 def inverse_autoregressive(net: Net, dim: int, transformer: Transformer, context_dim: int = 0) -> Bijection:
-    """Return IAF, the inverse of `masked_autoregressive`: forward takes one pass, the inverse up to D.
+    """Return IAF, the inverse of `masked_autoregressive`: forward takes one pass, the inverse D.
 
     As a VAE's posterior it is only run forward, with a context from the encoder.
     """

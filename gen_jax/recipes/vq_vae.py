@@ -18,6 +18,7 @@ from gen_jax.nets import SpatialDecoder, SpatialEncoder, halved_size
 from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, image_shape
 from gen_jax.recipes.settings import KIND, Choice, Count, Decay, NonNegative, NonNegativeInt, Sizes
 from gen_jax.recipes.vae_choices import LikelihoodChoice, LikelihoodSettings, ScaledLikelihood, make_likelihood, vae_view
+from gen_jax.types import InputError
 from gen_jax.vae import vector_quantised_loss, vector_quantised_vae
 
 
@@ -62,8 +63,14 @@ def build(settings: VectorQuantisedSettings, event_shape: tuple[int, ...]) -> Ex
     encoder = SpatialEncoder(settings.channels, settings.num_residual, settings.code_dim)
     image = image_shape(event_shape)
     grid = halved_size(image[:2], len(settings.channels))
+    sizes, needed = settings.prior_hidden_sizes, max(math.prod(grid) - 1, 1)
+    if min(sizes, default=0) < needed:
+        raise InputError(
+            f"prior_hidden_sizes is {sizes}: the masks of the MADE over {math.prod(grid)} codes need one layer or more, each of "
+            f"{needed} units or more."
+        )
     decoder = SpatialDecoder(settings.channels[::-1], settings.num_residual, image)
-    prior = made(math.prod(grid), settings.prior_hidden_sizes, categorical_output(settings.num_codes))
+    prior = made(math.prod(grid), sizes, categorical_output(settings.num_codes))
     density, likelihood = ensemble(prior, lambda index: prior.degrees), make_likelihood(settings.likelihood)
     averages = {} if isinstance(settings.codebook, LearnedCodebook) else {"decay": settings.codebook.codebook_decay}
     vae = vector_quantised_vae(encoder, decoder, settings.num_codes, grid, likelihood, density, learned=not averages)

@@ -21,7 +21,7 @@ from gen_jax.tasks.interpolation import interpolate
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
-from gen_jax.tasks.task import Outcome, Subject, Task
+from gen_jax.tasks.task import CannotError, Outcome, Subject, Task, check_path
 from gen_jax.tasks.traversal import traverse
 
 TASKS: dict[str, Task] = {

@@ -5,7 +5,6 @@ and its mean grey value is its brightness (of a digit, the thickness of its line
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +14,8 @@ from gen_jax import plots
 from gen_jax.gan import analogy
 from gen_jax.tasks.latent_models import decode, draw_prior
 from gen_jax.tasks.sample_quality import ImageClassifier, classifier_of
-from gen_jax.tasks.task import Outcome, Subject
-from gen_jax.types import Array
+from gen_jax.tasks.task import CannotError, Outcome, Subject, refuse
+from gen_jax.types import GAN, VAE, Array
 
 NUM_DRAWN, NUM_AVERAGED = 2000, 3  # of each term, as in the paper
 
@@ -52,21 +51,34 @@ def _extremes(of_class: np.ndarray, brightness: np.ndarray) -> tuple[np.ndarray,
 
 
 def perform(subject: Subject) -> Outcome:
-    """Add and subtract latents of a run on labelled images: bright a − dark a + dark b.
+    """Add and subtract latents of a GAN or a VAE of labelled images: bright a − dark a + dark b.
 
     Args:
         subject: the run.
     """
+    model = subject.model
+    unbounded = isinstance(model, GAN) or (isinstance(model, VAE) and model.latent is not None and model.latent.unbounded)
+    if not unbounded:
+        what = "add latents, since a sum of them is not one of its latents"
+        raise refuse(model, what, "a GAN, or a VAE of which one vector of any values is the latent")
+    if model.num_classes is not None:
+        raise refuse(model, "add latents of classes, since labels condition it", "one that no labels condition")
     data = subject.load(None, "none")
     classifier = classifier_of(data) if len(data.event_shape) == 3 else None
     if classifier is None:
-        return Outcome("arithmetic", "no classifier can be trained on these data, so that there are no classes to add")
-    of_model = subject.model, subject.view, subject.params
+        raise CannotError(
+            f"No classifier can be trained on {data.name}, so that there are no classes to add: give a run on images of one "
+            "labelled object each, with sides that 4 divides."
+        )
+    of_model = model, subject.view, subject.params
     draw_key, decode_key = jax.random.split(subject.key)
     z = draw_prior(*of_model, draw_key, NUM_DRAWN, None)
     rows, names = latent_arithmetic(lambda z: decode(*of_model, decode_key, z, None), z, classifier)
-    figures: dict[str, Any] = {}
-    if names:
-        title = "bright a, dark a, dark b; bright a − dark a + dark b"
-        figures["arithmetic"] = plots.image_grid(rows.reshape(-1, *rows.shape[2:]), 3 * NUM_AVERAGED + 1, title, names)
-    return Outcome("arithmetic", f"{len(names)} sums", figures, rows)
+    if not names:
+        raise CannotError(
+            f"Among {NUM_DRAWN} samples of this model no two classes in turn have {NUM_AVERAGED} bright and {NUM_AVERAGED} dark "
+            "ones each, so that there are none to add: train it further."
+        )
+    title = "bright a, dark a, dark b; bright a − dark a + dark b"
+    figure = plots.image_grid(rows.reshape(-1, *rows.shape[2:]), 3 * NUM_AVERAGED + 1, title, names)
+    return Outcome("arithmetic", f"{len(names)} sums", {"arithmetic": figure}, rows)

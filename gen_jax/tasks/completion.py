@@ -8,7 +8,7 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.data import DataView, Split
-from gen_jax.tasks.task import Outcome, Subject, check_count, compiled, first, refuse
+from gen_jax.tasks.task import Outcome, Subject, check_choice, check_count, compiled, first, refuse
 from gen_jax.types import Array, DensityModel, Key, Params
 
 Observed = Literal["upper", "lower", "left", "right", "random"]
@@ -46,6 +46,7 @@ def _complete(model: Any, view: DataView, params: Params, keys: Array, x: Array,
 
 def observed_part(which: Observed, shape: tuple[int, ...], key: Key) -> np.ndarray:
     """Return which values of an example are known: half of its rows or columns, or each with probability ½."""
+    check_choice("observed", which, Observed)
     if which == "random" or len(shape) == 0:
         return np.asarray(jax.random.bernoulli(key, 0.5, shape))
     axis = 1 if which in ("left", "right") and len(shape) > 1 else 0

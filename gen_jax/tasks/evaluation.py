@@ -3,7 +3,7 @@
 import math
 import operator
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -27,13 +27,27 @@ from gen_jax.evaluate import (
 )
 from gen_jax.tasks.sample_quality import measure, num_measured
 from gen_jax.tasks.sampling import log_density, sample
-from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, check_count, compiled, json_numbers, labels_in_turn, refuse
+from gen_jax.tasks.task import (
+    AT_ONCE,
+    NOTHING,
+    Outcome,
+    Subject,
+    check_choice,
+    check_count,
+    compiled,
+    json_numbers,
+    labels_in_turn,
+    refuse,
+)
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params, context_of, split
 from gen_jax.vae import Quantised, elbo_terms, log_weight, perplexity
 
 PIECE = 1000  # examples between two reports of progress in a long evaluation
 DEFAULT_SAMPLES = 1000
 GRID_BOUND, GRID_POINTS = 10.0, 1000  # for the quadrature of an energy
+
+
+Part = Literal["train", "valid", "test"]
 
 
 class Evaluation(NamedTuple):
@@ -47,7 +61,7 @@ class Evaluation(NamedTuple):
 
     summary: dict[str, Any]
     table: dict[str, np.ndarray]
-    details: dict[str, Any] = {}
+    details: Mapping[str, Any] = NOTHING
 
 
 def evaluate(
@@ -101,7 +115,7 @@ def evaluate(
             raise refuse(model, "be evaluated", "a VAE, a flow, a MADE, a GAN or an autoencoder")
     report(num, num)
     table = {"index": np.arange(num)} | ({} if examples.labels is None else {"label": np.asarray(examples.labels)})
-    return Evaluation(found.summary, table | found.table, found.details | {"num_examples": num})
+    return Evaluation(found.summary, table | found.table, {**found.details, "num_examples": num})
 
 
 def _means(**columns: np.ndarray) -> dict[str, float]:
@@ -211,7 +225,7 @@ def perform(
     subject: Subject,
     *,
     data: str | None = None,
-    split: Literal["train", "valid", "test"] = "test",
+    split: Part = "test",
     num_importance_samples: int | None = None,
 ) -> Outcome:
     """Measure the likelihood of a trained run, and what else its model has, and write a table of every example.
@@ -222,20 +236,21 @@ def perform(
         split: Which part of it: valid to choose between models, test to report.
         num_importance_samples: Samples for each example, for the NLL of a VAE; by default, the run's setting.
     """
+    check_choice("split", split, Part)
     dataset, model = subject.load(data, split=split), subject.model
     asked = {} if num_importance_samples is None else {"num_importance_samples": num_importance_samples}
     examples = dataset.splits[split]
-    summary, table, details = subject.call(evaluate, examples, report=subject.report, **subject.evaluation | asked)
+    summary, table, details = subject.call(evaluate, examples, report=subject.report, **{**subject.evaluation, **asked})
     if isinstance(model, GAN):
         num = num_measured(dataset.name, examples)
         summary = measure(dataset, split, subject.call(sample, num), labels_in_turn(model, num))
-        details = details | {"num_samples": num}
+        details = {**details, "num_samples": num}
     energy = ENERGIES.get(dataset.name.removeprefix("toy:")) if dataset.name.startswith("toy:") else None
     if isinstance(model, DensityModel) and energy is not None:  # how near the density comes to e^{−U} / Z
         points, cell = square_grid(GRID_BOUND, GRID_POINTS)
         found = kl_on_grid(log_density(model, subject.params, points), -log_density_on_grid(energy, points), cell)
-        details = details | dict(zip(("kl", "log_z", "mass_on_grid"), found, strict=True))
+        details = {**details, **dict(zip(("kl", "log_z", "mass_on_grid"), found, strict=True))}
     other = "" if dataset.name == subject.data else f"-{zlib.crc32(dataset.name.encode()):08x}"
     named = {f"{split}_{name}": value for name, value in summary.items()}
-    numbers = {"data": dataset.name, "split": split} | details | named | subject.provenance
+    numbers = {"data": dataset.name, "split": split, **details, **named, **subject.provenance}
     return Outcome(f"evaluation-{split}{other}", summary=json_numbers(numbers), table=table)

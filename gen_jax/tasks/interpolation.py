@@ -10,10 +10,11 @@ from gen_jax import plots
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import DataView, Split
 from gen_jax.tasks.latent_models import check_latents, decode, draw_prior, encode, great_arc, latent_paths, line
-from gen_jax.tasks.task import Outcome, Subject, check_count, first, labels_in_turn, refuse
+from gen_jax.tasks.task import Outcome, Subject, check_choice, check_count, first, labels_in_turn, refuse
 from gen_jax.types import GAN, Array, InputError, Key, Params
 
 Path = Literal["linear", "spherical"]
+Ends = Literal["prior", "test"]
 
 
 def interpolate(
@@ -72,7 +73,7 @@ def perform(
     num: int = 10,
     steps: int = 10,
     path: Path | None = None,
-    ends: Literal["prior", "test"] | None = None,
+    ends: Ends | None = None,
     seed: int = 0,
 ) -> Outcome:
     """Decode paths from one latent to another of a trained run.
@@ -85,6 +86,8 @@ def perform(
         ends: Whether ends are drawn from the prior, or are latents of test examples; by default the prior, where there is one.
         seed: Seed of the draw.
     """
+    if ends is not None:
+        check_choice("ends", ends, Ends)
     from_data = ends == "test" or (ends is None and isinstance(subject.model, Autoencoder))
     examples = first(subject.load().test, 2 * num) if from_data else None
     found = subject.call(interpolate, num, steps, path=path, examples=examples)

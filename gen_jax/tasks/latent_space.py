@@ -52,7 +52,10 @@ def perform(subject: Subject) -> Outcome:
         decoded = decode(model, view, params, keys[2], jax.vmap(from_square)(*places.T), None)
         title = "decoded latent space, in equal steps of prior probability"
         figures["manifold"] = plots.image_grid(decoded, GRID, title)
-    return Outcome("latents", ", ".join(figures) or "there is no figure for a latent space of this kind", figures)
+    if not figures:
+        what = "show its latent space, which is no plane or sphere, and has no codes or layers"
+        raise refuse(model, what, "one with a latent space of these")
+    return Outcome("latents", ", ".join(figures), figures)
 
 
 def _layers(subject: Subject, key: Key) -> dict[str, Any]:

@@ -26,10 +26,11 @@ from gen_jax.evaluate import (
 )
 from gen_jax.nets import MLP, ConvEncoder
 from gen_jax.tasks.sampling import sample
-from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, labels_in_turn
+from gen_jax.tasks.task import AT_ONCE, Outcome, Subject, check_choice, labels_in_turn
 from gen_jax.train import adam, batch_mean, init_state, learning_rate_schedule, make_step, scan_epoch, steps_per_epoch
 from gen_jax.types import Array, InputError, Key, Metrics, Params
 
+HeldOut = Literal["valid", "test"]
 NUM_POINTS = 2500  # of PacGAN's protocol
 NUM_MATCHED = 2000  # points of an optimal matching
 NUM_STACKED = 26_000  # of PacGAN's protocol
@@ -47,7 +48,7 @@ def quality(
     data: Dataset,
     *,
     num: int | None = None,
-    against: Literal["valid", "test"] = "test",
+    against: HeldOut = "test",
     seed: int = 0,
     view: DataView = DataView(),
 ) -> dict[str, dict[str, float]]:
@@ -59,6 +60,7 @@ def quality(
     Raises:
         InputError: the data are neither images nor points of the plane, or `num` is less than 10 or more than there are.
     """
+    check_choice("against", against, HeldOut)
     train, real = data.train, data.splits[against]
     check_measurable(data.name, real, data.view)
     num = min(num_measured(data.name, real), len(train.x)) if num is None else num
@@ -236,7 +238,7 @@ def image_quality(classifier: ImageClassifier, real: Array, drawn: Array) -> dic
     }
 
 
-def perform(subject: Subject, *, num: int | None = None, against: Literal["valid", "test"] = "test", seed: int = 0) -> Outcome:
+def perform(subject: Subject, *, num: int | None = None, against: HeldOut = "test", seed: int = 0) -> Outcome:
     """Measure samples of a trained run, beside training examples and noise.
 
     Args:

@@ -9,7 +9,7 @@ from gen_jax import plots
 from gen_jax.data import ENERGIES, Dataset, DataView
 from gen_jax.evaluate import log_density_on_grid, square_grid
 from gen_jax.tasks.latent_models import decode, draw_prior
-from gen_jax.tasks.task import Outcome, Subject, check_count, compiled, labels_in_turn
+from gen_jax.tasks.task import Outcome, Subject, check_choice, check_count, compiled, labels_in_turn
 from gen_jax.types import VAE, Array, DensityModel, InputError, Key, Params
 
 Draw = Literal["examples", "means"]
@@ -32,6 +32,8 @@ def sample(
         InputError: the model has no distribution, no means, or not these labels.
     """
     check_count("num", num)
+    if draw is not None:
+        check_choice("draw", draw, Draw)
     if draw == "means" and not isinstance(model, VAE):
         raise InputError("draw is means, which are those of a VAE's p(x|z): use --draw examples, or leave it out.")
     chosen = labels_in_turn(model, num, labels)

@@ -4,9 +4,11 @@ import csv
 import functools
 import io
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder"}
 AT_ONCE = 500  # examples on the device at once
 MODELS_KEPT = 16  # for which a function stays compiled
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Subject(NamedTuple):
@@ -45,8 +48,8 @@ class Subject(NamedTuple):
     key: Key
     load: Callable[..., Dataset]
     data: str
-    evaluation: dict[str, Any] = {}
-    provenance: dict[str, Any] = {}
+    evaluation: Mapping[str, Any] = NOTHING
+    provenance: Mapping[str, Any] = NOTHING
     report: Callable[[int, int], None] = lambda done, total: None
 
     def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -68,10 +71,10 @@ class Outcome(NamedTuple):
 
     name: str
     text: str = ""
-    figures: dict[str, Any] = {}
+    figures: Mapping[str, Any] = NOTHING
     array: Any = None
-    summary: dict[str, Any] = {}
-    table: dict[str, Any] = {}
+    summary: Mapping[str, Any] = NOTHING
+    table: Mapping[str, Any] = NOTHING
 
 
 Task = Callable[..., Outcome]
@@ -81,9 +84,13 @@ Its keyword arguments are the options of the command and its docstring is their 
 """
 
 
-def refuse(model: Any, what: str, wanted: str) -> InputError:
+class CannotError(InputError):
+    """A task that this model, or this model on these data, cannot do. At the end of training it is left out."""
+
+
+def refuse(model: Any, what: str, wanted: str) -> CannotError:
     """Return the error for a task that a model cannot do."""
-    return InputError(f"{NAMES.get(type(model), type(model).__name__)} cannot {what}: give {wanted}.")
+    return CannotError(f"{NAMES.get(type(model), type(model).__name__)} cannot {what}: give {wanted}.")
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,9 +138,27 @@ def check_count(name: str, value: int, least: int = 1) -> None:
         raise InputError(f"{name} is {value}: give {least} or more.")
 
 
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Raise an InputError for a value that is none of a `Literal`'s."""
+    if value not in get_args(choices):
+        raise InputError(f"{name} is {value!r}: give {' or '.join(get_args(choices))}.")
+
+
 def first(examples: Split, num: int) -> Split:
     """Return the first examples, on the device."""
     return jax.tree.map(lambda leaf: leaf[:num], examples).on_device()
+
+
+def check_path(path: Path) -> None:
+    """Raise an InputError for a path at which no picture can be written."""
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the path of a PNG picture.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent} for {path.name}: make it, or give another path.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {path.parent} cannot be written: give a path in another one.")
 
 
 def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
@@ -142,10 +167,9 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
     No file is ever left half written.
 
     Raises:
-        InputError: the path does not end in .png.
+        InputError: the path does not end in .png, or its folder is not there or cannot be written.
     """
-    if path.suffix != ".png":
-        raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
+    check_path(path)
     written = []
 
     def write(file: Path, content: bytes | str) -> None:
@@ -170,6 +194,6 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
 
 def json_numbers(value: Any) -> Any:
     """Return numbers as JSON allows them: None in place of infinity, such as the standard error of one example, and NaN."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: json_numbers(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -196,6 +196,16 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
         ("vae-iaf", {"flow_hidden_sizes": (), "kl_warmup_steps": 0}, "flow_hidden_sizes is"),
         ("vq-vae", {"num_codes": 1, "channels": (4,)}, "num_codes is 1: give 2 or more"),
         ("vq-vae", {"channels": ()}, "channels is"),
+        (
+            "vq-vae",
+            {"channels": (4,), "prior_hidden_sizes": (9, 2)},
+            r"^prior_hidden_sizes is \(9, 2\): .* over 4 codes .* 3 units",
+        ),
+        (
+            "vq-vae",
+            {"channels": (4, 4), "prior_hidden_sizes": ()},
+            r"^prior_hidden_sizes is \(\): .* over 1 codes need one layer",
+        ),
         ("vae", {"objective": "capacity"}, "capacity_steps is 100000, and the run has 480 steps"),
         ("vae", {"kl_warmup_steps": 1000}, "kl_warmup_steps is 1000, and the run has 480 steps"),
         ("vae-planar", {"latent": "von-mises-fisher", "kl_warmup_steps": 0}, "A flow needs latents that may be any vector"),

@@ -1,5 +1,7 @@
 """Tasks on models that are known: a linear-Gaussian VAE, a flow that is a normal, a GAN that is a map, a MADE of coins."""
 
+from inspect import unwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 from scipy.stats import kstest
 
 from gen_jax import flows, gan, made, tasks
-from gen_jax.autoencoders import autoencoder
-from gen_jax.data import DataView, Split
+from gen_jax.autoencoders import Autoencoder, autoencoder
+from gen_jax.data import Dataset, DataView, Split
 from gen_jax.densities import with_event_shape
 from gen_jax.distributions import Bernoulli, Normal
 from gen_jax.nets import MLP, MLPDiscriminator, MLPGenerator, batch_net
@@ -18,13 +20,15 @@ from gen_jax.types import VAE, InputError
 from gen_jax.vae import (
     bernoulli_likelihood,
     beta,
+    bottom_up_vae,
     class_conditional,
     gaussian_vae,
     standard_normal,
     variational_autoencoder,
+    vector_quantised_vae,
     von_mises_fisher,
 )
-from tests.contracts.vaes import linear_gaussian_vae
+from tests.contracts.vaes import CODES, linear_gaussian_vae
 
 KEY = jax.random.key(0)
 LINEAR, MARGINAL = linear_gaussian_vae()
@@ -40,48 +44,134 @@ MADE = made.ensemble(COINS, lambda index: COINS.degrees)
 POINTS = gan.generative_adversarial_network(
     batch_net(MLPGenerator((), (5,))), batch_net(MLPDiscriminator((3,))), Normal(jnp.zeros(2), jnp.ones(2))
 )
+
+IMAGE = (4, 4, 1)
+LABELS = np.arange(40) % 2
+HALVES = np.zeros((40, *IMAGE), np.float32)  # the left or the right half bright, as the label says, but for a pixel in eight
+HALVES[LABELS == 0, :, :2] = HALVES[LABELS == 1, :, 2:] = 1
+HALVES = np.abs(HALVES - (np.random.default_rng(0).random(HALVES.shape) < 1 / 8)).astype(np.float32)
+IMAGES = Split(HALVES, LABELS)
+DATA = Dataset(IMAGES, IMAGES, IMAGES, name="halves")
+TO_IMAGE, BERNOULLI = MLP((), IMAGE), bernoulli_likelihood()
+PLAIN, BITS = gaussian_vae(MLP((), (2, 2)), TO_IMAGE, 2, BERNOULLI), made.made(16, (16,), made.bernoulli_output())
+
+
+def gan_of_images(num_classes: int | None = None):
+    networks = batch_net(MLPGenerator((), IMAGE)), batch_net(MLPDiscriminator((3,)))
+    return gan.generative_adversarial_network(*networks, Normal(jnp.zeros(2), jnp.ones(2)), num_classes=num_classes)
+
+
 FAMILIES = {
-    "VAE": (gaussian_vae(MLP((), (2, 2)), MLP((), (5,)), 2, bernoulli_likelihood()), np.ones((40, 5), np.float32)),
-    "autoencoder": (AUTOENCODER, XS.x),
-    "flow": (FLOW, XS.x),
-    "MADE": (MADE, np.ones((40, 5), np.float32)),
-    "GAN": (POINTS, XS.x),
+    "VAE": PLAIN,
+    "conditional VAE": class_conditional(PLAIN, 2),
+    "VAE on a sphere": variational_autoencoder(MLP((), (4,)), TO_IMAGE, von_mises_fisher(3), BERNOULLI),
+    "hierarchical VAE": bottom_up_vae([MLP((), (2, 2)), MLP((), (2, 1))], [MLP((), (2, 2))], TO_IMAGE, (2, 1), BERNOULLI),
+    "VQ-VAE": vector_quantised_vae(MLP((), (1, 2, 2)), TO_IMAGE, 3, (1, 2), BERNOULLI, CODES),
+    "autoencoder": autoencoder(MLP((), (2,)), TO_IMAGE),
+    "autoencoder of three dimensions": autoencoder(MLP((), (3,)), TO_IMAGE),
+    "flow": with_event_shape(flows.flow_density(Normal(jnp.zeros(16), jnp.ones(16)), flows.elementwise_affine(16)), IMAGE),
+    "MADE": with_event_shape(made.ensemble(BITS, lambda index: BITS.degrees), IMAGE),
+    "GAN": gan_of_images(),
+    "conditional GAN": gan_of_images(2),
 }
+VECTORS, AUTOENCODERS = (
+    {"VAE", "conditional VAE", "VAE on a sphere"},
+    {name for name in FAMILIES if "auto" in name},
+)
+VAES = VECTORS | {"hierarchical VAE", "VQ-VAE"}
 DOES = {
     "evaluate": set(FAMILIES),
-    "sample": {"VAE", "flow", "MADE", "GAN"},
-    "reconstruct": {"VAE", "autoencoder"},
-    "interpolate": {"VAE", "autoencoder", "GAN"},
-    "traverse": {"VAE"},
+    "sample": set(FAMILIES) - AUTOENCODERS,
+    "reconstruct": VAES | AUTOENCODERS,
+    "interpolate": set(FAMILIES) - {"flow", "MADE"},
+    "traverse": VECTORS,
     "complete": {"MADE"},
+    "latents": (VAES | AUTOENCODERS) - {"autoencoder of three dimensions"},
+    "arithmetic": {"VAE", "GAN"},
+    "quality": set(FAMILIES) - AUTOENCODERS,
 }
 
 
-def do(task: str, model, params, x):
-    examples = Split(x)
+def subject_of(model, params, data: Dataset = DATA) -> tasks.Subject:
+    return tasks.Subject(model, params, DataView(), KEY, lambda *_, **__: data, data.name)
+
+
+def do(task: str, model, params, examples: Split = IMAGES):
+    subject = subject_of(model, params)
+    coded = examples if isinstance(model, Autoencoder) else None
     return {
         "evaluate": lambda: tasks.evaluate(model, params, KEY, examples),
         "sample": lambda: tasks.sample(model, params, KEY, 3),
         "reconstruct": lambda: tasks.reconstruct(model, params, KEY, examples),
-        "interpolate": lambda: tasks.interpolate(model, params, KEY, 2, 3, examples=examples if model is AUTOENCODER else None),
-        "traverse": lambda: tasks.traverse(model, params, KEY, Split(jnp.asarray(x[:1])), 3),
-        "complete": lambda: tasks.complete(model, params, KEY, examples, np.arange(5) < 2),
+        "interpolate": lambda: tasks.interpolate(model, params, KEY, 2, 3, examples=coded),
+        "traverse": lambda: tasks.traverse(model, params, KEY, jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), examples), 3),
+        "complete": lambda: tasks.complete(model, params, KEY, examples, np.indices(IMAGE)[0] < 2),
+        "latents": lambda: sorted(tasks.TASKS["latents"](subject).figures),
+        "arithmetic": lambda: tasks.TASKS["arithmetic"](subject).array,
+        "quality": lambda: tasks.quality(model, params, KEY, DATA, num=20),
     }[task]()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_task_serves_every_family_that_can_do_it_and_refuses_the_others_in_a_sentence(family):
-    model, x = FAMILIES[family]
-    params = model.init(KEY, jnp.asarray(x[0]))
+    model = FAMILIES[family]
+    label = (jnp.int32(0),) if family == "conditional VAE" else ()
+    params = model.init(KEY, jnp.zeros(IMAGE), *label)
     for task, able in DOES.items():
         if family in able:
-            leaves = [leaf for leaf in jax.tree.leaves(do(task, model, params, x)) if not isinstance(leaf, str)]
-            assert all(np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in leaves)
-            again = jax.tree.leaves(do(task, model, params, x))
-            assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(do(task, model, params, x)), again, strict=True))
+            found, again = (jax.tree.leaves(do(task, model, params)) for _ in range(2))
+            assert all(isinstance(leaf, str) or np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in found)
+            assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
         else:
-            with pytest.raises(InputError, match=r"cannot .*: give .*\.$"):
-                do(task, model, params, x)
+            with pytest.raises(tasks.CannotError, match=r"^An? .*cannot .*: give .*\.$"):
+                do(task, model, params)
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - DOES["arithmetic"]))
+def test_latents_that_cannot_be_added_are_told_before_data_are_read_and_a_classifier_trained(family):
+    subject = subject_of(FAMILIES[family], {})._replace(load=lambda *_: pytest.fail("data are read"))
+    wanted = "since labels condition it" if "conditional" in family else "since a sum of them is not one of its latents"
+    with pytest.raises(tasks.CannotError, match=wanted):
+        tasks.TASKS["arithmetic"](subject)
+
+
+def test_without_classes_there_are_no_sums():
+    model = FAMILIES["GAN"]
+    params = model.init(KEY, jnp.zeros(IMAGE))
+    for x, labels in ((HALVES, None), (np.zeros((40, 2), np.float32), LABELS), (HALVES[:, :3], LABELS)):
+        split = Split(x, labels)
+        with pytest.raises(tasks.CannotError, match="No classifier can be trained on these, so that there are no classes to add"):
+            tasks.TASKS["arithmetic"](subject_of(model, params, Dataset(split, split, split, name="these")))
+    collapsed = jax.tree.map(jnp.zeros_like, params)  # every sample is one image
+    with pytest.raises(tasks.CannotError, match="no two classes in turn have 3 bright and 3 dark ones each"):
+        tasks.TASKS["arithmetic"](subject_of(model, collapsed))
+
+
+def test_a_choice_that_there_is_not_is_told_from_python_too():
+    """By the functions themselves, without the checker of types that these tests run with and users do not."""
+    subject = subject_of(LINEAR, PARAMS)
+    for call, message in (
+        (lambda: unwrap(tasks.sample)(LINEAR, PARAMS, KEY, 3, draw="foo"), "draw is 'foo': give examples or means."),
+        (lambda: unwrap(tasks.quality)(LINEAR, PARAMS, KEY, DATA, against="nope"), "against is 'nope': give valid or test."),
+        (lambda: unwrap(tasks.TASKS["evaluate"])(subject, split="tset"), "split is 'tset': give train or valid or test."),
+        (lambda: unwrap(tasks.TASKS["interpolate"])(subject, ends="data"), "ends is 'data': give prior or test."),
+        (
+            lambda: unwrap(observed_part)("uper", (2, 2), KEY),
+            "observed is 'uper': give upper or lower or left or right or random.",
+        ),
+    ):
+        with pytest.raises(InputError) as told:
+            call()
+        assert str(told.value) == message
+
+
+def test_what_a_task_is_not_given_nobody_can_fill_in_for_all():
+    defaults = (tasks.Outcome, tasks.Subject, tasks.Evaluation)
+    found = [value for kind in defaults for value in kind._field_defaults.values() if hasattr(value, "keys")]
+    assert len(found) == 6
+    for value in found:
+        with pytest.raises(TypeError):
+            value["name"] = 1
 
 
 def test_what_is_no_model_is_named():
@@ -239,11 +329,11 @@ def test_nothing_is_compiled_a_second_time_for_a_model():
         lambda event, duration, **_: compilations.append(event) if "backend_compile" in event else None
     )
     try:
-        do("sample", LINEAR, PARAMS, XS.x)
-        do("evaluate", LINEAR, PARAMS, XS.x)
+        do("sample", LINEAR, PARAMS, XS)
+        do("evaluate", LINEAR, PARAMS, XS)
         before = len(compilations)
-        do("sample", LINEAR, PARAMS, XS.x)
-        do("evaluate", LINEAR, PARAMS, XS.x)
+        do("sample", LINEAR, PARAMS, XS)
+        do("evaluate", LINEAR, PARAMS, XS)
         assert len(compilations) == before
     finally:
         jax.monitoring.clear_event_listeners()
