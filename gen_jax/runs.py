@@ -99,7 +99,7 @@ def train(
         "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
     }
     if is_own(name):
-        config["versions"]["program"] = checked_program(directory, name, experiment, settings, data, config["versions"])
+        config["versions"]["program"] = checked_program(directory, config, found, settings, data)
     with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", "program"}) as changed:
         result = directory / training.RESULT_FILE
         if result.exists() and not changed & MAY_CHANGE:

@@ -1,6 +1,7 @@
 """Recipes of a user's own: read from a file, and told apart by what they compute."""
 
 import contextlib
+import json
 import sys
 import zlib
 from collections.abc import Generator
@@ -13,7 +14,7 @@ import numpy as np
 
 from gen_jax.data import Dataset, Split
 from gen_jax.recipes.experiment import Experiment, Recipe
-from gen_jax.recipes.settings import RUN, Settings, seed_key
+from gen_jax.recipes.settings import MAY_CHANGE, RUN, Settings, read_settings, seed_key
 from gen_jax.train import CHECKPOINTS, evaluation_params, make_game_step, make_step, on_stored, read_config, saved_epochs, start
 from gen_jax.types import Adversaries, InputError
 
@@ -153,22 +154,34 @@ def program(experiment: Experiment, settings: Settings, data: Dataset, key: jax.
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def checked_program(
-    directory: Path, name: str, experiment: Experiment, settings: Settings, data: Dataset, versions: dict[str, str]
-) -> str:
-    """Return the checksum of what a user's recipe computes.
+def checked_program(directory: Path, config: dict[str, Any], recipe: Recipe, settings: Settings, data: Dataset) -> str:
+    """Return the checksum of what a user's recipe computes in a run of these settings.
 
     Raises:
-        InputError: it is another than that of the epochs in the run directory. (Under other versions of the libraries, which may
-            compute the same in another way, it may be.)
+        InputError: with the settings of the epochs in the run directory, it computes something else than it did. (Under other
+            versions of the libraries, which may compute the same in another way, it may.)
     """
-    with blame(f"What {name} builds"):
-        found = program(experiment, settings, data, seed_key(settings.seed, RUN))
-    if saved_epochs(directory / CHECKPOINTS):
-        made = read_config(directory).get("versions", {})
-        if all(made.get(library) == version for library, version in versions.items()) and made.get("program", found) != found:
+
+    def of(settings: Settings) -> str:
+        experiment = recipe.build(settings, data.event_shape)
+        with blame(f"What {config['recipe']} builds"):
+            return program(experiment, settings, data, seed_key(settings.seed, RUN))
+
+    stored = read_config(directory) if saved_epochs(directory / CHECKPOINTS) else {}
+    versions = stored.get("versions", {})
+    same = _lasting(stored) == _lasting(json.loads(json.dumps(config))) and config["versions"].items() <= versions.items()
+    if same and "program" in versions:  # other settings are told by `open_run`
+        before = read_settings(type(settings), json.dumps(stored["settings"]))
+        if of(before) != versions["program"]:
             raise InputError(
-                f"{directory} was made before {name} was edited: what its model, loss, optimizer or validation computes "
-                "is not the same. Undo the edit, or choose another folder."
+                f"{directory} was made before {config['recipe']} was edited: what its model, loss, optimizer or validation "
+                "computes is not the same. Undo the edit, or choose another folder."
             )
-    return found
+    return of(settings)
+
+
+def _lasting(config: Any) -> Any:
+    """Return the parts of a config that stay the same when a run is resumed."""
+    if not isinstance(config, dict):
+        return config
+    return {name: _lasting(value) for name, value in config.items() if name not in MAY_CHANGE | {"versions"}}
