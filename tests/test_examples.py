@@ -64,7 +64,8 @@ def data(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("own")
-    flags = ["--data", data, "--epochs", "2", "--batch-size", "10", "--hidden-sizes", "8", "--rate", "3"]
+    sizes = ["--hidden-sizes", "8", "--latent-dim", "2"]
+    flags = [*sizes, "--data", data, "--epochs", "2", "--batch-size", "10", "--rate", "3"]
     assert main(["train", OWN, *flags, "--out", str(directory / "run")]) == 0
     return directory / "run"
 
@@ -99,7 +100,8 @@ def test_an_own_recipe_trains_with_its_settings(run):
     assert config["recipe"] == OWN
     assert config["settings"]["rate"] == 3.0
     drawn = {path.name for path in (run / "figures").iterdir()}
-    assert drawn == {"reconstructions.png", "samples.png", "loss.png", "score.png"}  # curves of what every loss has
+    # its tasks, and curves of what every loss has
+    assert drawn == {"reconstructions.png", "samples.png", "latents.png", "manifold.png", "loss.png", "score.png"}
     result = json.loads((run / "result.json").read_text())
     assert result["test_nll"] <= -result["test_elbo"] + 4 * (result["test_nll_se"] + result["test_elbo_se"])
 
