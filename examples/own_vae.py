@@ -1,7 +1,7 @@
 """A recipe of one's own: a VAE with an encoder and an objective that the library does not have.
 
 gen-jax train examples/own_vae.py:RECIPE --epochs 20
-gen-jax sample runs/RECIPE --recipe examples/own_vae.py:RECIPE
+gen-jax sample runs/own_vae --recipe examples/own_vae.py:RECIPE
 """
 
 import dataclasses
@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.nets import MLP
-from gen_jax.recipes.experiment import Experiment, Recipe, view_of
-from gen_jax.recipes.settings import Positive, Settings, Sizes
+from gen_jax.recipes import Experiment, Positive, Recipe, Settings, Sizes, view_of
 from gen_jax.vae import ElboTerms, bernoulli_likelihood, elbo_loss, gaussian_vae
 
 

@@ -123,7 +123,7 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{say_choices(settings)}"
     if command == "sweep":
         return _sweep(read(SweepCommand, rest, prog, description, SweepCommand(settings)))
-    default = TrainCommand(settings, Path("runs") / name.rpartition(":")[2])
+    default = TrainCommand(settings, gen_jax.recipes.default_folder(name))
     return _train(name, read(TrainCommand, rest, prog, description, default))
 
 

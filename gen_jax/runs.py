@@ -17,13 +17,12 @@ from gen_jax import plots, recipes, tasks
 from gen_jax import train as training
 from gen_jax.data import Dataset, absolute_name, load_dataset
 from gen_jax.recipes import Experiment, Recipe, Settings, check_settings
+from gen_jax.recipes.own import SOME_STEPS, UNNAMED, blame, checked_program, default_folder, full_name, is_own
 from gen_jax.recipes.settings import MAY_CHANGE, RUN, SAMPLES, read_settings, seed_key, settings_json
 from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
 from gen_jax.tasks.sampling import num_shown, picture, sample
-from gen_jax.tasks.task import save_outcome
-from gen_jax.types import InputError, Key, Params
-
-UNNAMED = "(a Recipe object)"
+from gen_jax.tasks.task import NAMES, save_outcome
+from gen_jax.types import InputError, Key, Params, unknown
 
 
 class Run(NamedTuple):
@@ -63,7 +62,7 @@ def train(
     Args:
         recipe: a `Recipe`, or the name of one; see `recipes.find_recipe`.
         settings: by default, the recipe's own.
-        out: the run directory; by default `runs/NAME`.
+        out: the run directory; by default `runs/NAME`, or `runs/FILE` of a recipe in a user's file.
         tensorboard: write TensorBoard's event files too.
         on_epoch: called with each epoch's row of metrics.
         on_evaluation: called with (examples done, examples in all) during the test evaluation.
@@ -72,12 +71,12 @@ def train(
         InputError: a setting, the data or the run directory cannot be used; nothing that was there is changed.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
-    name = recipe if isinstance(recipe, str) else UNNAMED
-    found = recipes.find_recipe(recipe) if isinstance(recipe, str) else recipe
+    name = full_name(recipe) if isinstance(recipe, str) else UNNAMED
+    found = recipes.find_recipe(recipe)
     settings = found.settings if settings is None else settings
     if out is None and name == UNNAMED:
         raise InputError("out is missing, and a Recipe object has no name to make a folder of: give out.")
-    directory = Path(out) if out is not None else Path("runs") / name.rpartition(":")[2]
+    directory = Path(out) if out is not None else default_folder(name)
     check_settings(settings)
     if tensorboard:
         training.summary_writer()  # raises where it is not installed
@@ -86,6 +85,9 @@ def train(
     experiment = found.build(settings, stored.event_shape)
     data = _as_seen(stored, settings, experiment)
     _check_steps(settings, experiment, data)
+    for task in experiment.tasks:
+        if task not in (*tasks.TASKS, "animate"):
+            raise unknown("task", task, (*tasks.TASKS, "animate"))
     done = max(training.saved_epochs(directory / training.CHECKPOINTS), default=0)
     if done > settings.epochs:
         raise InputError(f"epochs is {settings.epochs}, and {directory} has been trained for {done}: give {done} or more.")
@@ -96,7 +98,9 @@ def train(
         "data": stored.fingerprints(),
         "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
     }
-    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax"}) as changed:
+    if is_own(name):
+        config["versions"]["program"] = checked_program(directory, config, found, settings, data)
+    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", "program"}) as changed:
         result = directory / training.RESULT_FILE
         if result.exists() and not changed & MAY_CHANGE:
             return training.read_result(directory)
@@ -155,7 +159,11 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
     """Evaluate a trained run on its test data, do its tasks, and write the result."""
     keys, experiment, folder = training.fit_keys(seed_key(run.settings.seed, RUN)), run.experiment, run.directory / "figures"
     subject = _subject(run, keys.evaluation, on_evaluation, {run.settings.data: data})
-    found = tasks.TASKS["evaluate"](subject).summary
+    if isinstance(experiment.model, tuple(NAMES)):
+        found = tasks.TASKS["evaluate"](subject).summary
+    else:  # a user's own type of model, which has its validation
+        row = next(row for row in rows if row["epoch"] == run.epoch)
+        found = subject.provenance | {name: value for name, value in row.items() if name.startswith("valid_")}
     figures = {
         name: plots.loss_curves(rows, list(metrics), label)
         for name, (metrics, label) in experiment.curves.items()
@@ -198,20 +206,23 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         )
     try:
         name = config["recipe"]
-        own = recipes.OWN_RECIPE in name or name == UNNAMED
-        if own and recipe is None:
-            raise InputError(f"{directory} was trained by a recipe of a user's own, {name}: give it as --recipe FILE.py:NAME.")
+        own = is_own(name)
+        if own and (recipe is None or (isinstance(recipe, str) and name != UNNAMED and not is_own(recipe))):
+            given = "" if recipe is None else f", and not by {recipe}"
+            raise InputError(
+                f"{directory} was trained by a recipe of a user's own, {name}{given}: give it as --recipe FILE.py:NAME."
+            )
         if not own and recipe is not None:
             raise InputError(f"{directory} was trained by the library's recipe {name}: leave --recipe out.")
-        found = recipe if isinstance(recipe, Recipe) else recipes.find_recipe(recipe or name)
-        settings = read_settings(type(found.settings), json.dumps(config["settings"]))
-        check_settings(settings)
+        found = recipes.find_recipe(recipe or name)
+        settings = _read_settings(directory, found, json.dumps(config["settings"]))
         event_shape = tuple(int(size) for size in config["event_shape"])
         experiment = found.build(settings, event_shape)
         fingerprints = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
-        optimizer, has_average = experiment.optimizer(1), settings.ema_decay is not None  # shapes do not depend on the steps
-        start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
-        like = jax.eval_shape(start, seed_key(settings.seed, RUN))
+        with blame(f"What {name} builds") if own else contextlib.nullcontext():
+            optimizer, has_average = experiment.optimizer(SOME_STEPS), settings.ema_decay is not None
+            start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
+            like = jax.eval_shape(start, seed_key(settings.seed, RUN))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -224,6 +235,19 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         raise InputError(f"{directory} holds no checkpoint yet: train it first.")
     state, epoch = restored
     return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch)
+
+
+def _read_settings(directory: Path, recipe: Recipe, json_text: str) -> Settings:
+    """Return the settings of a run, or raise an InputError for those that its recipe does not have."""
+    try:
+        settings = read_settings(type(recipe.settings), json_text)
+        check_settings(settings)
+    except InputError as error:
+        raise InputError(
+            f"The settings of {directory} do not suit the recipe of {recipe.summary} ({str(error).rstrip('.')}): give the recipe "
+            "that it was trained by, and leave its config.json as it was written."
+        ) from error
+    return settings
 
 
 def _subject(run: Run, key: Key, report: Callable[[int, int], None], loaded: dict[str, Dataset] | None = None) -> tasks.Subject:
@@ -247,7 +271,7 @@ def _subject(run: Run, key: Key, report: Callable[[int, int], None], loaded: dic
         "device": f"{device.platform}: {device.device_kind}",
     }
     return tasks.Subject(
-        experiment.model, run.params, experiment.view, key, load, settings.data, experiment.evaluation, provenance, report
+        experiment.model, run.params, experiment.view, key, load, settings.data, dict(experiment.evaluation), provenance, report
     )
 
 

@@ -42,12 +42,18 @@ def sweep(
         standard errors over seeds of what `evaluate.mode_coverage` measures (None where there is none).
 
     Raises:
-        InputError: the settings are not of a GAN of points, or its data's modes are not known; no seed or weight.
+        InputError: the settings are not of a GAN of points, or its data's modes are not known; no seed or weight; weights of
+            no penalty.
     """
     if not isinstance(settings, PointsSettings) or settings.data not in MODES:
         raise InputError(f"A sweep on {settings.data}: give a GAN of points, on one of {', '.join(MODES)}.")
     if num_seeds < 1 or not penalty_weights:
         raise InputError(f"{num_seeds} seeds and the penalty weights {list(penalty_weights)}: give 1 or more of each.")
+    if not hasattr(settings.penalty, "penalty_weight") and any(penalty_weights):
+        raise InputError(
+            f"The penalty weights are {list(penalty_weights)}, and the penalty is {settings.penalty.kind}: leave them out, or "
+            "give a --penalty."
+        )
     for seed in (settings.seed, settings.seed + num_seeds - 1):
         check_settings(dataclasses.replace(settings, seed=seed))
     for weight in penalty_weights if hasattr(settings.penalty, "penalty_weight") else ():

@@ -238,6 +238,12 @@ def test_the_iwae_model_has_the_papers_size():
         (["train", "vae-fashion", "--data", "mnist-5k", "--scale", "0"], "scale is 0.0: give a positive number"),
         (["train", "vae", "--objective", "capacty"], "There is no objective 'capacty'. Did you mean capacity?"),
         (["train", "vae", "--objective"], "--objective needs a value: give elbo, capacity"),
+        (["train", "vae", "--seed", str(2**32)], "seed is 4294967296: give less than 4294967296."),
+        (
+            ["train", "vae", "--binarise-seed", "4", "--binarise", "threshold"],
+            "binarise is threshold, which draws nothing: leave it",
+        ),
+        (["train", "own/file.py"], "own/file.py is a file: give the name of a Recipe in it too, as in own/file.py:RECIPE."),
         (["train", "nowhere.py:RECIPE"], "There is no file nowhere.py"),
         (["train", "vae", "--data", "npz:nowhere.npz"], "There is no file"),
         (["train", "vae", "--data", "folder:nowhere"], "There is no folder"),
@@ -329,7 +335,12 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
     config = json.loads((run / "config.json").read_text())
     for change, message in (
         ({"event_shape": ["a"]}, "damaged or of another version"),
-        ({"settings": [1]}, "settings is [1]"),
+        ({"settings": [1]}, "settings is [1]: give settings by name"),
+        (
+            {"settings": config["settings"] | {"objective": "elbo"}},
+            "objective is 'elbo': give a choice: its kind, with its settings",
+        ),
+        ({"settings": config["settings"] | {"objective": {}}}, "objective is {}: give a choice: its kind, with its settings"),
         ({"settings": config["settings"] | {"unheard_of": 1}}, "There is no setting 'unheard_of'"),
         ({"settings": config["settings"] | {"latent_dim": "20"}}, "latent_dim"),
         ({"settings": config["settings"] | {"learning_rate": "1e-3"}}, "learning_rate"),
@@ -344,10 +355,11 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
     [
         ({"latent_dim": 0}, "latent_dim is 0: give 1 or more"),
         ({"schedule": "cosin"}, "schedule is 'cosin': give constant, cosine, iwae"),
-        ({"epochs": 2.5}, "epochs is 2.5: give int"),
+        ({"epochs": 2.5}, "epochs is 2.5: give an integer"),
         ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
-        ({"clip_norm": "1"}, "clip_norm is '1'"),
-        ({"stream": 1}, "stream is 1: give bool"),
+        ({"clip_norm": "1"}, "clip_norm is '1': give a number"),
+        ({"objective": {"kind": "elbo"}}, "objective is {'kind': 'elbo'}: give a choice: its kind, with its settings"),
+        ({"stream": 1}, "stream is 1: give true or false"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused_from_python_too(data, tmp_path, change, message):

@@ -1,15 +1,27 @@
-"""Recipes: default settings, and a function that builds the experiment from settings."""
+"""Recipes: default settings, and a function that builds the experiment from settings.
 
-import importlib.util
-from pathlib import Path
+A recipe of one's own, such as `examples/own_vae.py`, imports what it needs from here.
+"""
 
 from gen_jax.recipes import autoencoder, flow, gan_images, gan_points, hierarchical, made, vae, vq_vae
-from gen_jax.recipes.experiment import Experiment, Recipe
-from gen_jax.recipes.settings import Settings, change, check_settings
+from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, image_shape, view_of
+from gen_jax.recipes.own import UNNAMED, default_folder, guarded, is_file_name, read_recipe
+from gen_jax.recipes.settings import (
+    KIND,
+    Choice,
+    Count,
+    Decay,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Nothing,
+    Positive,
+    Settings,
+    Sizes,
+    change,
+    check_settings,
+)
 from gen_jax.types import InputError, unknown
-
-OWN_RECIPE = ".py:"
-"""Part of every name FILE.py:NAME, that of a recipe in a user's file, and of no other recipe's."""
 
 RECIPES: dict[str, Recipe] = {
     name: recipe
@@ -18,30 +30,18 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """Return one of the library's recipes by name, or `FILE.py:NAME` from a user's file, which is executed.
+def find_recipe(recipe: str | Recipe) -> Recipe:
+    """Return one of the library's recipes by name, `FILE.py:NAME` from a user's file, which is executed, or a recipe as it is.
 
     Raises:
-        InputError: there is no such recipe, or the file raises an error.
+        InputError: there is no such recipe, its settings do not extend `Settings`, or the file raises an error.
     """
-    if OWN_RECIPE not in name:
-        if name not in RECIPES:
-            raise unknown("recipe", name, RECIPES)
-        return RECIPES[name]
-    path, _, attribute = name.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"There is no file {path}: give FILE.py:NAME, a file that defines a Recipe of that name.")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None  # the file ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's code raises
-        raise InputError(f"{path} raises {type(error).__name__} ({error}): correct it; --debug shows where.") from error
-    found = getattr(module, attribute, None)
-    if not isinstance(found, Recipe):
-        known = ", ".join(n for n, value in vars(module).items() if isinstance(value, Recipe)) or "none"
-        raise InputError(f"{path} has no recipe {attribute!r}: its recipes are {known}.")
-    return found
+    if isinstance(recipe, Recipe):
+        return guarded(recipe, UNNAMED)
+    if is_file_name(recipe):
+        return read_recipe(recipe)
+    if recipe.endswith(".py"):
+        raise InputError(f"{recipe} is a file: give the name of a Recipe in it too, as in {recipe}:RECIPE.")
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, RECIPES)
+    return RECIPES[recipe]

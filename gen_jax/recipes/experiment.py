@@ -1,6 +1,7 @@
 """What a recipe builds, an experiment, and how settings become its optimizer and its view of the data."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -11,19 +12,22 @@ from gen_jax.recipes.settings import Settings
 from gen_jax.train import Step, adam, learning_rate_schedule
 from gen_jax.types import Adversaries, InputError, Loss
 
+LOSSES = ("train_loss", "train_generator_loss", "train_discriminator_loss")
+
 
 class Experiment(NamedTuple):
     """A model and how it is trained. What is done with a trained model is a task (`gen_jax.tasks`).
 
     Attributes:
-        model: a `VAE`, a `DensityModel`, a `GAN`, an `Autoencoder`, or a model of any other type.
+        model: a `VAE`, a `DensityModel`, a `GAN`, an `Autoencoder`; or of another type, which is trained and not evaluated.
         loss: a `Loss`; for a GAN, `Adversaries` of two.
         optimizer: number of steps of the run -> optax optimizer; for a GAN, `Adversaries` of two.
         view: how the model sees stored examples, and what data it refuses.
         make_step: as `train.fit` takes it.
         validate: (params, key, examples) -> metrics; by default, those of the loss.
         best_metric: the metric (larger is better) that chooses the best checkpoint; None for the latest.
-        curves: figures of metrics over epochs: by name, the metrics and the label of the axis.
+        curves: figures of metrics over epochs: by name, the metrics and the label of the axis. By default, those that every loss
+            has.
         tasks: names of the tasks that are run at the end of training, besides `evaluate`.
         evaluation: options of `tasks.evaluate` that the settings give, such as the number of importance samples.
     """
@@ -35,9 +39,11 @@ class Experiment(NamedTuple):
     make_step: Callable[..., Step] | None = None
     validate: Callable[..., Any] | None = None
     best_metric: str | None = "valid_score"
-    curves: Mapping[str, tuple[tuple[str, ...], str]] = {}
+    curves: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
+        {"loss": (LOSSES, "loss"), "score": (("valid_score",), "validation: minus the loss")}
+    )
     tasks: tuple[str, ...] = ()
-    evaluation: dict[str, Any] = {}
+    evaluation: Mapping[str, Any] = MappingProxyType({})
 
 
 class Recipe(NamedTuple):

@@ -125,6 +125,10 @@ MAY_CHANGE = {"epochs", "validate_every", "patience", "num_importance_samples"}
 def check_settings(settings: Settings) -> None:
     """Raise an InputError for a value that is out of range, of the wrong type, or inconsistent with another."""
     _validated(TypeAdapter(type(settings)).validate_python, settings)
+    if settings.binarise_seed and settings.binarise in ("none", "threshold"):
+        raise InputError(
+            f"binarise_seed is {settings.binarise_seed}, and binarise is {settings.binarise}, which draws nothing: leave it out."
+        )
     settings.check()
 
 
@@ -145,17 +149,33 @@ def _validated(validate: Callable[[Any], Any], value: Any) -> Any:
         raise InputError(_sentence(error.errors(include_url=False)[0])) from error
 
 
+WANTED = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "dataclass": "settings by name",
+    **dict.fromkeys(
+        ("dict", "model_attributes", "dataclass_exact", "union_tag_not_found"), "a choice: its kind, with its settings"
+    ),
+}
+"""What a setting should be, by the word in pydantic's type of an error."""
+
+
 def _sentence(error: Any) -> str:
     """Say what a setting is and what it could be."""
     names = [str(part) for part in error["loc"] if not isinstance(part, int)]
+    if error["type"] == "dataclass_exact_type":  # names the kind after the choice
+        names = names[:1]
     name, context = (names or ["settings"])[-1], error.get("ctx", {})
     match error["type"]:
         case "greater_than_equal":
-            wanted = f"give {context['ge']:g} or more"
+            wanted = f"give {context['ge']:.15g} or more"
         case "greater_than":
-            wanted = "give a positive number" if context["gt"] == 0 else f"give more than {context['gt']:g}"
+            wanted = "give a positive number" if context["gt"] == 0 else f"give more than {context['gt']:.15g}"
         case "less_than" | "less_than_equal":
-            wanted = f"give less than {context['lt']:g}" if "lt" in context else f"give {context['le']:g} or less"
+            wanted = f"give less than {context['lt']:.15g}" if "lt" in context else f"give {context['le']:.15g} or less"
         case "literal_error":
             wanted = f"give {context['expected']}".replace("'", "").replace(" or ", ", ")
         case "union_tag_invalid":
@@ -165,7 +185,8 @@ def _sentence(error: Any) -> str:
         case "finite_number":
             wanted = "give a finite number"
         case kind:
-            wanted = f"give {kind.removesuffix('_type').removesuffix('_parsing')}"
+            word = kind.removesuffix("_type").removesuffix("_parsing")
+            wanted = f"give {WANTED.get(word, word.replace('_', ' '))}"
     return f"{name} is {error['input']!r}: {wanted}."
 
 

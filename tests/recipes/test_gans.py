@@ -186,6 +186,8 @@ def test_a_sweep_from_the_command_line_and_one_that_cannot_be(capsys):
     assert main(["sweep", "gan-ring", *flags, "--data", "toy:two-moons"]) == 2
     assert main(["sweep", "vae", "--num-seeds", "3"]) == 2
     assert "give a GAN of points" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--penalty", "none", "--penalty-weights", "1", "2"]) == 2
+    assert "[1.0, 2.0], and the penalty is none: leave them out, or give a --penalty" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
