@@ -163,7 +163,7 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
         found = tasks.TASKS["evaluate"](subject).summary
     else:  # a user's own type of model, which has its validation
         row = next(row for row in rows if row["epoch"] == run.epoch)
-        found = subject.provenance | {name: value for name, value in row.items() if name.startswith("valid_")}
+        found = {**subject.provenance} | {name: value for name, value in row.items() if name.startswith("valid_")}
     figures = {
         name: plots.loss_curves(rows, list(metrics), label)
         for name, (metrics, label) in experiment.curves.items()
