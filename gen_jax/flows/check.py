@@ -26,6 +26,8 @@ class BijectionErrors(NamedTuple):
         float32: float32 against float64.
         gradient: of Σ_i y_i + log-det with respect to parameters, example and context: in float64 against central differences,
             in float32 against float64.
+        curvature: its second derivative along one direction through a `lax.map`, in float64: by forward over reverse mode and by
+            reverse over reverse, against central differences of the gradient.
         vmap: `jax.vmap` against a loop.
         jit: `jax.jit` against eager execution.
     """
@@ -34,6 +36,7 @@ class BijectionErrors(NamedTuple):
     round_trip: float
     float32: float
     gradient: float
+    curvature: float
     vmap: float
     jit: float
 
@@ -51,7 +54,8 @@ def check_bijection(
 
     The error allowed is the tolerance (in float64, its square) times a bound on how far relative rounding errors of the inputs
     move the result: for an output, ‖y‖ + ‖J‖ ‖x‖, with J the Jacobian. So the inverse of an almost flat map may be inaccurate.
-    The error allowed in gradients is (100 + κ) times the tolerance, relative to the largest, with κ the condition number of J.
+    The error allowed in gradients is (100 + κ) times the tolerance, relative to the largest, with κ the condition number of J; in
+    second derivatives, (100 + κ)² times.
 
     Args:
         bijection: the bijection.
@@ -101,8 +105,10 @@ def _errors(
         if smooth:
             slope, difference = of_exact.slopes
             gradient = _ratio((of32.gradient, slope), (of64.gradient, difference), 2 * (limits.gradient,))
+            curvature = _ratio((of_exact.curvatures,), (of_exact.curvature_difference,), (exact_limits.curvature,))
         else:
             gradient = 0.0 if np.isfinite(of32.gradient).all() and np.isfinite(of64.gradient).all() else np.inf
+            curvature = 0.0
         log_abs_det = np.linalg.slogdet(of_exact.jacobian.reshape(x.size, x.size))[1]
         return BijectionErrors(
             log_det=_ratio(of_exact.output[1:], (log_abs_det,), exact_limits.output[1:]),
@@ -112,6 +118,7 @@ def _errors(
             ),
             float32=_ratio(of32.output, of64.output, limits.output),
             gradient=gradient,
+            curvature=curvature,
             vmap=_ratio(of_batch, of32.output, limits.output),
             jit=_ratio(of32.output, eager, limits.output) if i == 0 else 0.0,
         )
@@ -126,10 +133,12 @@ class _Values(NamedTuple):
     jacobian: Any = None  # ∂y/∂x
     log_det_gradient: Any = None  # ∂(log-det)/∂x
     slopes: Any = None  # of Σ_i y_i + log-det along one direction: by the gradient, and by a central difference
+    curvatures: Any = None  # the second derivative along it, by forward over reverse mode and by reverse over reverse
+    curvature_difference: Any = None  # by a central difference of the gradient
 
 
 def _evaluate(apply: Direction, inverse: Direction, params: Params, x: Array, context: Any) -> _Values:
-    """Evaluate everything that is compared; the last three fields in float64 only."""
+    """Evaluate everything that is compared; the last five fields in float64 only."""
     flat, unravel = _ravel((params, x, context))
 
     def scalar(flat: Array) -> tuple[Array, Any]:
@@ -143,7 +152,18 @@ def _evaluate(apply: Direction, inverse: Direction, params: Params, x: Array, co
     jacobian, log_det_gradient = jax.jacobian(lambda x: apply(params, x, context))(x)
     step = STEP * jnp.cos(jnp.arange(flat.size) ** 2 + 1.0)  # an arbitrary direction
     slopes = jnp.dot(gradient, step) / STEP, (scalar(flat + step)[0] - scalar(flat - step)[0]) / (2 * STEP)
-    return values._replace(jacobian=jacobian, log_det_gradient=log_det_gradient, slopes=slopes)
+    alone = lambda flat: scalar(flat)[0]
+    looped = jax.grad(lambda flat: jax.lax.map(alone, flat[None])[0])
+    along = lambda flat: jnp.dot(looped(flat), step / STEP)
+    curvatures = jnp.stack([jax.jvp(along, (flat,), (step / STEP,))[1], jnp.dot(jax.grad(along)(flat), step / STEP)])
+    gradients = [jax.grad(alone)(flat + sign * 100 * step) for sign in (1, -1)]
+    return values._replace(
+        jacobian=jacobian,
+        log_det_gradient=log_det_gradient,
+        slopes=slopes,
+        curvatures=curvatures,
+        curvature_difference=jnp.dot(gradients[0] - gradients[1], step / STEP) / (200 * STEP),
+    )
 
 
 def _ravel(tree: Any) -> tuple[Array, Callable[[Array], Any]]:
@@ -162,6 +182,7 @@ class _Limits(NamedTuple):
     output: tuple[float, float]  # the error allowed in y, and in its log-det
     back: tuple[float, float]  # in f⁻¹(f(x)), and in its log-det
     gradient: float
+    curvature: float
 
 
 def _limits(values: _Values, x: Any, tolerance: float) -> _Limits:
@@ -173,9 +194,13 @@ def _limits(values: _Values, x: Any, tolerance: float) -> _Limits:
     largest, smallest = float(singular[0]), max(float(singular[-1]), np.finfo(np.float64).tiny)
     slope = float(np.abs(values.log_det_gradient).sum())
     y, back, log_det = size_y + largest * size_x, size_x + size_y / smallest, x.size + slope * size_x
-    gradient = (100 + largest / smallest) * (1 + np.abs(values.gradient).max(initial=0))
+    conditioned = 100 + largest / smallest
+    gradient = conditioned * (1 + np.abs(values.gradient).max(initial=0))
     return _Limits(
-        (tolerance * y, tolerance * log_det), (tolerance * back, tolerance * (log_det + slope * back)), tolerance * gradient
+        (tolerance * y, tolerance * log_det),
+        (tolerance * back, tolerance * (log_det + slope * back)),
+        tolerance * gradient,
+        tolerance * conditioned * (gradient + conditioned * np.abs(values.curvature_difference)),
     )
 
 

@@ -90,7 +90,11 @@ def logit(margin: float = 1e-6) -> Bijection:
 
     def inverse(params: Params, y: Float[Array, "*event"]) -> Result:
         x = (jax.nn.sigmoid(y) - margin) / stretch
-        return x, jnp.sum(jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - jnp.log(jnp.asarray(stretch, y.dtype)))
+        # JAX drops the derivative rule of log_sigmoid, needed at 0, for second derivatives of a loop: there, by the slope itself
+        near = jnp.abs(y) < 20
+        log_slope = jnp.log(jax.nn.sigmoid(jnp.where(near, y, 0)) * jax.nn.sigmoid(-jnp.where(near, y, 0)))
+        log_slope = jnp.where(near, log_slope, jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y))
+        return x, jnp.sum(log_slope - jnp.log(jnp.asarray(stretch, y.dtype)))
 
     return checked_bijection(None, _no_params, forward, inverse)
 
