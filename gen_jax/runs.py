@@ -85,9 +85,6 @@ def train(
     experiment = found.build(settings, stored.event_shape)
     data = _as_seen(stored, settings, experiment)
     _check_steps(settings, experiment, data)
-    done = max(training.saved_epochs(directory / training.CHECKPOINTS), default=0)
-    if done > settings.epochs:
-        raise InputError(f"epochs is {settings.epochs}, and {directory} has been trained for {done}: give {done} or more.")
     config = {
         "recipe": name,
         "event_shape": stored.event_shape,
@@ -95,11 +92,13 @@ def train(
         "data": stored.fingerprints(),
         "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
     }
-    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax"}) as changed:
-        result = directory / training.RESULT_FILE
-        if result.exists() and not changed & MAY_CHANGE:
-            return training.read_result(directory)
-        result.unlink(missing_ok=True)
+    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax"}) as before:
+        training.check_epochs(directory, settings.epochs)
+        if (result := training.read_result(directory, config["settings"])) is not None:
+            return result
+        (directory / training.RESULT_FILE).unlink(missing_ok=True)
+        # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
+        training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
         fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
         if not fitted.finished:
             return None
@@ -171,7 +170,8 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
         draw = functools.partial(picture, model=experiment.model, data=shown)
         write_animation(run.directory, draw, folder / "training.gif")
     # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
-    result = found | {"train_seconds": sum(row["seconds"] for row in rows)}
+    seconds = sum(row["seconds"] for row in rows)
+    result = found | {"train_seconds": seconds, "settings": settings_json(run.settings)}  # by which a stale result is known
     training.write_json(run.directory / training.RESULT_FILE, result)
     return result
 
