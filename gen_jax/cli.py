@@ -153,7 +153,7 @@ def _train(name: str, command: TrainCommand) -> int:
     if result is None:
         err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
         return EXIT_STOPPED
-    _print_table(result)
+    _print_table({name: value for name, value in result.items() if name != "settings"})
     _say(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.")
     return 0
 

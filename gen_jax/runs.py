@@ -88,9 +88,6 @@ def train(
     for task in experiment.tasks:
         if task not in (*tasks.TASKS, "animate"):
             raise unknown("task", task, (*tasks.TASKS, "animate"))
-    done = max(training.saved_epochs(directory / training.CHECKPOINTS), default=0)
-    if done > settings.epochs:
-        raise InputError(f"epochs is {settings.epochs}, and {directory} has been trained for {done}: give {done} or more.")
     config = {
         "recipe": name,
         "event_shape": stored.event_shape,
@@ -100,11 +97,13 @@ def train(
     }
     if is_own(name):
         config["versions"]["program"] = checked_program(directory, config, found, settings, data)
-    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", "program"}) as changed:
-        result = directory / training.RESULT_FILE
-        if result.exists() and not changed & MAY_CHANGE:
-            return training.read_result(directory)
-        result.unlink(missing_ok=True)
+    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", "program"}) as before:
+        training.check_epochs(directory, settings.epochs)
+        if (result := training.read_result(directory, config["settings"])) is not None:
+            return result
+        (directory / training.RESULT_FILE).unlink(missing_ok=True)
+        # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
+        training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
         fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
         if not fitted.finished:
             return None
@@ -181,7 +180,9 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
         draw = functools.partial(picture, model=experiment.model, data=shown)
         write_animation(run.directory, draw, folder / "training.gif")
     # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
-    result = {**found, "train_seconds": sum(row["seconds"] for row in rows)}
+    seconds = sum(row["seconds"] for row in rows)
+    # with the settings, by which a stale result is known
+    result = {**found, "train_seconds": seconds, "settings": settings_json(run.settings)}
     training.write_json(run.directory / training.RESULT_FILE, result)
     return result
 

@@ -91,6 +91,95 @@ def test_a_finished_run_is_returned_as_it_is(run, data):
     assert (run / "result.json").stat().st_mtime_ns == before
 
 
+MORE = {"epochs": 5, "num_importance_samples": 9}
+
+
+class KilledError(BaseException):
+    """Ends a call at an instant, as `kill -9` would: nothing after it is written."""
+
+
+def same_but_for_seconds(directory: Path) -> tuple:
+    """What a run ends with: its result, rows, checkpoints and parameters."""
+    result = json.loads((directory / "result.json").read_text()) | {"train_seconds": 0}
+    rows = [row | {"seconds": 0} for row in train.read_metrics(directory / "metrics.jsonl")]
+    params = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(runs.load_run(directory).params)]
+    return result, rows, train.saved_epochs(directory / "checkpoints"), params
+
+
+@pytest.fixture(scope="module")
+def longer(run, data, tmp_path_factory) -> tuple:
+    """What the run ends with that goes on with more epochs, undisturbed."""
+    directory = tmp_path_factory.mktemp("longer") / "run"
+    shutil.copytree(run, directory)
+    result = runs.train("vae", settings(data, **MORE), directory)
+    assert result["settings"]["epochs"] == 5
+    assert len(train.read_metrics(directory / "metrics.jsonl")) == 5
+    return same_but_for_seconds(directory)
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("config.json", "checkpoint", "result.json")]
+
+
+@pytest.mark.parametrize("instant", ["config is written", "result is gone", *SLOW])
+def test_a_finished_run_that_is_killed_as_it_goes_on_ends_the_same(run, longer, data, tmp_path, monkeypatch, instant):
+    """At whichever write, and also where the config has the new epochs and the result is still that of the old ones."""
+    directory = tmp_path / "run"
+    shutil.copytree(run, directory)
+    if instant == "config is written":
+        config = train.read_config(directory)
+        train.write_json(directory / "config.json", config | {"settings": config["settings"] | MORE})
+    else:
+        real_replace = os.replace
+
+        def replace(old, new):
+            if Path(new).name == instant:
+                raise KilledError
+            real_replace(old, new)
+
+        def stop(*arguments):
+            raise KilledError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", replace)
+            if instant == "result is gone":
+                patched.setattr(train, "store_config", stop)
+            if instant == "checkpoint":
+                patched.setattr(train.loop, "save_checkpoint", stop)
+            with pytest.raises(KilledError):
+                runs.train("vae", settings(data, **MORE), directory)
+    (row,) = train.list_runs(directory)
+    assert (row["finished"], row["test"]) == (False, {})
+    runs.train("vae", settings(data, **MORE), directory)
+    assert same_but_for_seconds(directory) == longer
+
+
+def test_the_versions_that_trained_a_run_stay_until_others_train_on(run, data, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(run, directory)
+    config = json.loads((directory / "config.json").read_text())
+    config["versions"] = {"gen_jax": "0.0.1", "jax": "0.0.2"}
+    train.write_json(directory / "config.json", config)
+    before = (directory / "config.json").read_bytes()
+    runs.train("vae", settings(data), directory)
+    assert (directory / "config.json").read_bytes() == before
+    assert runs.train("vae", settings(data, num_importance_samples=9), directory)["num_importance_samples"] == 9
+    found = train.read_config(directory)
+    assert (found["versions"], found["settings"]["num_importance_samples"]) == (config["versions"], 9)
+    runs.train("vae", settings(data, epochs=4, num_importance_samples=9), directory)
+    assert train.read_config(directory)["versions"]["jax"] == jax.__version__
+
+
+def test_runs_are_listed_beside_folders_of_something_else(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"recipe": "vae", "settings": [1]}')
+    assert main(["runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "3 of 3" in shown
+    assert "yes" in shown
+    assert "other" not in shown
+
+
 CHANGES = ({"stream": True}, {"ema_decay": 0.9, "clip_norm": 1.0}, {"binarise": "fixed"})
 
 

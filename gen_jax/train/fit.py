@@ -14,12 +14,13 @@ import optax
 
 from gen_jax.train.checkpoint import saved_epochs
 from gen_jax.train.game_step import make_game_step
-from gen_jax.train.loop import CHECKPOINTS, Fitted, check_patience, run_epochs
+from gen_jax.train.loop import CHECKPOINTS, Fitted, check_best_metric, check_count, check_patience, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
-from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config
+from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config, store_config
 from gen_jax.train.step import (
     Step,
     TrainState,
+    check_metrics,
     epoch_rows,
     evaluation_params,
     init_state,
@@ -28,7 +29,7 @@ from gen_jax.train.step import (
     steps_per_epoch,
     stream_epoch,
 )
-from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, context_of, split
+from gen_jax.types import Adversaries, Array, Key, Loss, Metrics, Params, context_of, split
 
 
 class FitKeys(NamedTuple):
@@ -109,13 +110,10 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         **options: the attributes of `Options`, of which `epochs` is required.
 
     Raises:
-        InputError: the directory was made by another call, or an option cannot be used.
+        InputError: the directory was made by another call or for more epochs, an option cannot be used, or a metric is no scalar.
         NonFiniteError: training diverged; the last checkpoint is from before.
     """
-    chosen, keys, adversarial = Options(**options), fit_keys(key), isinstance(loss, Adversaries)
-    for name in ("epochs", "validate_every"):
-        if getattr(chosen, name) < 1:
-            raise InputError(f"{name} is {getattr(chosen, name)}: give 1 or more.")
+    chosen, keys, adversarial = _with_counts(Options(**options)), fit_keys(key), isinstance(loss, Adversaries)
     if chosen.validate is None:
         default = None if isinstance(loss, Adversaries) else validation(loss, data.view, model, chosen.batch_size)
         chosen = chosen._replace(validate=default, best_metric=chosen.best_metric if default else None)
@@ -146,14 +144,23 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         return {name: f"{zlib.crc32(program.as_text().encode()):08x}" for name, program in lowered.items()}
 
     begin, compiled = prepare(chosen.epochs)
-    opened, directory = contextlib.nullcontext(), None
+    initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
+    _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
+    opened, directory, record = contextlib.nullcontext(), None, lambda: None
     if chosen.directory is not None:
         directory = Path(chosen.directory)
-        opened = open_run(directory, *_config(directory, key, chosen, data, programs))
+        config, may_change = _config(directory, key, chosen, data, programs)
+        opened = open_run(directory, config, may_change)
+        record = functools.cache(functools.partial(store_config, directory, config))
+
+    def train_epoch(state: TrainState, epoch: int) -> tuple[TrainState, Metrics]:
+        record()  # now, and once: where nothing is left to train, the folder goes on saying what trained it
+        return run_epoch(compiled, state, epoch)
+
     with opened:
         return run_epochs(
-            begin(key),
-            functools.partial(run_epoch, compiled),
+            initial.pop(),
+            train_epoch,
             chosen.epochs,
             directory,
             validate=lambda params: validate(params, keys.validation, valid) if validate else {},
@@ -162,6 +169,29 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
 
 
 LOOP_OPTIONS = ("best_metric", "validate_every", "patience", "tensorboard", "report", "snapshot")
+
+
+def _with_counts(chosen: Options) -> Options:
+    """Return the options with counts that JSON can hold, or raise an InputError for one that is none."""
+    counts: dict[str, Any] = {}
+    for name in ("epochs", "batch_size", "validate_every", "epoch_steps", "patience"):
+        value = getattr(chosen, name)
+        if value is not None or name not in ("epoch_steps", "patience"):
+            check_count(name, value)
+            counts[name] = int(value)
+    return chosen._replace(**counts)
+
+
+def _check_reports(chosen: Options, compiled: Any, state: TrainState, inputs: tuple[Any, ...], valid: tuple[Key, Any]) -> None:
+    """Raise an InputError for metrics that cannot be logged, before anything is computed or written.
+
+    Of a `validate` that is not compiled, nothing is known before it is called.
+    """
+    check_metrics("The loss", jax.eval_shape(compiled, state, *inputs)[1], of_steps=not chosen.stream)
+    if hasattr(chosen.validate, "lower"):
+        metrics = jax.eval_shape(chosen.validate, evaluation_params(state), *valid)
+        check_metrics("Validation", metrics)
+        check_best_metric(chosen.best_metric, metrics)
 
 
 def _optimizer(chosen: Options, num_steps: int, adversarial: bool) -> Any:
@@ -191,7 +221,7 @@ def _config(
     directory: Path, key: Key, chosen: Options, data: Any, programs: Callable[[int], dict[str, str]]
 ) -> tuple[dict[str, Any], set[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
-    may_change = {"epochs", "validate_every", "patience"}
+    may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
     if chosen.config is not None:
         return chosen.config, may_change
     config = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "validate_every", "patience", "best_metric")}
@@ -207,7 +237,7 @@ def _config(
     # other epochs make another schedule, and another version of JAX may lower the same operations differently
     other_epochs = "epochs" in stored and stored["epochs"] != chosen.epochs
     if stored.get("jax") != jax.__version__ or (other_epochs and programs(stored["epochs"]) == stored.get("program")):
-        may_change |= {*config["program"], "jax"}
+        may_change |= {*config["program"]}
     if not saved_epochs(directory / CHECKPOINTS):  # nothing was trained yet
         may_change |= {*config, *config["data"], *config["program"]}
     return config, may_change
@@ -226,7 +256,9 @@ def on_stored(view: Any, model: Any, loss: Loss) -> Loss:
     def of_stored(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
         view_key, loss_key = jax.random.split(key)
         seen = view.training_examples(view_key, batch)
-        return loss(params, state, loss_key, step, seen._replace(labels=context_of(model, seen.labels)))
+        value, (state, metrics) = loss(params, state, loss_key, step, seen._replace(labels=context_of(model, seen.labels)))
+        check_metrics("The loss", metrics)
+        return value, (state, metrics)
 
     return of_stored
 
@@ -249,6 +281,7 @@ def validation(loss: Loss, view: Any, model: Any, batch_size: int) -> Callable[[
             key, batch = row
             batch = view.examples(batch)._replace(labels=context_of(model, batch.labels))
             value, (_, metrics) = loss(params, state, key, jnp.float32(jnp.inf), batch)
+            check_metrics("The loss", metrics)
             return metrics | {"score": -value}
 
         means = []  # (share of the examples, metrics)

@@ -7,6 +7,7 @@ A GPU may choose other kernels in another process, which round differently.)
 
 import contextlib
 import dataclasses
+import numbers
 import signal
 import threading
 import time
@@ -20,7 +21,7 @@ import numpy as np
 
 from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoint, saved_epochs
 from gen_jax.train.metrics import MetricsLog
-from gen_jax.train.step import TrainState, evaluation_params
+from gen_jax.train.step import TrainState, check_metrics, evaluation_params
 from gen_jax.types import Array, InputError, Metrics, Params
 
 CHECKPOINTS = "checkpoints"
@@ -98,10 +99,12 @@ def run_epochs(
 
     Raises:
         NonFiniteError: a loss, gradient, validation metric or parameter was not finite.
-        InputError: a metric is not a scalar, no validation reports `best_metric`, or patience is given without it.
+        InputError: a metric is not a scalar, no validation reports `best_metric`, patience is given without it, or the directory
+            holds more epochs.
     """
     check_patience(patience, best_metric)
     if directory is not None:
+        check_epochs(directory, num_epochs)
         (directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_stop_signal())
@@ -112,7 +115,7 @@ def run_epochs(
             report(log.rows[-1])
         recorder = _Recorder(directory, log, best_metric, report, snapshot)
         pending: list[_Epoch] = []  # dispatched, not yet recorded
-        while done < num_epochs and not stopped() and not _out_of_patience(log.rows, best_metric, patience):
+        while done < num_epochs and not stopped() and not out_of_patience(log.rows, best_metric, patience):
             start, done = time.perf_counter(), done + 1
             validated = done == num_epochs or done % validate_every == 0
             state, metrics = run_epoch(state, done - 1)
@@ -147,6 +150,8 @@ class _Recorder:
 
     def record(self, epoch: _Epoch) -> None:
         metrics, finite, valid = jax.device_get((epoch.metrics, epoch.finite, epoch.valid))
+        check_metrics("The loss", metrics, of_steps=True)
+        check_metrics("Validation", valid)
         num_steps = len(next(iter(metrics.values())))
         last_step = (self.log.rows[-1]["step"] if self.log.rows else 0) + num_steps
         _check_steps(metrics, last_step - num_steps)
@@ -167,32 +172,47 @@ class _Recorder:
         self.ended = time.perf_counter()
 
     def _keep_best(self, epoch: _Epoch, scores: dict[str, float]) -> None:
-        if self.best_metric is None:
-            return
-        if self.best_metric not in scores:
-            known = ", ".join(scores) or "nothing"
-            raise InputError(f"best_metric is {self.best_metric!r}, and validation reports {known}: give one of these, or None.")
-        if self.directory is None and scores[self.best_metric] >= self.best_score:
+        check_best_metric(self.best_metric, scores)
+        if self.best_metric is not None and self.directory is None and scores[self.best_metric] >= self.best_score:
             self.best, self.best_score = (evaluation_params(epoch.state), epoch.done), scores[self.best_metric]
 
 
+def check_count(name: str, value: Any) -> None:
+    """Raise an InputError for an option that is no positive integer."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} is {value!r}: give an integer, 1 or more.")
+
+
+def check_epochs(directory: Path, epochs: int) -> None:
+    """Raise an InputError for a run directory that holds a longer run than one of so many epochs."""
+    done = max(saved_epochs(directory / CHECKPOINTS), default=0)
+    if done > epochs:
+        raise InputError(f"epochs is {epochs}, and {directory} has been trained for {done}: give {done} or more.")
+
+
 def check_patience(patience: int | None, best_metric: str | None) -> None:
-    """Raise an InputError for patience without a metric."""
-    if patience is not None and best_metric is None:
+    """Raise an InputError for patience that is no positive integer, or has no metric."""
+    if patience is None:
+        return
+    check_count("patience", patience)
+    if best_metric is None:
         raise InputError(f"patience is {patience}, and there is no best_metric to wait for: leave it out.")
 
 
-def _out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patience: int | None) -> bool:
+def check_best_metric(best_metric: str | None, metrics: Metrics) -> None:
+    """Raise an InputError for a metric that a validation does not report."""
+    if best_metric is not None and best_metric not in metrics:
+        known = ", ".join(metrics) or "nothing"
+        raise InputError(f"best_metric is {best_metric!r}, and validation reports {known}: give one of these, or None.")
+
+
+def out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patience: int | None) -> bool:
+    """Say whether the last validations of these rows are as many as patience allows without a better one."""
     scores = [row[best_metric] for row in rows if best_metric in row]
     return patience is not None and bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= patience
 
 
 def _check_steps(metrics: dict[str, np.ndarray], first_step: int) -> None:
-    for name, values in metrics.items():
-        if values.ndim != 1:
-            raise InputError(
-                f"The loss reports {name} as an array of shape {values.shape[1:]}: report scalars, such as its mean."
-            )
     bad = np.stack([~np.isfinite(values) for values in metrics.values()])
     if bad.any():
         at = int(np.argmax(bad.any(axis=0)))
@@ -202,8 +222,6 @@ def _check_steps(metrics: dict[str, np.ndarray], first_step: int) -> None:
 
 def _floats(metrics: Metrics, epoch: int) -> dict[str, float]:
     for name, value in metrics.items():
-        if np.ndim(value):
-            raise InputError(f"Validation reports {name} as an array of shape {np.shape(value)}: report scalars.")
         if not np.isfinite(value):
             raise NonFiniteError(f"{name} is {value} after epoch {epoch}: {STOPPED}")
     return {name: float(value) for name, value in metrics.items()}

@@ -1,12 +1,12 @@
 """Optimizers, gradient and weight clipping, and learning-rate schedules."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.types import InputError
+from gen_jax.types import InputError, unknown
 
 ScheduleName = Literal["constant", "cosine", "iwae"]
 
@@ -71,9 +71,9 @@ def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: 
       `learning_rate` · 10^(−i/7). The paper has 3,280 epochs from 1e-3.
 
     Raises:
-        InputError: the learning rate is not positive.
+        InputError: the learning rate is not positive and finite, or there is no such schedule.
     """
-    if not learning_rate > 0:
+    if not 0 < learning_rate < float("inf"):
         raise InputError(f"The learning rate is {learning_rate}: give a positive number.")
     match name:
         case "constant":
@@ -85,3 +85,5 @@ def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: 
             # stage i begins after Σ_{j<i} 3^j = (3^i − 1) / 2 of the 3,280 parts
             starts = [round(num_steps * (3**i - 1) / 2 / 3280) for i in range(1, 8)]
             return optax.join_schedules(stages, starts)
+        case _:
+            raise unknown("schedule", name, get_args(ScheduleName))

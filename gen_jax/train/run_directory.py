@@ -10,6 +10,8 @@ from typing import Any
 import jax
 from filelock import FileLock, Timeout
 
+from gen_jax.train.checkpoint import saved_epochs
+from gen_jax.train.loop import CHECKPOINTS, out_of_patience
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, read_metrics, read_object, write_json
 from gen_jax.types import InputError
 
@@ -22,7 +24,7 @@ TEST_METRICS = ("test_nll", "test_elbo", "test_frechet_distance")
 
 
 @contextlib.contextmanager
-def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str] = ()) -> Generator[set[str]]:
+def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str] = ()) -> Generator[dict[str, Any]]:
     """Create a run directory, or reopen one of the same config, and lock it: no two processes train in it at once.
 
     The lock ends with the process, however that ends; the process that holds it may open the directory again.
@@ -30,10 +32,11 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
     Args:
         directory: the run directory.
         config: what identifies the run, as JSON.
-        may_change: names, at any depth of the config, whose values may differ from the stored ones. The new ones are stored.
+        may_change: names, at any depth of the config, whose values may differ from the stored ones. The stored ones stay: they
+            say how the run was made, and the caller stores the new ones as it goes on (`store_config`).
 
     Yields:
-        Which of these differ.
+        The stored config, of a new run the given one.
 
     Raises:
         InputError: the directory holds something else or has another config, cannot be written, or is locked by another process.
@@ -54,12 +57,19 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
     try:
         config = json.loads(json.dumps(config))  # as it is read back
         stored = read_config(directory) if (directory / CONFIG_FILE).exists() else {}
-        changed = _changed(directory, stored, config, may_change) if stored else set()
-        if changed or not stored:
+        if stored:
+            _check_same(directory, stored, config, may_change)
+        else:
             write_json(directory / CONFIG_FILE, config)
-        yield changed
+        yield stored or config
     finally:
         lock.release()
+
+
+def store_config(directory: Path, config: dict[str, Any]) -> None:
+    """Store the config of an open run anew, if it is another than the stored one."""
+    if json.loads(json.dumps(config)) != read_config(directory):
+        write_json(directory / CONFIG_FILE, config)
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -73,41 +83,58 @@ def read_config(directory: Path) -> dict[str, Any]:
     return _read(directory / CONFIG_FILE, "restore it, or train into another folder")
 
 
-def read_result(directory: Path) -> dict[str, Any]:
-    """Return the result of a finished run.
+def read_result(directory: Path, settings: Any) -> dict[str, Any] | None:
+    """Return the result of a run, or None if there is none of these settings: a stale one is of fewer epochs, say.
 
     Raises:
         InputError: the file is damaged.
     """
-    return _read(directory / RESULT_FILE, "remove it, and the same command evaluates the run again")
+    if not (directory / RESULT_FILE).exists():
+        return None
+    result = _read(directory / RESULT_FILE, "remove it, and the same command evaluates the run again")
+    return result if result.get("settings") == settings else None
 
 
 def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
-    """Return a row for each run folder below a folder: its recipe, data, epochs, best validation, test numbers, age, state."""
+    """Return a row for each run folder below a folder: its recipe, data, epochs, best validation, test numbers, age, state.
+
+    Folders of something else are left out, and those that cannot be read.
+    """
     rows = []
     for config_file in sorted(Path(folder).rglob(CONFIG_FILE)):
-        directory = config_file.parent
-        try:
-            config = read_config(directory)
-            metrics = read_metrics(directory / METRICS_FILE)
-            result = read_result(directory) if (directory / RESULT_FILE).exists() else {}
-        except InputError:
-            continue
-        settings = config.get("settings", {})
-        valid = next((name for name in VALID_METRICS if any(name in row for row in metrics)), None)
-        rows.append(
-            {
-                "run": str(directory),
-                "recipe": config.get("recipe", ""),
-                "data": settings.get("data", ""),
-                "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {settings.get('epochs', '?')}",
-                "best valid": max(row[valid] for row in metrics if valid in row) if valid else None,
-                "test": {name: result[name] for name in TEST_METRICS if name in result},
-                "age": time.time() - config_file.stat().st_mtime,
-                "finished": bool(result),
-            }
-        )
+        with contextlib.suppress(InputError, OSError, TypeError):  # TypeError: a value of a type that is never written
+            rows += _rows_of(config_file)
     return rows
+
+
+def _rows_of(config_file: Path) -> list[dict[str, Any]]:
+    """Return the row of a folder of `gen-jax train` or of `fit`, and none of another."""
+    directory = config_file.parent
+    config, metrics, result = read_config(directory), read_metrics(directory / METRICS_FILE), None
+    if isinstance(config.get("recipe"), str) and isinstance(config.get("settings"), dict):
+        settings = config["settings"]
+        with contextlib.suppress(InputError):  # damaged: the same command makes it anew
+            result = read_result(directory, settings)
+        finished = result is not None
+    elif {"epochs", "program"} <= config.keys():
+        settings, done = {"epochs": config["epochs"]}, max(saved_epochs(directory / CHECKPOINTS), default=0)
+        saved = [row for row in metrics if row["epoch"] <= done]
+        finished = done >= config["epochs"] or out_of_patience(saved, config.get("best_metric"), config.get("patience"))
+    else:
+        return []
+    valid = next((name for name in VALID_METRICS if any(name in row for row in metrics)), None)
+    return [
+        {
+            "run": str(directory),
+            "recipe": config.get("recipe", ""),
+            "data": settings.get("data", ""),
+            "epochs": f"{metrics[-1]['epoch'] if metrics else 0} of {settings.get('epochs', '?')}",
+            "best valid": max(row[valid] for row in metrics if valid in row) if valid else None,
+            "test": {name: result[name] for name in TEST_METRICS if name in result} if result else {},
+            "age": time.time() - config_file.stat().st_mtime,
+            "finished": finished,
+        }
+    ]
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
@@ -117,7 +144,7 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
         raise InputError(f"{path} {error}: {remedy}.") from error
 
 
-def _changed(directory: Path, old: dict[str, Any], new: dict[str, Any], may_change: Collection[str]) -> set[str]:
+def _check_same(directory: Path, old: dict[str, Any], new: dict[str, Any], may_change: Collection[str]) -> None:
     def flat(config: dict[str, Any]) -> dict[str, Any]:
         leaves = jax.tree.leaves_with_path(config, is_leaf=lambda value: not isinstance(value, dict))
         return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
@@ -129,4 +156,3 @@ def _changed(directory: Path, old: dict[str, Any], new: dict[str, Any], may_chan
         raise InputError(
             f"{directory} was made by other settings: {differences}. Choose another folder, or give the same settings to resume."
         )
-    return {name.rpartition(".")[2] for name in different}

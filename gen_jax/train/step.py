@@ -73,7 +73,12 @@ def update_ema(ema: Params, params: Params, decay: float, step: Int[Array, ""]) 
     """Return the average Σ_s d^(t−s) p_s / Σ_s d^(t−s) of the parameters p_1 … p_t after step t, given that after step t − 1.
 
     It is debiased as Adam's moments are: the initial parameters have no weight.
+
+    Raises:
+        InputError: the decay is not between 0 and 1.
     """
+    if not 0 < decay < 1:
+        raise InputError(f"ema_decay is {decay}: give a number between 0 and 1, such as 0.999.")
     weight = (1 - decay) / -jnp.expm1((step + 1) * math.log(decay))  # (1 − d) / (1 − d^t), without cancellation
     return optax.incremental_update(params, ema, weight)
 
@@ -87,6 +92,22 @@ def batch_mean(objective: Callable[[Params, Key, Any], tuple[Array, Metrics]]) -
         return jnp.mean(losses), (state, jax.tree.map(jnp.mean, metrics))
 
     return loss
+
+
+def check_metrics(what: str, metrics: Any, of_steps: bool = False) -> None:
+    """Raise an InputError that names what is wrong, unless metrics are scalars by name (or, of steps, a vector for each name).
+
+    Arrays may be abstract: of these, no number is read.
+    """
+    if not isinstance(metrics, dict) or not all(isinstance(name, str) for name in metrics) or (of_steps and not metrics):
+        raise InputError(f"{what} reports {metrics!r}: report a dict of scalars by name, such as {{'error': 0.5}}.")
+    for name, value in metrics.items():
+        dtype = getattr(value, "dtype", type(value))
+        if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+            raise InputError(f"{what} reports {name} as {value!r}: report a real number by each name.")
+        shape = np.shape(value)
+        if len(shape) != of_steps:
+            raise InputError(f"{what} reports {name} as an array of shape {shape[of_steps:]}: report scalars, such as its mean.")
 
 
 def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None) -> Step:

@@ -300,7 +300,7 @@ def test_a_row_of_metrics_that_holds_something_else_is_left_out(tmp_path, row):
     ids=["brackets", "braces", "cut", "list"],
 )
 def test_a_damaged_config_or_result_is_an_error(tmp_path, text, wanted):
-    for name, read in (("config.json", train.read_config), ("result.json", train.read_result)):
+    for name, read in (("config.json", train.read_config), ("result.json", lambda path: train.read_result(path, {}))):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=f"{name} {wanted}"):
             read(tmp_path)

@@ -385,6 +385,26 @@ def test_more_epochs_continue_a_finished_run(whole, tmp_path):
     assert contents(directory) == before
 
 
+def test_fewer_epochs_than_the_folder_has_are_refused(whole, tmp_path):
+    directory = copy_of(whole[1], tmp_path / "run")
+    before = contents(directory)
+    with pytest.raises(InputError, match=r"epochs is 3, and .* has been trained for 4: give 4 or more"):
+        train.fit(KEY, MODEL, noisy, DATA, directory=directory, **OPTIONS | {"epochs": 3})
+    assert contents(directory) == before
+
+
+def test_the_version_that_trained_a_run_is_recorded_until_another_trains_on(whole, tmp_path):
+    directory = copy_of(whole[1], tmp_path / "run")
+    config = train.read_config(directory) | {"jax": "0.0.1", "program": {"init": "?", "epoch": "?", "validate": "?"}}
+    train.write_json(directory / "config.json", config)
+    assert_same_run(train.fit(KEY, MODEL, noisy, DATA, directory=directory, **OPTIONS), whole[0])
+    assert train.read_config(directory) == config
+    train.fit(KEY, MODEL, noisy, DATA, directory=directory, **OPTIONS | {"epochs": 5})
+    now = train.read_config(directory)
+    assert (now["jax"], now["epochs"]) == (jax.__version__, 5)
+    assert now["program"]["init"] == train.read_config(whole[1])["program"]["init"]
+
+
 @pytest.mark.slow
 def test_with_a_constant_rate_more_epochs_are_those_of_one_run(tmp_path):
     options = OPTIONS | {"schedule": "constant"}
@@ -520,8 +540,14 @@ def test_what_cannot_be_used_is_refused_and_leaves_no_folder(tmp_path):
     gan = small_gan()
     losses = adversarial_losses(gan, LOSSES["non-saturating"])
     for model, loss, changes, message in [
-        (MODEL, noisy, {"epochs": 0}, "epochs is 0: give 1 or more"),
-        (MODEL, noisy, {"validate_every": 0}, "validate_every is 0: give 1 or more"),
+        (MODEL, noisy, {"epochs": 0}, "epochs is 0: give an integer, 1 or more"),
+        (MODEL, noisy, {"epochs": 2.5}, "epochs is 2.5: give an integer, 1 or more"),
+        (MODEL, noisy, {"epochs": None}, "epochs is None: give an integer, 1 or more"),
+        (MODEL, noisy, {"validate_every": 0}, "validate_every is 0: give an integer, 1 or more"),
+        (MODEL, noisy, {"batch_size": True}, "batch_size is True: give an integer, 1 or more"),
+        (MODEL, noisy, {"patience": 0}, "patience is 0: give an integer, 1 or more"),
+        (MODEL, noisy, {"ema_decay": 1.5}, "ema_decay is 1.5: give a number between 0 and 1"),
+        (gan, losses, {"ema_decay": 0.0}, "ema_decay is 0.0: give a number between 0 and 1"),
         (MODEL, noisy, {"batch_size": 25}, "A batch of 25 cannot be drawn from 24 training examples"),
         (MODEL, noisy, {"epoch_steps": 5}, "epoch_steps is 5, and 24 examples make 4 batches"),
         (MODEL, noisy, {"learning_rate": -1.0}, "The learning rate is -1.0"),
@@ -531,6 +557,50 @@ def test_what_cannot_be_used_is_refused_and_leaves_no_folder(tmp_path):
         with pytest.raises(InputError, match=message):
             train.fit(KEY, model, loss, DATA, directory=tmp_path / "run", **OPTIONS | changes)
         assert not (tmp_path / "run").exists(), changes
+
+
+@pytest.mark.parametrize(
+    ("reported", "message"),
+    [
+        (lambda value, x: {"each": x[:, 0]}, r"reports each as an array of shape \(5,\): report scalars"),
+        (lambda value, x: {"terms": {"value": value}}, r"reports terms as \{'value': .*: report a real number by each name"),
+        (lambda value, x: {"value": None}, "reports value as None: report a real number by each name"),
+        (lambda value, x: None, "reports None: report a dict of scalars by name"),
+    ],
+    ids=["an example's", "nested", "None in it", "None"],
+)
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_what_a_loss_reports_is_checked_before_anything_is_written(tmp_path, reported, message, stream):
+    """Also where batches do not divide the validation examples, and where no epoch is validated but the last."""
+
+    def loss(params, state, key, step, batch):
+        value, (state, _) = half_square(params, state, key, step, batch)
+        return value, (state, reported(value, batch.x))
+
+    with pytest.raises(InputError, match=message):
+        train.fit(KEY, MODEL, loss, DATA, directory=tmp_path / "run", validate_every=4, stream=stream, **OPTIONS)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("validate", "message"),
+    [
+        (lambda *_: None, "Validation reports None: report a dict of scalars by name"),
+        (lambda *_: "good", "Validation reports 'good': report a dict of scalars by name"),
+        (lambda *_: {"valid_score": "good"}, "Validation reports valid_score as 'good': report a real number"),
+    ],
+)
+def test_what_a_validation_reports_is_checked(validate, message):
+    with pytest.raises(InputError, match=message):
+        train.fit(KEY, MODEL, noisy, DATA, validate=validate, **OPTIONS)
+
+
+@pytest.mark.parametrize("validate", [None, jax.jit(lambda params, *_: {"valid_score": params["m"][0]})], ids=["default", "own"])
+def test_a_wrong_best_metric_is_refused_before_the_first_epoch(tmp_path, validate):
+    options = OPTIONS | {"validate_every": 3, "validate": validate, "best_metric": "valid_elbo", "directory": tmp_path / "run"}
+    with pytest.raises(InputError, match=r"best_metric is 'valid_elbo', and validation reports .*valid_score: give one of these"):
+        train.fit(KEY, MODEL, noisy, DATA, report=lambda row: pytest.fail("an epoch was trained"), **options)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_wrong_best_metric_can_be_put_right_in_the_same_folder(tmp_path):
@@ -612,17 +682,56 @@ def test_fit_validates_by_the_loss_at_its_end(tmp_path):
 # run folders
 
 
-def test_a_run_folder_says_which_of_what_may_change_did(tmp_path):
+def test_a_run_folder_keeps_its_config_until_another_is_stored(tmp_path):
     config = {"epochs": 3, "inner": {"patience": 2, "size": (1, 2)}}
-    changed = lambda new, *names: train.open_run(tmp_path / "run", new, names)
-    with changed(config) as names:
-        assert names == set()
-    with changed(config, "epochs") as names:
-        assert names == set()
+    kept = {"epochs": 3, "inner": {"patience": 2, "size": [1, 2]}}
+    opened = lambda new, *names: train.open_run(tmp_path / "run", new, names)
+    for names in ((), ("epochs",)):
+        with opened(config, *names) as stored:
+            assert stored == kept
     more = {"epochs": 5, "inner": {"patience": None, "size": (1, 2)}}
-    with pytest.raises(InputError, match=r"inner\.patience = 2 \(now None\)"), changed(more, "epochs"):
+    with pytest.raises(InputError, match=r"inner\.patience = 2 \(now None\)"), opened(more, "epochs"):
         pass
-    assert train.read_config(tmp_path / "run")["epochs"] == 3
-    with changed(more, "epochs", "patience") as names:
-        assert names == {"epochs", "patience"}
+    with opened(more, "epochs", "patience") as stored:
+        assert stored == train.read_config(tmp_path / "run") == kept
+        train.store_config(tmp_path / "run", more)
     assert train.read_config(tmp_path / "run") == {"epochs": 5, "inner": {"patience": None, "size": [1, 2]}}
+    before = (tmp_path / "run" / "config.json").stat().st_mtime_ns
+    train.store_config(tmp_path / "run", more)  # a file's time is a run's age
+    assert (tmp_path / "run" / "config.json").stat().st_mtime_ns == before
+
+
+def test_runs_of_fit_are_listed_among_folders_of_something_else(whole, tmp_path):
+    copy_of(whole[1], tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train.fit(KEY, MODEL, noisy, DATA, directory=tmp_path / "stopped", report=stop_after(2), **OPTIONS)
+    scores = iter([1.0, 3.0, 2.0, 2.5])
+    options = OPTIONS | {"epochs": 9, "patience": 2, "validate": lambda *_: {"valid_score": next(scores)}}
+    train.fit(KEY, MODEL, noisy, DATA, directory=tmp_path / "early", **options)
+    fit_config = train.read_config(whole[1])
+    for name, config in {
+        "list": {"recipe": "vae", "settings": [1]},
+        "foreign": {"model_type": "bert", "epochs": 3, "settings": {"epochs": 3}},
+        "nested": [1],
+        "edited": fit_config | {"epochs": "4"},
+        "no file": fit_config,
+    }.items():
+        (tmp_path / name).mkdir()
+        train.write_json(tmp_path / name / "config.json", config)
+    (tmp_path / "no file" / "metrics.jsonl").mkdir()
+    recipe = {"recipe": "vae", "settings": {"epochs": 2, "data": "mnist"}}
+    for name, settings in {"recipe": recipe["settings"], "stale": {"epochs": 1, "data": "mnist"}, "damaged": None}.items():
+        (tmp_path / name).mkdir()
+        train.write_json(tmp_path / name / "config.json", recipe)
+        train.write_json(tmp_path / name / "result.json", {"test_nll": 1.5, "settings": settings})
+    (tmp_path / "damaged" / "result.json").write_text("{")
+    columns = ("epochs", "recipe", "data", "test", "finished")
+    found = {Path(row["run"]).name: tuple(row[column] for column in columns) for row in train.list_runs(tmp_path)}
+    assert found == {
+        "early": ("4 of 9", "", "", {}, True),
+        "stopped": ("2 of 4", "", "", {}, False),
+        "whole": ("4 of 4", "", "", {}, True),
+        "recipe": ("0 of 2", "vae", "mnist", {"test_nll": 1.5}, True),
+        "stale": ("0 of 2", "vae", "mnist", {}, False),
+        "damaged": ("0 of 2", "vae", "mnist", {}, False),
+    }

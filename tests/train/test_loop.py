@@ -301,6 +301,13 @@ def test_patience_counts_across_restarts(tmp_path):
 def test_patience_without_a_metric_is_refused(tmp_path):
     with pytest.raises(InputError, match="patience is 3, and there is no best_metric to wait for"):
         problem.run(tmp_path, 2, patience=3, best_metric=None)
+    with pytest.raises(InputError, match="patience is 0: give an integer, 1 or more"):
+        problem.run(tmp_path, 2, patience=0)
+
+
+def test_fewer_epochs_than_there_are_is_an_error(uninterrupted):
+    with pytest.raises(InputError, match=f"epochs is 2, and .* has been trained for {EPOCHS}: give {EPOCHS} or more"):
+        problem.run(uninterrupted[0], 2)
 
 
 def test_without_a_directory_the_run_has_the_same_bits_and_writes_nothing(uninterrupted, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Learning rates at the steps where they are known, and optimizers against their formulas in NumPy."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,10 +33,16 @@ def test_the_constant_schedule():
     assert learning_rate_schedule("constant", 0.5, 10)(7) == 0.5
 
 
-@pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan")])
+@pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan"), float("inf")])
 def test_an_impossible_rate_is_refused(rate):
     with pytest.raises(InputError, match="learning rate"):
         learning_rate_schedule("constant", rate, 10)
+
+
+def test_an_unknown_schedule_is_named():
+    unchecked = inspect.unwrap(learning_rate_schedule)  # past the checker that these tests run with and users do not
+    with pytest.raises(InputError, match=r"There is no schedule 'cosin'\. Did you mean cosine"):
+        unchecked("cosin", 1e-3, 10)
 
 
 def test_weight_decay_shrinks_parameters_beside_the_step_of_adam():

@@ -83,6 +83,12 @@ def test_the_moving_average_is_the_debiased_sum(decay, num_steps):
     np.testing.assert_allclose(found["p"], wanted, rtol=0, atol=3e-6 * max(100, np.abs(walk).max()))
 
 
+@pytest.mark.parametrize("decay", [0.0, 1.0, 1.5, float("nan")])
+def test_an_impossible_decay_is_refused(decay):
+    with pytest.raises(InputError, match=f"ema_decay is {decay}: give a number between 0 and 1"):
+        train.update_ema({"p": jnp.zeros(3)}, {"p": jnp.ones(3)}, decay, jnp.int32(0))
+
+
 def test_clipping_bounds_the_norm_of_what_adam_sees():
     grads = {"w": jnp.array([30.0, 40.0])}
     optimizer = train.adam(1e-2, clip_norm=5.0)
