@@ -1,8 +1,8 @@
 """Milliseconds a generator step of two GANs on points of the plane, and of sixteen seeds at once.
 
-- WGAN-GP: perceptrons of 3 x 512, batches of 256, five critic steps for one of the generator.
+- WGAN-GP: MLPs of 3 x 512, batches of 256, five critic steps for one of the generator.
 - ring: 4 x 400 with batch norm against 3 x 200 of maxout-5, batches of 100, the non-saturating game.
-- small: perceptrons of 2 x 128, the ring's batches, R1: sixteen seeds under one `vmap`, and the same runs in turn.
+- small: MLPs of 2 x 128, the ring's batches, R1: sixteen seeds under one `vmap`, and the same runs in turn.
 
 Ours is the library's step in a compiled scan, with its metrics and gradient norms; the peer is the same game in PyTorch eager. No
 discriminator here normalises by its batch, so that both see real and generated examples as one: the same function, faster.
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from common import arguments, report, seconds_in_turn
-from torch_gan import ring_players, train_ring, train_wgan, wgan_players
+from torch_gan import ring_networks, train_ring, train_wgan, wgan_networks
 
 from gen_jax import train
 from gen_jax.data import Split
@@ -87,16 +87,16 @@ def gen_jax_program(name: str, seeds: int | None = None) -> Callable:
 def torch_program(name: str) -> Callable:
     """Return a function that trains an epoch."""
     torch.manual_seed(SEED)
-    players, epoch, critic_steps = {
-        "WGAN-GP": (wgan_players(), train_wgan, CRITIC_STEPS),
-        "ring": (ring_players(), train_ring, 1),
+    networks, epoch, critic_steps = {
+        "WGAN-GP": (wgan_networks(), train_wgan, CRITIC_STEPS),
+        "ring": (ring_networks(), train_ring, 1),
     }[name]
-    optimizers = tuple(torch.optim.Adam(player.parameters(), 1e-4, betas=(0.5, 0.999)) for player in players)
+    optimizers = tuple(torch.optim.Adam(network.parameters(), 1e-4, betas=(0.5, 0.999)) for network in networks)
     points = torch.from_numpy(POINTS)
 
     def run():
         rows = torch.randperm(len(points))[: STEPS[name] * critic_steps * BATCH[name]]
-        return epoch(players, optimizers, points[rows].view(STEPS[name], critic_steps, BATCH[name], 2))
+        return epoch(networks, optimizers, points[rows].view(STEPS[name], critic_steps, BATCH[name], 2))
 
     return run
 

@@ -17,7 +17,7 @@ class Maxout(nn.Module):
         return self.linear(x).view(len(x), self.pieces, -1).amax(dim=1)
 
 
-def ring_players() -> tuple[nn.Module, nn.Module]:
+def ring_networks() -> tuple[nn.Module, nn.Module]:
     """4 x 400 with batch norm and ReLU; 3 x 200 of maxout-5."""
     layers: list[nn.Module] = []
     for size_in in (2, 400, 400, 400):
@@ -27,8 +27,8 @@ def ring_players() -> tuple[nn.Module, nn.Module]:
     )
 
 
-def wgan_players() -> tuple[nn.Module, nn.Module]:
-    """Perceptrons of 3 x 512, ReLU."""
+def wgan_networks() -> tuple[nn.Module, nn.Module]:
+    """MLPs of 3 x 512, ReLU."""
     return mlp(2, 512, 512, 512, 2, activation=nn.ReLU), mlp(2, 512, 512, 512, 1, activation=nn.ReLU)
 
 
@@ -40,9 +40,9 @@ def gradient_penalty(critic: nn.Module, real: torch.Tensor, fake: torch.Tensor) 
     return ((gradient.norm(dim=1) - 1) ** 2).mean()
 
 
-def train_wgan(players: tuple[nn.Module, nn.Module], optimizers: tuple, batches: torch.Tensor) -> float:
+def train_wgan(networks: tuple[nn.Module, nn.Module], optimizers: tuple, batches: torch.Tensor) -> float:
     """Take a generator step for each of the batches [steps, k, B, 2], after its k critic steps."""
-    generator, critic = players
+    generator, critic = networks
     for critic_batches in batches:
         for real in critic_batches:
             fake = generator(torch.randn(len(real), 2)).detach()
@@ -58,9 +58,9 @@ def train_wgan(players: tuple[nn.Module, nn.Module], optimizers: tuple, batches:
     return loss.item()
 
 
-def train_ring(players: tuple[nn.Module, nn.Module], optimizers: tuple, batches: torch.Tensor) -> float:
-    """Take a step of both players of the non-saturating game for each of the batches [steps, 1, B, 2]."""
-    generator, discriminator = players
+def train_ring(networks: tuple[nn.Module, nn.Module], optimizers: tuple, batches: torch.Tensor) -> float:
+    """Take a step of both networks of the non-saturating game for each of the batches [steps, 1, B, 2]."""
+    generator, discriminator = networks
     softplus = nn.functional.softplus
     for real in batches[:, 0]:
         fake = generator(torch.randn(len(real), 2)).detach()

@@ -3,7 +3,7 @@
     GEN_JAX_DATA_DIR=DIR python benchmarks/tables/flow_vae.py [--set epochs=2000] [--save]
 
 The sizes are those of van den Berg et al. 2018 (arXiv:1803.05649, table 1): 64 latent dimensions, four flows, amortised. Their
-networks are gated convolutions, trained for up to 2,000 epochs with a KL warm-up over 100; here the networks are perceptrons,
+networks are gated convolutions, trained for up to 2,000 epochs with a KL warm-up over 100; here the networks are MLPs,
 784-300-300-64, and by default there are 30 epochs, of which 8 are warm-up. Their −ELBO: VAE 86.55, planar 86.06, IAF 84.20,
 orthogonal Sylvester 83.32.
 """

@@ -18,7 +18,7 @@ from gen_jax.evaluate import choose_parzen_scale, mean_and_standard_error, parze
 NUM_SAMPLES, NUM_CHOOSING = 10_000, 1000
 SCALES = np.logspace(-1, 0, 21)
 ROWS = {
-    "GAN of perceptrons": ("gan-mnist", {"data": "mnist", "epochs": 20}),
+    "GAN of MLPs": ("gan-mnist", {"data": "mnist", "epochs": 20}),
     "the same with R1, longer": (
         "gan-mnist",
         {

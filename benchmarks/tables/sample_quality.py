@@ -15,7 +15,7 @@ ROWS = {
     "LSGAN": ("lsgan", {}),
     "WGAN": ("wgan", {}),
     "WGAN-GP": ("wgan-gp", {}),
-    "VAE of perceptrons": ("vae-fashion", {}),
+    "VAE of MLPs": ("vae-fashion", {}),
     "VAE of convolutions": (
         "vae-cifar10",
         FASHION | {"channels": (32, 64), "latent_dim": 64, "epochs": 10, "num_importance_samples": 100},

@@ -2,7 +2,7 @@
 
     python benchmarks/tables/wgan_points.py [--seeds 1] [--save]
 
-Both players are perceptrons of 3 x 512, ReLU; five steps of the critic, each on 256 points, for one of the generator; λ = 0.1 and
+Both networks are MLPs of 3 x 512, ReLU; five steps of the critic, each on 256 points, for one of the generator; λ = 0.1 and
 Adam of β₁ = 0.5, β₂ = 0.999 (the paper, for its images: λ = 10, β₁ = 0, β₂ = 0.9). 4,992 steps of the generator, of the paper's
 100,000. The distance is an exact matching of 2,000 samples with as many test points; as many training points stand beside. With
 `--save` the samples of seed 0 go to docs/images/wgan_points.png.

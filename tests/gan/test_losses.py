@@ -1,4 +1,4 @@
-"""Losses of the two players against their formulas in NumPy and SciPy, where logits are ordinary and where they are extreme."""
+"""Losses of both networks against their formulas in NumPy and SciPy, where logits are ordinary and where they are extreme."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ softplus = lambda x: np.logaddexp(0, x)
 REAL, FAKE = np.array([-2.0, 0.3, 1.7]), np.array([-0.4, 0.9, 3.0, -1.5])
 LOGITS = np.array([-1e4, -100.0, -3.0, -0.5, 0.0, 0.5, 3.0, 100.0, 1e4])
 
-# by name and player: the value, and its derivative
+# by name and network: the value, and its derivative
 FORMULAS = {
     ("minimax", "real"): (lambda x: softplus(-x), lambda x: -expit(-x)),
     ("minimax", "fake"): (softplus, expit),

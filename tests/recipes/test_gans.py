@@ -56,7 +56,7 @@ def test_a_gan_finds_both_clusters(points, tmp_path):
 
 @pytest.mark.slow
 def test_a_resumed_game_is_the_game_that_was_not_stopped(points, tmp_path):
-    """Both players, their optimizers, the moving average and the averages of the batch norm."""
+    """Both networks, their optimizers, the moving average and the averages of the batch norm."""
     changes = {"data": points, "epochs": 3, "ema_decay": 0.9, "architecture": "reference", "num_disc_steps": 2, "packing": 2}
     without_widths = {name: value for name, value in SMALL.items() if name != "hidden_sizes"}
     small = settings("gan-ring", **without_widths | changes)
