@@ -8,6 +8,7 @@ import numpy as np
 from jax.scipy.special import betaln, xlog1py, xlogy
 from jaxtyping import Float
 
+from gen_jax.distributions.event import check_event
 from gen_jax.distributions.gamma import sample_log_gamma
 from gen_jax.types import Array, Key
 
@@ -49,7 +50,11 @@ class Beta(NamedTuple):
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log p(value) in nats; −∞ outside of [0, 1]."""
+        check_event(value, jnp.shape(self.alpha))
         inside = (value >= 0) & (value <= 1)
         x = jnp.where(inside, value, 0.5)
-        terms = xlogy(self.alpha - 1, x) + xlog1py(self.beta - 1, -x) - betaln(self.alpha, self.beta)
+        # a factor with exponent 0 is constant: at 0 and at 1 its gradient would be 0/0
+        from_0 = jnp.where((x == 0) & (self.alpha == 1), 0.5, x)
+        from_1 = jnp.where((x == 1) & (self.beta == 1), 0.5, x)
+        terms = xlogy(self.alpha - 1, from_0) + xlog1py(self.beta - 1, -from_1) - betaln(self.alpha, self.beta)
         return jnp.sum(jnp.where(inside, terms, -jnp.inf))

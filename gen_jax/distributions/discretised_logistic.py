@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.distributions.event import check_event, within
 from gen_jax.types import Array, Key
 
 TOP = 255  # the highest pixel value
@@ -43,16 +44,18 @@ class DiscretisedLogistic(NamedTuple):
         return _on_grid(loc + scale * jax.random.logistic(key, loc.shape, loc.dtype))
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
-        """Return log P(value) in nats, with each value rounded to the nearest level."""
-        value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(_on_grid(value), self.loc, self.scale))
+        """Return log P(value) in nats, with each value rounded to the nearest level; −∞ if none is nearer than half a bin."""
+        check_event(value, jnp.broadcast_shapes(jnp.shape(self.loc), jnp.shape(self.scale)))
         half_bin = 0.5 / TOP
+        inside = (value > -half_bin) & (value < 1 + half_bin)
+        value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(_on_grid(value), self.loc, self.scale))
         upper, lower = (value + half_bin - loc) / scale, (value - half_bin - loc) / scale
         lowest, highest = value < half_bin, value > 1 - half_bin
         # finite terms also where they are not chosen: otherwise gradients would be 0 · ∞
         below = jnp.where(lowest, 0, -jax.nn.softplus(lower))
         above = jnp.where(highest, 0, -jax.nn.softplus(-upper))
         between = jnp.where(lowest | highest, 0, jnp.log(-jnp.expm1(-2 * half_bin / scale)))
-        return jnp.sum(below + above + between)
+        return within(inside, jnp.sum(below + above + between))
 
 
 def _on_grid(value: Float[Array, "*event"]) -> Float[Array, "*event"]:

@@ -58,8 +58,7 @@ def kl_parts(q: Distribution, p: Distribution) -> Float[Array, "G"] | None:
         case Normal(), Normal():
             parts = _normal(q, p)
         case Bernoulli(), Bernoulli():
-            # from log P(1) = l − softplus(l), with l the logit
-            parts = q.mean * (q.logits - p.logits) + jax.nn.softplus(p.logits) - jax.nn.softplus(q.logits)
+            parts = _bernoulli(q.logits, p.logits)
         case Beta(), Beta():
             parts = _beta(q, p)
         case ((Normal() | MultivariateNormal()), (Normal() | MultivariateNormal())):
@@ -75,6 +74,12 @@ def kl_parts(q: Distribution, p: Distribution) -> Float[Array, "G"] | None:
         case _:
             return None
     return jnp.ravel(parts)
+
+
+def _bernoulli(q: Float[Array, "*event"], p: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    """P_q(1) log [P_q(1) / P_p(1)] + P_q(0) log [P_q(0) / P_p(0)], of logits; each log ratio has the size of its result."""
+    log_ratio = lambda q, p: jax.nn.log_sigmoid(q) - jax.nn.log_sigmoid(p)
+    return jax.nn.sigmoid(q) * log_ratio(q, p) + jax.nn.sigmoid(-q) * log_ratio(-q, -p)
 
 
 def _normal(q: Normal, p: Normal) -> Float[Array, "*event"]:

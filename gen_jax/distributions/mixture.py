@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.distributions.event import check_event
 from gen_jax.distributions.normal import HALF_LOG_2PI
 from gen_jax.types import Array, Distribution, Key
 
@@ -74,6 +75,7 @@ class NormalMixture(NamedTuple):
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log p(value) in nats."""
+        check_event(value, self.loc.shape[:-1])
         standard = (value[..., None] - self.loc) / self.scale
         log_components = -0.5 * standard**2 - jnp.log(self.scale) - HALF_LOG_2PI
         return jnp.sum(jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + log_components, axis=-1))

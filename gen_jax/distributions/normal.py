@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
+from gen_jax.distributions.event import check_event
 from gen_jax.types import Array, Key
 
 HALF_LOG_2PI = 0.9189385332046727
@@ -42,6 +43,7 @@ class Normal(NamedTuple):
 
     def log_prob(self, value: Float[Array, "*event"]) -> Float[Array, ""]:
         """Return log p(value) in nats."""
+        check_event(value, jnp.broadcast_shapes(jnp.shape(self.loc), jnp.shape(self.scale)))
         # flat, as in `Bernoulli`, for speed on CPU
         value, loc, scale = (jnp.ravel(a) for a in jnp.broadcast_arrays(value, self.loc, self.scale))
         return jnp.sum(-0.5 * ((value - loc) / scale) ** 2 - jnp.log(scale) - HALF_LOG_2PI)
@@ -77,6 +79,7 @@ class MultivariateNormal(NamedTuple):
 
     def log_prob(self, value: Float[Array, "D"]) -> Float[Array, ""]:
         """Return log p(value) in nats."""
+        check_event(value, self.loc.shape)
         return self._log_prob_of_noise(solve_triangular(self.scale_tril, value - self.loc, lower=True))
 
     def _log_prob_of_noise(self, noise: Float[Array, "D"]) -> Float[Array, ""]:

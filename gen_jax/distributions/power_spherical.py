@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import betaln
 from jaxtyping import Float
 
+from gen_jax.distributions.event import check_event
 from gen_jax.distributions.gamma import sample_log_gamma
 from gen_jax.distributions.uniform_sphere import sphere_point
 from gen_jax.types import Array, Key
@@ -52,6 +53,7 @@ class PowerSpherical(NamedTuple):
 
     def log_prob(self, value: Float[Array, "D"]) -> Float[Array, ""]:
         """Return log p(value) in nats, for a unit vector."""
+        check_event(value, self.loc.shape)
         # (1 − loc · x) / 2, without cancellation at large κ; at 1 the density would be 0, and the gradient infinite
         half_below = jnp.minimum(0.25 * jnp.sum((value - self.loc) ** 2), 1 - 1e-7)
         return self.concentration * jnp.log1p(-half_below) - self._log_normaliser()

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.distributions.event import check_event
 from gen_jax.types import Array, Key
 
 
@@ -40,6 +41,7 @@ class UniformSphere:
 
     def log_prob(self, value: Float[Array, "{self.dim}"]) -> Float[Array, ""]:
         """Return log p(value) in nats, the same for every value."""
+        check_event(value, (self.dim,))
         return jnp.asarray(-log_sphere_area(self.dim), value.dtype)
 
 

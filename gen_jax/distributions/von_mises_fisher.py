@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from gen_jax.distributions.bessel import NUM_WIDTHS, at_angle, cosine_moments, mode_and_width, nodes_between
+from gen_jax.distributions.event import check_event
 from gen_jax.distributions.implicit import with_implicit_derivative
 from gen_jax.distributions.uniform_sphere import log_sphere_area, sphere_point
 from gen_jax.types import Array, Key
@@ -57,6 +58,7 @@ class VonMisesFisher(NamedTuple):
 
     def log_prob(self, value: Float[Array, "D"]) -> Float[Array, ""]:
         """Return log p(value) in nats, for a unit vector."""
+        check_event(value, self.loc.shape)
         # 1 − loc · x, without cancellation at large κ
         return self._log_prob_of_versine(0.5 * jnp.sum((value - self.loc) ** 2))
 

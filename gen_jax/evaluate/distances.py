@@ -106,14 +106,19 @@ def density_coverage(real: Rows, fake: Rows, neighbours: int = 5) -> DensityCove
     """Return density and coverage, with k = `neighbours`.
 
     They use open balls around real examples, with the distance to the k-th nearest other real example as radius, so generated
-    outliers add to neither. Equal sets have 1 and 1. Naeem et al. 2020, arXiv:2002.09797, eq. 3 and 4.
+    outliers add to neither. An example that is there more than k times has a radius of 0, and holds up to k equal ones. Equal
+    sets have 1 and 1. Naeem et al. 2020, arXiv:2002.09797, eq. 3 and 4.
 
     Raises:
         InputError: the numbers of features differ, a set has k examples or fewer, or values are not finite.
     """
     real, fake = _pair_for_neighbours(real, fake, neighbours)
-    reach = _squared_radii(real, neighbours) - _tie(real)
-    within = np.concatenate([(d < reach[rows, None]).sum(axis=1) for rows, d in squared_distance_blocks(real, fake)])
+    radii, tie, counts = _squared_radii(real, neighbours), _tie(real), []
+    for rows, squared in squared_distance_blocks(real, fake):
+        inside = (squared < (radii[rows] - tie)[:, None]).sum(axis=1)
+        equal = np.minimum((squared <= tie).sum(axis=1), neighbours)
+        counts.append(np.where(radii[rows] <= tie, equal, inside))
+    within = np.concatenate(counts)
     return DensityCoverage(float(within.sum()) / (neighbours * len(fake)), float(np.mean(within > 0)))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -40,6 +41,7 @@ def checked_bijection(
 
     def checked(direction: Callable[..., Result], name: str) -> Callable[..., Result]:
         def apply(params: Params, value: Array, context: Any = None) -> Result:
+            params, value = jax.tree.map(jnp.asarray, (params, value))  # NumPy's are not indexed by what is traced
             if shape is not None and value.shape != shape:
                 raise InputError(
                     f"{name} has shape {value.shape}, and the bijection takes {shape}: give that, or vmap over more."

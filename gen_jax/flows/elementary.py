@@ -89,7 +89,10 @@ def logit(margin: float = 1e-6) -> Bijection:
         return log_p - log_q, jnp.sum(jnp.log(jnp.asarray(stretch, x.dtype)) - log_p - log_q)
 
     def inverse(params: Params, y: Float[Array, "*event"]) -> Result:
-        x = (jax.nn.sigmoid(y) - margin) / stretch
+        # inside of the domain, so that x as it is rounded has a density
+        edge = 4 * jnp.finfo(y.dtype).eps
+        low = -beyond * (1 - edge) if margin else jnp.finfo(y.dtype).tiny
+        x = jnp.clip((jax.nn.sigmoid(y) - margin) / stretch, low, 1 + beyond - edge)
         # JAX drops the derivative rule of log_sigmoid, needed at 0, for second derivatives of a loop: there, by the slope itself
         near = jnp.abs(y) < 20
         log_slope = jnp.log(jax.nn.sigmoid(jnp.where(near, y, 0)) * jax.nn.sigmoid(-jnp.where(near, y, 0)))

@@ -74,8 +74,9 @@ def generator_loss(loss: AdversarialLoss, fake_logits: Float[Array, "..."]) -> F
 
 
 def class_loss(logits: Float[Array, "B C"], labels: Int[Array, "B"]) -> Float[Array, ""]:
-    """Return the mean of −log softmax(logits)[label], in nats, of an auxiliary classifier. A label of C or more gives NaN."""
+    """Return the mean of −log softmax(logits)[label], in nats, of an auxiliary classifier; NaN if a label is not in 0 … C − 1."""
     log_probs = jax.nn.log_softmax(logits)
+    labels = jnp.where(labels < 0, logits.shape[-1], labels)  # −1 would be the last class
     return -jnp.mean(jax.vmap(lambda row, label: jnp.take(row, label, mode="fill"))(log_probs, labels))
 
 

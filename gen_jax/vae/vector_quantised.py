@@ -101,8 +101,10 @@ class CodePrior:
 
 
 def nearest_codes(features: Float[Array, "*grid D"], codebook: Float[Array, "K D"]) -> Int[Array, "*grid"]:
-    """Return argmin_k ‖h − e_k‖² = argmin_k ‖e_k‖² − 2 hᵀe_k."""
-    products = jnp.matmul(features.reshape(-1, features.shape[-1]), codebook.T, precision="highest")
+    """Return argmin_k ‖h − e_k‖² = argmin_k ‖e_k‖² − 2 hᵀe_k, about the mean of the codebook, since far from 0 that cancels."""
+    centre = jnp.mean(codebook, axis=0)
+    codebook = codebook - centre[None]
+    products = jnp.matmul(features.reshape(-1, len(centre)) - centre[None], codebook.T, precision="highest")
     codes = jnp.argmin(jnp.sum(codebook**2, axis=-1)[None, :] - 2 * products, axis=-1)
     return codes.astype(jnp.int32).reshape(features.shape[:-1])
 

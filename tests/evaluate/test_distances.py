@@ -194,3 +194,12 @@ def test_an_impossible_number_of_neighbours_is_refused(measure, neighbours, rng)
 def test_what_is_no_probability_is_refused(probabilities, message):
     with pytest.raises(InputError, match=message):
         classifier_score(np.array(probabilities))
+
+
+@pytest.mark.parametrize("copies", [2, 6, 9])
+def test_equal_sets_of_repeated_examples_cover_each_other(copies):
+    rows = np.repeat(np.random.default_rng(0).normal(size=(20, 3)), copies, axis=0)
+    found = density_coverage(rows, rows)
+    assert found.coverage == 1
+    if copies > 5:  # the radii are 0
+        assert found.density == 1

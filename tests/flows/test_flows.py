@@ -494,3 +494,11 @@ def test_hessians_through_a_stack_and_a_loop_are_the_same_by_every_order(kind):
             np.testing.assert_allclose(jax.jit(hessian(f))(x), differences, atol=1e-7 * np.abs(differences).max())
         batched = jax.jit(jax.vmap(jax.hessian(f)))(jnp.stack([x, x + 1]))
         np.testing.assert_allclose(batched[0], differences, atol=1e-7 * np.abs(differences).max())
+
+
+@pytest.mark.parametrize(("margin", "scale"), [(1e-3, 10.0), (1e-6, 10.0), (0.0, 30.0)])
+def test_samples_squeezed_by_a_logit_have_a_finite_density(margin, scale):
+    """Many of them round to the ends of the domain."""
+    density = flows.flow_density(Normal(jnp.zeros(5), jnp.full(5, scale)), flows.invert(flows.logit(margin)))
+    samples = jax.vmap(lambda key: density.sample((), key))(jax.random.split(jax.random.key(0), 200))
+    assert np.isfinite(jax.vmap(lambda x: density.log_prob((), x))(samples)).all()

@@ -93,3 +93,8 @@ def test_logits_that_are_not_one_for_each_decision_are_refused(shape):
     ]:
         with pytest.raises(InputError, match=f"{name} has shape .* one logit for each example"):
             call()
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_gives_no_number(label):
+    assert np.isnan(class_loss(jnp.zeros((2, 3)), jnp.array([0, label])))

@@ -172,3 +172,10 @@ def test_bad_input_is_refused(params):
         vector_quantised_vae(MLP((), (2, 2)), MLP((), EVENT), 1, (2,), bernoulli_likelihood(), CODES)
     with pytest.raises(InputError, match="context is given"):
         case.vae.encode(params, BINARY, jnp.zeros(3))
+
+
+def test_the_nearest_code_is_found_far_from_the_origin():
+    """Among vectors of spread 1 at an offset of 10,000, against distances in float64."""
+    codebook, features = (np.float32(1e4 + RNG.normal(size=(num, 8))) for num in (64, 500))
+    distances = np.linalg.norm(np.float64(features)[:, None] - np.float64(codebook), axis=-1)
+    np.testing.assert_array_equal(nearest_codes(jnp.asarray(features), jnp.asarray(codebook)), distances.argmin(axis=1))
