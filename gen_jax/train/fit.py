@@ -223,7 +223,7 @@ def _config(
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
     may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
     if chosen.config is not None:
-        return chosen.config, may_change
+        return chosen.config, may_change | {"program"}  # which is compared before
     config = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "validate_every", "patience", "best_metric")}
     if chosen.optimizer is None:
         config |= {"learning_rate": chosen.learning_rate, "schedule": chosen.schedule}
