@@ -1,6 +1,10 @@
 """Data sets in files: IDX, NumPy archives, folders of image files."""
 
 import gzip
+import lzma
+import os
+import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,11 +15,15 @@ from gen_jax.data.dataset import Dataset, LazyExamples, Split, check_array, thre
 from gen_jax.types import InputError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 NPZ_NAMES = {  # the usual names of each split's array
-    "train": ("train_images", "x_train", "train"),
-    "valid": ("valid_images", "x_valid", "valid"),
-    "test": ("test_images", "x_test", "test"),
+    part: (f"{part}_images", f"x_{part}", f"{part}_data", part) for part in ("train", "valid", "test")
 }
+BAD_ARCHIVE = (  # what zipfile and numpy raise for one damage or another
+    *(ValueError, OSError, EOFError, RuntimeError, KeyError, OverflowError, MemoryError, SyntaxError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError),
+)
+LARGE = 0.05  # share of the machine's memory above which the size of an archive is told
 
 
 def load_idx(folder: Path) -> Dataset:
@@ -45,7 +53,7 @@ def _read_idx(folder: Path, stem: str) -> np.ndarray:
         raise InputError(damaged % "not an IDX file of bytes of the expected rank")
     shape = tuple(np.frombuffer(raw, ">i4", rank, offset=4))
     values = np.frombuffer(raw, np.uint8, offset=4 + 4 * rank)
-    if values.size != np.prod(shape, dtype=np.int64):
+    if min(shape) < 0 or values.size != np.prod(shape, dtype=np.int64):
         raise InputError(damaged % f"its header says {'×'.join(map(str, shape))}, and {values.size} bytes follow")
     return values.reshape(shape)
 
@@ -60,9 +68,13 @@ def load_npz(argument: str) -> Dataset:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise ValueError("it is an .npy file: save the array with numpy.savez, as images")
+            _tell_size(path, sum(member.file_size for member in archive.zip.infolist()))
             arrays = {name: archive[name] for name in archive.files}
-    # what zipfile and numpy raise for one damage or another
-    except (ValueError, OSError, EOFError, RuntimeError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+            if other := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{other[0]} is no array")
+    except BAD_ARCHIVE as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path} is not a whole .npz file of plain arrays ({error}).") from error
 
     def split(names: tuple[str, ...], label_names: tuple[str, ...]) -> Split | None:
@@ -78,7 +90,10 @@ def load_npz(argument: str) -> Dataset:
                 f"{path} ({name}) has {len(images)} examples and labels of shape {labels.shape}, {labels.dtype}: "
                 "give one integer each."
             )
-        return Split(images, labels.reshape(-1).astype(np.int32))
+        labels, limits = labels.reshape(-1), np.iinfo(np.int32)
+        if labels.min() < limits.min or labels.max() > limits.max:
+            raise InputError(f"{path} ({name}) has labels from {labels.min()} to {labels.max()}: give numbers of 32 bits.")
+        return Split(images, labels.astype(np.int32))
 
     train, valid, test = (split(names, (f"{part}_labels", f"y_{part}")) for part, names in NPZ_NAMES.items())
     train = train or split(("images",), ("labels",))
@@ -89,6 +104,16 @@ def load_npz(argument: str) -> Dataset:
     if len(shapes) > 1:
         raise InputError(f"{path} holds examples of different shapes, {sorted(shapes)}: give one shape.")
     return three_parts(train, valid, test)
+
+
+def _tell_size(path: Path, size: int) -> None:
+    """Warn of an archive that unpacks to much of the memory, and refuse one that unpacks to more."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > LARGE * memory:
+        told = f"{path} unpacks to {size / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB of memory"
+        if size > memory:
+            raise InputError(f"{told}: give a folder of images, with --stream.")
+        warnings.warn(f"{told}: the arrays stay there while it trains, and on the device too without --stream.", stacklevel=4)
 
 
 def load_folder(argument: str) -> Dataset:
@@ -117,7 +142,7 @@ def _read_image(path: Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=IMAGE_FORMATS) as file:  # a file may be of another format than its name says
             mode = file.mode
             array = np.asarray(file if mode in ("L", "RGB") else file.convert("L" if mode == "1" else "RGB"))
     # what Pillow raises for one damage or another

@@ -20,8 +20,8 @@ from gen_jax.data import Binarisation
 from gen_jax.train import ScheduleName
 from gen_jax.types import InputError, Key, unknown
 
-Count = Annotated[int, Ge(1)]
-NonNegativeInt = Annotated[int, Ge(0)]
+Count = Annotated[int, Ge(1), Lt(2**31)]
+NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]

@@ -14,6 +14,7 @@ from gen_jax.types import VAE, Array, DensityModel, InputError, Key, Params
 
 Draw = Literal["examples", "means"]
 NUM_IMAGES, NUM_POINTS = 100, 2500
+MOST_SHOWN = 400  # images in a figure
 SAMPLES_AT_ONCE = 20  # each draw from an ensemble of MADEs sorts the weights anew
 PLANE, PIXELS = 5.0, 200  # half the side of the square in which densities are drawn, and its pixels
 
@@ -78,7 +79,8 @@ def picture(drawn: Any, model: Any = None, params: Params = None, data: Dataset 
     """
     drawn = np.asarray(drawn)
     if drawn.shape[1:] != (2,):
-        return plots.image_grid(drawn, min(len(drawn), getattr(model, "num_classes", None) or 10), title)
+        shown = drawn[:MOST_SHOWN]  # each takes 0.4 MB in a figure
+        return plots.image_grid(shown, min(len(shown), getattr(model, "num_classes", None) or 10), title)
     panels, bound, points = [], PLANE, square_grid(PLANE, PIXELS)[0]
 
     def add_density(name: str, log_probs: Any) -> None:

@@ -133,9 +133,9 @@ def labels_in_turn(model: Any, num: int, labels: Any = None) -> Array | None:
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raise an InputError for a number that is too small."""
-    if value < least:
-        raise InputError(f"{name} is {value}: give {least} or more.")
+    """Raise an InputError for a number that is too small, or larger than any array."""
+    if not least <= value < 2**31:
+        raise InputError(f"{name} is {value}: give {least} or more{'' if value < least else ', below 2^31'}.")
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:

@@ -73,7 +73,7 @@ def dreg_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, c
     _check_num_samples(num_samples)
     posterior = vae.encode(params, x, context)
     z, _ = jax.vmap(posterior.sample_and_log_prob)(jax.random.split(key, num_samples))
-    z, zeros = _weigh_path(z, jnp.zeros(num_samples))
+    z, zeros = _weigh_path(z, jnp.zeros(num_samples, x.dtype))
     prior, density = vae.prior(params, context), jax.lax.stop_gradient(posterior)
 
     def log_w(z: Any) -> Array:

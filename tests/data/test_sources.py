@@ -3,6 +3,7 @@
 import gzip
 import shutil
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -102,7 +103,13 @@ def mislabel(file: Path) -> None:
     file.write_bytes(gzip.compress(b"\0\0\x0d\3" + gzip.decompress(file.read_bytes())[4:]))
 
 
-@pytest.mark.parametrize("damage", [cut, shorten, garble, mislabel, lambda file: file.write_bytes(b"")])
+def negate(file: Path) -> None:
+    """Two sizes of another sign, whose product is as before."""
+    raw = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(raw[:4] + struct.pack(">iii", -7, -4, 5) + raw[16:]))
+
+
+@pytest.mark.parametrize("damage", [cut, shorten, garble, mislabel, negate, lambda file: file.write_bytes(b"")])
 def test_a_damaged_idx_file_is_named(idx, damage):
     file = idx[1] / "t10k-images-idx3-ubyte.gz"
     damage(file)
@@ -183,6 +190,7 @@ BAD_NPZ = {
     "different shapes": ({"train": np.zeros((4, 2)), "test": np.zeros((4, 3))}, "examples of different shapes"),
     "labels that do not fit": ({"images": np.zeros((4, 2)), "labels": np.zeros(3, int)}, "4 examples and labels of shape"),
     "labels that are no integers": ({"images": np.zeros((4, 2)), "labels": np.zeros(4)}, "give one integer each"),
+    "labels of more than 32 bits": ({"images": np.zeros((4, 2)), "labels": np.arange(4) + 2**40}, "give numbers of 32 bits"),
     "too few": ({"images": np.zeros((2, 2))}, "2 training examples are too few"),
 }
 
@@ -202,6 +210,46 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
         load_dataset(f"npz:{tmp_path}/a.npz")
 
 
+def npy_of(shape: str) -> bytes:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+@pytest.mark.parametrize("member", [b"no array", npy_of("(100000000000000000000, 2)"), npy_of("(5, 4"), npy_of("(5, 4)")])
+def test_an_npz_with_a_bad_member_is_refused(tmp_path, member):
+    """No array, a header of 10^20 rows, one that cannot be parsed, and one without its rows."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy" if member.startswith(b"\x93") else "images", member)
+    with pytest.raises(InputError, match=r"not a whole \.npz file"):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+def test_the_names_of_published_binary_sets_are_known(tmp_path):
+    arrays = {f"{part}_data": RNG.integers(0, 2, (num, 6), np.uint8) for part, num in (("train", 9), ("valid", 3), ("test", 4))}
+    np.savez(tmp_path / "a.npz", **arrays)
+    for part, split in load_dataset(f"npz:{tmp_path}/a.npz").splits.items():
+        np.testing.assert_array_equal(split.x / np.max(split.x), arrays[f"{part}_data"])
+
+
+def test_an_archive_that_unpacks_to_much_of_the_memory_says_so(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", images=np.zeros((50, 200), np.uint8))
+    pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 100_000}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    with pytest.warns(UserWarning, match=r"unpacks to 0\.0 GB"):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+    pages["SC_PHYS_PAGES"] = 1000
+    with pytest.raises(InputError, match="give a folder of images, with --stream"):
+        load_dataset(f"npz:{tmp_path}/a.npz")
+
+
+def test_an_image_of_a_format_that_is_not_listed_is_refused(tmp_path):
+    """Pillow would look for a program that reads PostScript."""
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n")
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        load_dataset(f"folder:{tmp_path}")
+
+
 def test_a_truncated_npz_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", images=RNG.random((30, 8)))
     raw = (tmp_path / "a.npz").read_bytes()
@@ -216,7 +264,7 @@ def test_an_npy_file_is_told(tmp_path):
         load_dataset(f"npz:{tmp_path}/a.npy")
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.filterwarnings("ignore:Duplicate name", "ignore:.*unpacks to")
 def test_an_npz_with_any_byte_changed_is_read_or_refused(tmp_path):
     np.savez(tmp_path / "a.npz", images=RNG.integers(0, 256, (5, 4), np.uint8))
     raw = bytearray((tmp_path / "a.npz").read_bytes())

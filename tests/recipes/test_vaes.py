@@ -182,6 +182,8 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
         ("vae", {"amortised": False}, "amortised is False, and there is no flow"),
         ("vae-planar", {"context_dim": 3, "kl_warmup_steps": 0}, "the flow planar takes no context"),
         ("vae", {"beta": -1.0}, "beta is -1.0: give 0 or more"),
+        ("vae", {"num_importance_samples": 3_000_000_000}, "num_importance_samples is 3000000000: give less than 2147483648"),
+        ("vae", {"latent_dim": 100_000_000_000}, "latent_dim is 100000000000"),
         ("vae", {"architecture": "conv", "channels": (4, 4, 4)}, "An image of 4 x 4 cannot be halved 3 times"),
         ("vae", {"likelihood": "discretised-logistic"}, "use --binarise none"),
         ("vae", {"latent": "mixture", "num_components": 0}, "num_components is 0"),

@@ -10,12 +10,14 @@ from scipy.stats import kstest
 
 from gen_jax import flows, gan, made, tasks
 from gen_jax.autoencoders import Autoencoder, autoencoder
-from gen_jax.data import Dataset, DataView, Split
+from gen_jax.data import ENERGIES, Dataset, DataView, Split, load_dataset
 from gen_jax.densities import with_event_shape
 from gen_jax.distributions import Bernoulli, Normal
+from gen_jax.evaluate import square_grid
 from gen_jax.nets import MLP, MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.tasks.completion import observed_part
 from gen_jax.tasks.latent_models import great_arc, line
+from gen_jax.tasks.sampling import picture
 from gen_jax.types import VAE, InputError
 from gen_jax.vae import (
     bernoulli_likelihood,
@@ -337,3 +339,23 @@ def test_nothing_is_compiled_a_second_time_for_a_model():
         assert len(compilations) == before
     finally:
         jax.monitoring.clear_event_listeners()
+
+
+def test_a_figure_shows_a_few_hundred_samples(monkeypatch):
+    """Each takes 0.4 MB there."""
+    shown = []
+    monkeypatch.setattr("gen_jax.plots.image_grid", lambda images, columns, title: shown.append(images))
+    picture(np.zeros((5000, 4, 4, 1)))
+    assert shown[0].shape == (400, 4, 4, 1)
+
+
+def test_the_target_of_an_energy_is_drawn_as_its_density(monkeypatch):
+    """e^−U on the square, whose log at a point is −U there."""
+    panels = {}
+    monkeypatch.setattr("gen_jax.plots.plane", lambda rows, bound: panels.update(rows))
+    data = load_dataset("toy:ring")
+    picture(np.zeros((5, 2)), data=data)
+    found = panels["target $e^{-U}$"]
+    points, _ = square_grid(5.0, 200)
+    expected = np.exp(-np.asarray(jax.vmap(ENERGIES["ring"])(points), np.float64)).reshape(200, 200)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-30)
