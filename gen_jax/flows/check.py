@@ -1,5 +1,6 @@
 """A test of a bijection against its contract, for those of this library and for a user's own."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,14 +49,14 @@ def check_bijection(
     context: Any = None,
     *,
     tolerance: float = 1e-4,
-    smooth: bool = True,
+    num_derivatives: int = 2,
 ) -> BijectionErrors:
     """Test a bijection in both directions at each of N examples; return the largest errors.
 
     The error allowed is the tolerance (in float64, its square) times a bound on how far relative rounding errors of the inputs
     move the result: for an output, ‖y‖ + ‖J‖ ‖x‖, with J the Jacobian. So the inverse of an almost flat map may be inaccurate.
     The error allowed in gradients is (100 + κ) times the tolerance, relative to the largest, with κ the condition number of J; in
-    second derivatives, (100 + κ)² times.
+    second derivatives, (100 + κ)² times, and ten times what two step sizes of the difference are apart.
 
     Args:
         bijection: the bijection.
@@ -63,8 +64,8 @@ def check_bijection(
         xs: two or more examples in the domain of `forward_and_log_det`; `inverse_and_log_det` is tested at their images.
         context: given to both directions.
         tolerance: the relative error allowed in float32.
-        smooth: whether the map and its log-det are differentiable at these parameters and examples. If not, as at the knot of a
-            spline, gradients need only be finite.
+        num_derivatives: how many derivatives, 0 to 2, the map and its log-det have at these parameters and examples: 1 for
+            rational-quadratic splines, 0 at their knots, where gradients need only be finite.
 
     Raises:
         AssertionError: an error is above its limit; the message names each.
@@ -75,7 +76,7 @@ def check_bijection(
     directions = bijection.forward_and_log_det, bijection.inverse_and_log_det
     xs64, errors = np.asarray(xs, np.float64), []
     for apply, inverse in (directions, directions[::-1]):
-        found, xs, xs64 = _errors(apply, inverse, params, xs, xs64, context, tolerance, smooth)
+        found, xs, xs64 = _errors(apply, inverse, params, xs, xs64, context, tolerance, num_derivatives)
         errors += found
     largest = BijectionErrors(*(float(max(values)) for values in zip(*errors, strict=True)))
     broken = {name: value for name, value in largest._asdict().items() if not value <= 1}
@@ -85,10 +86,18 @@ def check_bijection(
 
 
 def _errors(
-    apply: Direction, inverse: Direction, params: Params, xs: Array, xs64: Any, context: Any, tolerance: float, smooth: bool
+    apply: Direction,
+    inverse: Direction,
+    params: Params,
+    xs: Array,
+    xs64: Any,
+    context: Any,
+    tolerance: float,
+    num_derivatives: int,
 ) -> tuple[list[BijectionErrors], Array, Array]:
     """Return the errors of one direction at each example, and the images of the examples in float32 and in float64."""
-    evaluate = jax.jit(lambda params, xs, context: jax.lax.map(lambda x: _evaluate(apply, inverse, params, x, context), xs))
+    evaluate_one = functools.partial(_evaluate, num_derivatives, apply, inverse)
+    evaluate = jax.jit(lambda params, xs, context: jax.lax.map(lambda x: evaluate_one(params, x, context), xs))
     in_float32 = evaluate(params, xs, context)
     with jax.enable_x64(True):
         params64, context64 = _float64((params, context))
@@ -102,10 +111,10 @@ def _errors(
             lambda leaf: np.asarray(leaf)[i], (xs, xs64, in_float32, in_float64, exact, batch)
         )
         limits, exact_limits = _limits(of64, x, tolerance), _limits(of_exact, x64, tolerance**2)
-        if smooth:
+        if num_derivatives:
             slope, difference = of_exact.slopes
             gradient = _ratio((of32.gradient, slope), (of64.gradient, difference), 2 * (limits.gradient,))
-            curvature = _ratio((of_exact.curvatures,), (of_exact.curvature_difference,), (exact_limits.curvature,))
+            curvature = _ratio((of_exact.curvatures,), (of_exact.curvature_differences[0],), (exact_limits.curvature,))
         else:
             gradient = 0.0 if np.isfinite(of32.gradient).all() and np.isfinite(of64.gradient).all() else np.inf
             curvature = 0.0
@@ -133,11 +142,11 @@ class _Values(NamedTuple):
     jacobian: Any = None  # ∂y/∂x
     log_det_gradient: Any = None  # ∂(log-det)/∂x
     slopes: Any = None  # of Σ_i y_i + log-det along one direction: by the gradient, and by a central difference
-    curvatures: Any = None  # the second derivative along it, by forward over reverse mode and by reverse over reverse
-    curvature_difference: Any = None  # by a central difference of the gradient
+    curvatures: Any = (0.0, 0.0)  # the second derivative along it, by forward over reverse mode and by reverse over reverse
+    curvature_differences: Any = (0.0, 0.0)  # by central differences of the gradient, of two step sizes
 
 
-def _evaluate(apply: Direction, inverse: Direction, params: Params, x: Array, context: Any) -> _Values:
+def _evaluate(num_derivatives: int, apply: Direction, inverse: Direction, params: Params, x: Array, context: Any) -> _Values:
     """Evaluate everything that is compared; the last five fields in float64 only."""
     flat, unravel = _ravel((params, x, context))
 
@@ -152,18 +161,21 @@ def _evaluate(apply: Direction, inverse: Direction, params: Params, x: Array, co
     jacobian, log_det_gradient = jax.jacobian(lambda x: apply(params, x, context))(x)
     step = STEP * jnp.cos(jnp.arange(flat.size) ** 2 + 1.0)  # an arbitrary direction
     slopes = jnp.dot(gradient, step) / STEP, (scalar(flat + step)[0] - scalar(flat - step)[0]) / (2 * STEP)
-    alone = lambda flat: scalar(flat)[0]
-    looped = jax.grad(lambda flat: jax.lax.map(alone, flat[None])[0])
-    along = lambda flat: jnp.dot(looped(flat), step / STEP)
-    curvatures = jnp.stack([jax.jvp(along, (flat,), (step / STEP,))[1], jnp.dot(jax.grad(along)(flat), step / STEP)])
-    gradients = [jax.grad(alone)(flat + sign * 100 * step) for sign in (1, -1)]
-    return values._replace(
-        jacobian=jacobian,
-        log_det_gradient=log_det_gradient,
-        slopes=slopes,
-        curvatures=curvatures,
-        curvature_difference=jnp.dot(gradients[0] - gradients[1], step / STEP) / (200 * STEP),
-    )
+    values = values._replace(jacobian=jacobian, log_det_gradient=log_det_gradient, slopes=slopes)
+    if num_derivatives < 2:
+        return values
+    curvatures, differences = _curvatures(lambda flat: scalar(flat)[0], flat, step / STEP)
+    return values._replace(curvatures=curvatures, curvature_differences=differences)
+
+
+def _curvatures(f: Callable[[Array], Array], x: Array, direction: Array) -> tuple[Array, Array]:
+    """Return the second derivative along a direction: forward over reverse and reverse over reverse; and by two differences."""
+    looped = jax.grad(lambda x: jax.lax.map(f, x[None])[0])
+    along = lambda x: jnp.dot(looped(x), direction)
+    by_derivatives = jnp.stack([jax.jvp(along, (x,), (direction,))[1], jnp.dot(jax.grad(along)(x), direction)])
+    sizes = STEP * jnp.array([100.0, -100.0, 30.0, -30.0])
+    slopes = jax.vmap(jax.grad(f))(x[None] + sizes[:, None] * direction[None]) @ direction
+    return by_derivatives, (slopes[::2] - slopes[1::2]) / (2 * sizes[::2])
 
 
 def _ravel(tree: Any) -> tuple[Array, Callable[[Array], Any]]:
@@ -195,12 +207,13 @@ def _limits(values: _Values, x: Any, tolerance: float) -> _Limits:
     slope = float(np.abs(values.log_det_gradient).sum())
     y, back, log_det = size_y + largest * size_x, size_x + size_y / smallest, x.size + slope * size_x
     conditioned = 100 + largest / smallest
+    curvature, other = values.curvature_differences  # between them is about how wrong they are
     gradient = conditioned * (1 + np.abs(values.gradient).max(initial=0))
     return _Limits(
         (tolerance * y, tolerance * log_det),
         (tolerance * back, tolerance * (log_det + slope * back)),
         tolerance * gradient,
-        tolerance * conditioned * (gradient + conditioned * np.abs(values.curvature_difference)),
+        tolerance * conditioned * (gradient + conditioned * np.abs(curvature)) + 10 * np.abs(curvature - other),
     )
 
 

@@ -18,13 +18,13 @@ CONTEXT = jnp.array([0.5, -1.0, 2.0])
 
 
 class Case(NamedTuple):
-    """A bijection, points of its domain, a context, a change to the parameters that `init` gives, and whether it is smooth."""
+    """A bijection, points of its domain, a context, a change to the parameters of `init`, and how many derivatives it has."""
 
     bijection: Bijection
     xs: jax.Array = POINTS
     context: Any = None
     edit: Any = lambda params: params
-    smooth: bool = True
+    num_derivatives: int = 2
 
     @property
     def params(self) -> Any:
@@ -69,11 +69,11 @@ COUPLING = flows.coupling(net(AFFINE), DIM, AFFINE)
 CASES = {
     "planar": Case(flows.planar(DIM)),
     "planar-large": Case(flows.planar(DIM), edit=scaled(30)),
-    "planar-no-w": Case(flows.planar(DIM), edit=put(w=0), smooth=False),
-    "planar-tiny-w": Case(flows.planar(DIM), edit=put(w=1e-15), smooth=False),
+    "planar-no-w": Case(flows.planar(DIM), edit=put(w=0), num_derivatives=0),
+    "planar-tiny-w": Case(flows.planar(DIM), edit=put(w=1e-15), num_derivatives=0),
     "planar-all-but-flat": Case(flows.planar(DIM), edit=opposed(4)),
     "planar-softplus-underflows": Case(flows.planar(DIM), edit=opposed(20)),
-    "planar-exactly-flat": Case(flows.planar(DIM), edit=lambda p: opposed(3)(p) | {"b": jnp.zeros(())}),
+    "planar-exactly-flat": Case(flows.planar(DIM), edit=lambda p: opposed(3)(p) | {"b": jnp.zeros(())}, num_derivatives=1),
     "planar-steep": Case(flows.planar(DIM), edit=aligned(30)),
     "planar-very-steep": Case(flows.planar(DIM), edit=aligned(300)),
     "planar-far-away": Case(flows.planar(DIM), 1e3 * POINTS),
@@ -82,14 +82,14 @@ CASES = {
     "radial-steep": Case(flows.radial(DIM), edit=put(log_alpha=-8, raw_s=3)),
     "radial-all-but-collapsed": Case(flows.radial(DIM), edit=put(raw_s=-12)),
     "radial-wide": Case(flows.radial(DIM), edit=put(log_alpha=8, raw_s=50)),
-    "radial-at-its-centre": Case(flows.radial(DIM), edit=put(centre=0), smooth=False),
-    "radial-collapsed-at-its-centre": Case(flows.radial(DIM), edit=put(centre=0, raw_s=-100), smooth=False),
-    "radial-collapsed-and-steep": Case(flows.radial(DIM), edit=put(centre=0, raw_s=-100, log_alpha=-30), smooth=False),
+    "radial-at-its-centre": Case(flows.radial(DIM), edit=put(centre=0), num_derivatives=0),
+    "radial-collapsed-at-its-centre": Case(flows.radial(DIM), edit=put(centre=0, raw_s=-100), num_derivatives=0),
+    "radial-collapsed-and-steep": Case(flows.radial(DIM), edit=put(centre=0, raw_s=-100, log_alpha=-30), num_derivatives=0),
     "radial-far-away": Case(flows.radial(DIM), 1e3 * POINTS),
     "sylvester-orthogonal": Case(flows.orthogonal_sylvester(DIM, 3)),
     "sylvester-orthogonal-full": Case(flows.orthogonal_sylvester(DIM, DIM)),
     "sylvester-orthogonal-large": Case(flows.orthogonal_sylvester(DIM, 3), edit=scaled(5)),
-    "sylvester-exactly-flat": Case(flows.orthogonal_sylvester(DIM, 1), edit=put(outer=9, inner=-9, b=0)),
+    "sylvester-exactly-flat": Case(flows.orthogonal_sylvester(DIM, 1), edit=put(outer=9, inner=-9, b=0), num_derivatives=1),
     "sylvester-amortised": Case(
         flows.amortise(flows.orthogonal_sylvester(DIM, 3)),
         context=100 * jax.random.normal(jax.random.key(3), (flows.num_params(flows.orthogonal_sylvester(DIM, 3)),)),
@@ -98,28 +98,30 @@ CASES = {
     "sylvester-householder-large": Case(flows.householder_sylvester(DIM, 3, 4), edit=scaled(5)),
     "affine": Case(flows.elementwise_affine(DIM)),
     "affine-extreme": Case(flows.elementwise_affine(DIM), edit=put(log_scale=-29, shift=10)),
-    "affine-beyond-its-bound": Case(flows.elementwise_affine(DIM), edit=put(log_scale=1e4), smooth=False),
+    "affine-beyond-its-bound": Case(flows.elementwise_affine(DIM), edit=put(log_scale=1e4), num_derivatives=0),
     "standardise": Case(flows.standardise(np.arange(5.0), np.array([0.1, 1.0, 20.0, 3.0, 1e3]))),
     "invert-standardise": Case(flows.invert(flows.standardise(np.arange(5.0), np.array([0.1, 1.0, 20.0, 3.0, 1e3])))),
     "logit": Case(flows.logit(), jax.nn.sigmoid(POINTS)),
-    "logit-edges": Case(flows.logit(1e-3), jnp.array([[0.0, 1.0, 0.5, 1e-6, 1 - 1e-6], [1.0, 0.5, 0.2, 0.0, 1.0]]), smooth=False),
+    "logit-edges": Case(
+        flows.logit(1e-3), jnp.array([[0.0, 1.0, 0.5, 1e-6, 1 - 1e-6], [1.0, 0.5, 0.2, 0.0, 1.0]]), num_derivatives=0
+    ),
     "permutation": Case(flows.permutation([3, 0, 4, 1, 2])),
     "coupling-affine": Case(COUPLING),
     "coupling-affine-large": Case(COUPLING, edit=scaled(20)),
     "coupling-affine-context": Case(flows.coupling(net(AFFINE), DIM, AFFINE, context_dim=3), context=CONTEXT),
-    "coupling-spline": Case(flows.coupling(net(SPLINE), DIM, SPLINE)),
-    "coupling-spline-large": Case(flows.coupling(net(SPLINE), DIM, SPLINE), edit=scaled(5)),
-    "coupling-spline-outside": Case(flows.coupling(net(SPLINE), DIM, SPLINE), 10 * POINTS),
-    "coupling-spline-at-a-knot": Case(flows.coupling(net(SPLINE), DIM, SPLINE), edit=scaled(0), smooth=False),
+    "coupling-spline": Case(flows.coupling(net(SPLINE), DIM, SPLINE), num_derivatives=1),
+    "coupling-spline-large": Case(flows.coupling(net(SPLINE), DIM, SPLINE), edit=scaled(5), num_derivatives=1),
+    "coupling-spline-outside": Case(flows.coupling(net(SPLINE), DIM, SPLINE), 10 * POINTS, num_derivatives=1),
+    "coupling-spline-at-a-knot": Case(flows.coupling(net(SPLINE), DIM, SPLINE), edit=scaled(0), num_derivatives=0),
     "coupling-spline-at-the-bound": Case(
         flows.coupling(net(SPLINE), DIM, SPLINE),
         jnp.array([[0.1, 0.2, 3.0, -3.0, 2.9999998], [0.1, 0.2, -2.9999998, 0.0, 3.0000002]]),
-        smooth=False,
+        num_derivatives=0,
     ),
     "maf": Case(MAF),
     "maf-large": Case(MAF, edit=scaled(2)),
     "maf-context": Case(flows.masked_autoregressive(made_net(AFFINE), DIM, AFFINE, context_dim=3), context=CONTEXT),
-    "maf-spline": Case(flows.masked_autoregressive(made_net(SPLINE), DIM, SPLINE)),
+    "maf-spline": Case(flows.masked_autoregressive(made_net(SPLINE), DIM, SPLINE), num_derivatives=1),
     "maf-one-dimension": Case(flows.masked_autoregressive(made_net(AFFINE, 1), 1, AFFINE), POINT[:3, None]),
     "iaf": Case(flows.inverse_autoregressive(made_net(AFFINE), DIM, AFFINE)),
     "iaf-context": Case(flows.inverse_autoregressive(made_net(AFFINE), DIM, AFFINE, context_dim=3), context=CONTEXT),
