@@ -42,6 +42,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_second_derivatives_have_the_mean_of_the_expectations(name):
     distribution, moment, at = CASES[name]
@@ -57,6 +58,7 @@ def test_second_derivatives_have_the_mean_of_the_expectations(name):
         np.testing.assert_allclose(by_reverse, found, rtol=1e-3, atol=1e-3 * np.abs(found).max())
 
 
+@pytest.mark.slow
 def test_a_second_derivative_through_a_loop_is_right_or_raises():
     square = lambda p, key: VonMisesFisher(jnp.eye(3)[0], p).sample(key)[0] ** 2
     looped = lambda p: jnp.mean(jax.lax.map(lambda key: square(p, key), KEYS[:10]))
