@@ -92,13 +92,15 @@ def matmul_program(data: np.ndarray):
 def torch_program(kind: type[torch.nn.Module], data: np.ndarray, batch: int, fused: bool = False, compiled: bool = False):
     """Return a function that trains one epoch."""
     torch.manual_seed(SEED)
-    model = kind()
+    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as JAX has it by default
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    model = kind().to(device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=fused or None)
     loss_of = torch.compile(model) if compiled else model
-    images = torch.from_numpy(data)
+    images = torch.from_numpy(data).to(device)
 
     def run():
-        for rows in torch.randperm(len(images)).view(-1, batch):
+        for rows in torch.randperm(len(images), device=device).view(-1, batch):
             optimizer.zero_grad()
             loss = loss_of(images[rows])
             loss.backward()

@@ -9,9 +9,9 @@ import jaxtyping
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of a test's time is compilation. XLA's own passes run as ever; LLVM's optimisation does not, and on a CPU kernels are
+# Most of a test's time is compilation. XLA's own passes run as ever; on a CPU LLVM's optimisation does not, and kernels are
 # emitted in the older way, which takes half as long. CI runs some tests again with GEN_JAX_TEST_XLA=normal, as a user has it.
-if os.environ.get("GEN_JAX_TEST_XLA") != "normal":
+if os.environ["JAX_PLATFORMS"] == "cpu" and os.environ.get("GEN_JAX_TEST_XLA") != "normal":
     flags = ["--xla_backend_optimization_level=0"]
     if importlib.metadata.version("jaxlib").startswith("0.10."):  # a flag that is unknown to a later version ends the process
         flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]

@@ -501,7 +501,7 @@ sys.exit(entry.main())
 
 def test_no_memory_is_a_sentence(data, tmp_path, capsys, monkeypatch):
     """What JAX raises for an array of 32 TB."""
-    monkeypatch.setattr("gen_jax.runs.train", lambda *args, **options: jnp.zeros((10**12, 8)))
+    monkeypatch.setattr("gen_jax.runs.train", lambda *args, **options: jax.block_until_ready(jnp.zeros((10**12, 8))))
     argv = ["train", "vae", "--data", data, "--out", tmp_path / "run", *FLAGS]
     assert "Out of memory" in error_of(capsys, *argv)
 

@@ -64,7 +64,8 @@ class LazyExamples:
 def to_unit(x: Array | np.ndarray) -> Float[Array, "..."]:
     """Return stored pixels as float32: uint8 divided by 255, floats unchanged."""
     pixels = jnp.asarray(x)
-    return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels
+    # a product, since it is rounded alike on every device, and 255 becomes 1; a GPU's division gives 0.99999994
+    return pixels.astype(jnp.float32) * (1 / 255) if pixels.dtype == jnp.uint8 else pixels
 
 
 def binarise(mode: Binarisation, key: Key, intensity: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -13,6 +13,10 @@ ONCE = 1  # what the key of a seed is folded with, for what is binarised once
 
 
 def test_to_unit():
+    """The greys are 0 … 255 over 255; black and white are exact on any device."""
+    greys = np.asarray(to_unit(np.arange(256, dtype=np.uint8)))
+    np.testing.assert_allclose(greys, np.arange(256) / 255, rtol=1.2e-7)
+    assert (greys[0], greys[255]) == (0, 1)
     np.testing.assert_allclose(to_unit(IMAGE), np.array([0, 0.2, 127 / 255, 128 / 255, 1]), rtol=1e-6)
     x = jnp.array([0.25, 2.0])
     np.testing.assert_array_equal(to_unit(x), x)

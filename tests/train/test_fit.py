@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from gen_jax import train
-from gen_jax.data import Dataset, DataView, Split
+from gen_jax.data import Dataset, DataView, Split, to_unit
 from gen_jax.distributions import Normal
 from gen_jax.gan import LOSSES, adversarial_losses, generative_adversarial_network
 from gen_jax.nets import MLP, MLPDiscriminator, MLPGenerator, batch_net
@@ -233,7 +233,7 @@ def test_a_vae_learns(key):
     fitted = train.fit(key, vae, elbo_loss(vae), data, epochs=60, batch_size=20, learning_rate=1e-2)
     assert fitted.history[0]["valid_score"] < -6
     assert fitted.history[-1]["valid_score"] > -2.5
-    x = jnp.asarray(sides[180:], jnp.float32) / 255
+    x = to_unit(sides[180:])
     z = jax.vmap(lambda x: vae.encode(fitted.params, x).sample(key))(x)
     decoded = jax.vmap(lambda z: vae.decode(fitted.params, z).mean)(z)
     np.testing.assert_array_equal(jnp.round(decoded), x)
