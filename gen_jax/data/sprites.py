@@ -91,7 +91,7 @@ def render_sprite(factors: Int[Array, "5"]) -> Float[Array, "64 64 1"]:
     # what is 16 or more away is outside; clipped to 16, its squares fit into int32
     u, v = (jnp.clip(w, -16 * _UNIT, 16 * _UNIT) for w in (right * cosine + above * sine, above * cosine - right * sine))
 
-    square = jnp.maximum(u**2, v**2) <= _HALF_SIDE**2  # of squares: for a GPU, XLA compiles max(|u|, |v|) ≤ c wrongly
+    square = jnp.maximum(u**2, v**2) <= _HALF_SIDE**2  # XLA (jax 0.11.2) can compile max(|u|, |v|) wrongly for a GPU
     ellipse = u**2 + 4 * v**2 <= _SEMI_AXIS**2
     side, height = jnp.abs(u), v + _HEART_CENTROID
     diamond = side + jnp.abs(height) <= 2 * _LOBE
