@@ -27,6 +27,15 @@ def checked_context(context: Any, context_dim: int) -> Array:
     return context
 
 
+def promoted(x: Any, *trees: Any) -> Array:
+    """Return x in the widest type of real numbers among it and the trees, in which it also comes out: they may differ in x64."""
+    x = jnp.asarray(x)
+    types = [jnp.result_type(leaf) for leaf in jax.tree.leaves(trees)]
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    return x.astype(jnp.result_type(x, *(dtype for dtype in types if jnp.issubdtype(dtype, jnp.floating))))
+
+
 def checked_bijection(
     shape: tuple[int, ...] | None,
     init: Callable[..., Params],
@@ -49,8 +58,9 @@ def checked_bijection(
             if not jnp.issubdtype(value.dtype, jnp.floating):
                 raise InputError(f"{name} is of {value.dtype}, and a bijection takes real numbers: convert it to float32.")
             if context_dim == 0:
-                return direction(params, value)
-            return direction(params, value, checked_context(context, context_dim))
+                return direction(params, promoted(value, params))
+            context = checked_context(context, context_dim)
+            return direction(params, promoted(value, params, context), context)
 
         return apply
 

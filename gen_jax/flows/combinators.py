@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from gen_jax.flows.base import Result, checked_context
+from gen_jax.flows.base import Result, checked_context, promoted
 from gen_jax.types import Array, Bijection, InputError, Key, Params
 
 OFFSET_SCALE = 0.01
@@ -61,7 +61,7 @@ def stack(bijection: Bijection, num_layers: int) -> Bijection:
     def scan(direction: Callable[..., Result], reverse: bool) -> Callable[..., Result]:
         def apply(params: Params, x: Array, context: Array | None = None) -> Result:
             layer = lambda x, p: direction(p, x, context)
-            x, log_dets = jax.lax.scan(layer, x, params, length=num_layers, reverse=reverse)
+            x, log_dets = jax.lax.scan(layer, promoted(x, params, context), params, length=num_layers, reverse=reverse)
             return x, jnp.sum(log_dets)
 
         return apply

@@ -30,7 +30,7 @@ def draw_by_passes(
 
     def step(i: Array, x: Array) -> Array:
         raw: Any = net.apply(params, output.features(x), degrees)
-        drawn = output.draw(raw[:, order[i]], jax.tree.map(lambda leaf: leaf[i], noise))
+        drawn = output.draw(raw[:, order[i]], jax.tree.map(lambda leaf: leaf[i], noise)).astype(x.dtype)
         return x.at[order[i]].set(jnp.where(observed[order[i]], x[order[i]], drawn))
 
     return jax.lax.fori_loop(0, x.size, step, jnp.where(observed, x, 0))
@@ -69,7 +69,7 @@ def draw_in_order(
             i, raw, hidden, out, kernels, (value, is_observed, noise) = at
             for source, kernel in out.items():
                 raw = raw + jnp.einsum("nw,nwp->p", here[source], kernel)
-            value = jnp.where(is_observed, value, output.draw(raw, noise))
+            value = jnp.where(is_observed, value, output.draw(raw, noise).astype(value.dtype))
             here = [here[0].at[i].set(output.features(value[None])[0]), *here[1:]]
             for layer, (before, kernel) in enumerate(zip(hidden, kernels, strict=True)):
                 unit = net.activation(before + jnp.einsum("nw,nwc->c", here[layer], kernel))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from gen_jax.types import BatchNet, Key, Params, Variables
 
@@ -21,7 +22,7 @@ def batch_net(module: nn.Module) -> BatchNet:
         variables, rngs = {"params": params, **state}, None if key is None else {"noise": key}
         if not train:
             return module.apply(variables, *inputs, train=False, rngs=rngs), state
-        output, state = module.apply(variables, *inputs, train=True, mutable=list(state), rngs=rngs)
-        return output, dict(state)
+        output, after = module.apply(variables, *inputs, train=True, mutable=list(state), rngs=rngs)
+        return output, jax.tree.map(lambda new, old: new.astype(old.dtype), dict(after), state)  # inputs may be of another type
 
     return BatchNet(init, apply)

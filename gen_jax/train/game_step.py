@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.train.step import Step, TrainState, update_ema
+from gen_jax.train.step import Step, TrainState, check_batch, update_ema
 from gen_jax.types import Adversaries, Array, InputError, Key, Metrics, Params
 
 
@@ -53,6 +53,7 @@ def make_game_step(
         return optax.apply_updates(own, updates), getattr(new_state, name), opt_state, metrics
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        check_batch(batch)
         params: Adversaries = state.params
         model_state: Adversaries = state.state
         opt_states: Any = state.opt_state  # `Adversaries`

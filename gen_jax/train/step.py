@@ -110,6 +110,12 @@ def check_metrics(what: str, metrics: Any, of_steps: bool = False) -> None:
             raise InputError(f"{what} reports {name} as an array of shape {shape[of_steps:]}: report scalars, such as its mean.")
 
 
+def check_batch(batch: Any) -> None:
+    """Raise an InputError for a batch without examples, of which no mean is a number."""
+    if any(len(leaf) == 0 for leaf in jax.tree.leaves(batch)):
+        raise InputError("The batch is empty: give one example or more.")
+
+
 def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None) -> Step:
     """Return the step that minimises a loss; it reports the loss's metrics, `loss` and `grad_norm`.
 
@@ -117,6 +123,7 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: fl
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        check_batch(batch)
         key = jax.random.fold_in(state.key, state.step)
         grad = jax.value_and_grad(loss, has_aux=True)
         (value, (model_state, metrics)), grads = grad(state.params, state.state, key, state.step, batch)

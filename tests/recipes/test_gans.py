@@ -81,6 +81,7 @@ def test_the_latest_checkpoint_counts(points, tmp_path):
     assert runs.load_run(tmp_path / "run").epoch == 3
 
 
+@pytest.mark.slow
 def test_what_is_known_of_the_ring_is_reported(tmp_path, capsys):
     flags = ["--epochs", "2", "--hidden-sizes", "16", "--epoch-steps", "50", "--out", str(tmp_path / "run")]
     assert main(["train", "gan-ring", *flags]) == 0

@@ -282,6 +282,7 @@ def test_labels_stream_with_their_images(data, tmp_path):
     np.testing.assert_array_equal(left_is_brighter(drawn), np.arange(40) % 2 == 0)
 
 
+@pytest.mark.slow
 def test_the_score_of_a_run_with_warm_up_is_at_its_full_weight(data, tmp_path):
     changes = {"kl_warmup_steps": 10, "beta": 2.0, "epochs": 2, "latent_dim": 2}
     trained("vae", data, tmp_path / "run", **MLP | changes)

@@ -114,7 +114,10 @@ def do(task: str, model, params, examples: Split = IMAGES):
     }[task]()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+SLOW = {"VAE on a sphere", "conditional GAN"}
+
+
+@pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES])
 def test_a_task_serves_every_family_that_can_do_it_and_refuses_the_others_in_a_sentence(family):
     model = FAMILIES[family]
     label = (jnp.int32(0),) if family == "conditional VAE" else ()

@@ -1,5 +1,7 @@
 """The step of a GAN, against steps taken by hand and against the theory of the Dirac-GAN."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -67,6 +69,7 @@ def test_three_discriminator_steps_and_one_of_the_generator_are_those_taken_by_h
     step = jax.jit(train.make_game_step(losses, optimizers, num_disc_steps=3, ema_decay=0.9))
     state, metrics = step(state, Split(batch))
 
+    @functools.partial(jax.jit, static_argnums=0)
     def descend(name, params, model_state, key, x):
         loss = lambda own: getattr(losses, name)(params._replace(**{name: own}), model_state, key, jnp.int32(0), Split(x))
         grads, (new_state, _) = jax.grad(loss, has_aux=True)(getattr(params, name))
