@@ -1,6 +1,7 @@
 """The command line: gen-jax train RECIPE | sweep RECIPE | TASK RUN | runs | recipes."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from rich.table import Table
 
 import gen_jax  # its `recipes` and `runs` are imported when they are first used: a help text needs neither
 from gen_jax import tasks
+from gen_jax.__main__ import STOPPED
 from gen_jax.arguments import (
     EXIT_BAD_INPUT,
     SweepCommand,
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, FloatingPointError, OSError) as error:
         if "--debug" in arguments:
             raise
-        err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
@@ -62,14 +64,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        err.print("Stopped. What a training run had saved stays, and `gen-jax train` goes on from there.", highlight=False)
+        err.print(STOPPED, end="", highlight=False, soft_wrap=True)
         return EXIT_STOPPED
+
+
+REMEDIES = {
+    errno.ENOSPC: "free disk space, and give the same command again",
+    errno.EACCES: "give a path that you may read and write",
+    errno.EPERM: "give a path that you may read and write",
+    errno.EROFS: "give a path that can be written",
+    errno.EEXIST: "something else of that name is there: move it away, or give another path",
+    errno.EISDIR: "something else of that name is there: move it away, or give another path",
+    errno.ENOTDIR: "a part of the path is a file: give another path",
+    errno.ENOENT: "it is not there: give another path",
+}
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; of the system's own, also what to do."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    what = "A file" if error.filename is None else f"{error.filename}"
+    remedy = REMEDIES.get(error.errno, "mend that, and give the same command again")
+    return f"{what} cannot be used ({error.strerror}): {remedy}."
 
 
 @contextlib.contextmanager
 def _sigterm_as_ctrl_c() -> Generator[None]:
-    """Let SIGTERM raise KeyboardInterrupt; while training, the loop saves first."""
-    if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals
+    """Let SIGTERM raise KeyboardInterrupt, unless it has a handler; while training, the loop saves first."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # Python lets no other handle signals
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -132,7 +156,7 @@ def _train(name: str, command: TrainCommand) -> int:
     _keep_compilations()
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
-        evaluation = progress.add_task("evaluate", total=None, note="", visible=False)
+        evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
 
         def on_epoch(row: dict[str, Any]) -> None:
             name, label = next((pair for pair in PROGRESS if f"train_{pair[0]}" in row), ("loss", "loss"))
@@ -145,6 +169,7 @@ def _train(name: str, command: TrainCommand) -> int:
                 progress.reset(epochs, completed=row["epoch"], note=note, visible=True)
 
         def on_evaluation(done: int, total: int) -> None:
+            progress.start_task(evaluation)
             progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
 
         result = gen_jax.runs.train(
@@ -154,7 +179,7 @@ def _train(name: str, command: TrainCommand) -> int:
         err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
         return EXIT_STOPPED
     _print_table({name: value for name, value in result.items() if name != "settings"})
-    _say(f"{directory} holds result.json, metrics.jsonl, checkpoints and figures.")
+    _say(f"{directory} holds {', '.join(sorted(path.name for path in directory.iterdir() if path.name[0] != '.'))}.")
     return 0
 
 

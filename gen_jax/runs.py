@@ -17,7 +17,8 @@ from gen_jax import plots, recipes, tasks
 from gen_jax import train as training
 from gen_jax.data import Dataset, absolute_name, load_dataset
 from gen_jax.recipes import Experiment, Recipe, Settings, check_settings
-from gen_jax.recipes.own import SOME_STEPS, UNNAMED, blame, checked_program, default_folder, full_name, is_own
+from gen_jax.recipes.experiment import fit_options
+from gen_jax.recipes.own import UNNAMED, blame, checked_programs, default_folder, full_name, is_own
 from gen_jax.recipes.settings import MAY_CHANGE, RUN, SAMPLES, read_settings, seed_key, settings_json
 from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
 from gen_jax.tasks.sampling import num_shown, picture, sample
@@ -96,8 +97,8 @@ def train(
         "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
     }
     if is_own(name):
-        config["versions"]["program"] = checked_program(directory, config, found, settings, data)
-    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", "program"}) as before:
+        config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
+    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
         training.check_epochs(directory, settings.epochs)
         if (result := training.read_result(directory, config["settings"])) is not None:
             return result
@@ -136,21 +137,17 @@ def _fit(
             num = num_shown(model, data.event_shape == (2,))
             save_frame(directory, epoch, sample(model, params, training.fit_keys(key).figures, num, view=experiment.view))
 
-    of_settings = ("epochs", "ema_decay", "epoch_steps", "stream", "validate_every", "patience")
-    of_experiment = ("optimizer", "make_step", "validate", "best_metric")
     return training.fit(
         key,
         model,
         experiment.loss,
         data,
-        batch_size=settings.examples_per_step,
         directory=directory,
         config=config,
         tensorboard=tensorboard,
         report=on_epoch,
         snapshot=snapshot,
-        **{name: getattr(settings, name) for name in of_settings},
-        **{name: getattr(experiment, name) for name in of_experiment},
+        **fit_options(experiment, settings),
     )
 
 
@@ -161,12 +158,12 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
     if isinstance(experiment.model, tuple(NAMES)):
         found = tasks.TASKS["evaluate"](subject).summary
     else:  # a user's own type of model, which has its validation
-        row = next(row for row in rows if row["epoch"] == run.epoch)
+        row = next((row for row in rows if row["epoch"] == run.epoch), {})
         found = {**subject.provenance} | {name: value for name, value in row.items() if name.startswith("valid_")}
     figures = {
         name: plots.loss_curves(rows, list(metrics), label)
         for name, (metrics, label) in experiment.curves.items()
-        if any(metric in rows[-1] for metric in metrics)
+        if any(metric in row for metric in metrics for row in rows)
     }
     for name in experiment.tasks:
         if name != "animate":
@@ -221,7 +218,7 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         experiment = found.build(settings, event_shape)
         fingerprints = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
         with blame(f"What {name} builds") if own else contextlib.nullcontext():
-            optimizer, has_average = experiment.optimizer(SOME_STEPS), settings.ema_decay is not None
+            optimizer, has_average = experiment.optimizer(training.SOME_STEPS), settings.ema_decay is not None
             start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
             like = jax.eval_shape(start, seed_key(settings.seed, RUN))
     except (KeyError, TypeError, AttributeError, ValueError) as error:

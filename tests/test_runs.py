@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 from gen_jax import recipes, runs, tasks, train
+from gen_jax.__main__ import STOPPED
 from gen_jax.cli import main
 from gen_jax.data import load_dataset
 from gen_jax.densities import density_loss, with_event_shape
@@ -153,6 +154,7 @@ def test_a_finished_run_that_is_killed_as_it_goes_on_ends_the_same(run, longer, 
     assert same_but_for_seconds(directory) == longer
 
 
+@pytest.mark.slow
 def test_the_versions_that_trained_a_run_stay_until_others_train_on(run, data, tmp_path):
     directory = tmp_path / "run"
     shutil.copytree(run, directory)
@@ -496,7 +498,22 @@ builtins.__import__ = signalled
 sys.exit(entry.main())
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stderr) == (130, "Stopped before anything was done.\n")
+    assert (process.returncode, process.stderr) == (130, STOPPED)
+
+
+@pytest.mark.slow
+def test_a_signal_at_any_moment_of_a_command_ends_it(data, tmp_path):
+    """From the first import on; none is swallowed, and none shows a stack trace."""
+    command = [sys.executable, "-m", "gen_jax", "train", "vae", "--data", data, *FLAGS[:-1], "100000", "--out"]
+    for i, seconds in enumerate(np.linspace(0.3, 3.0, 6)):  # the interpreter itself takes its signals before
+        process = subprocess.Popen([*command, str(tmp_path / str(i))], stderr=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        try:
+            errors = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+        assert (process.returncode, "Stopped." in errors, "Traceback" in errors) == (130, True, False), errors
 
 
 def test_no_memory_is_a_sentence(data, tmp_path, capsys, monkeypatch):
@@ -555,6 +572,25 @@ def test_where_no_picture_can_be_written_is_told_before_the_work(run, tmp_path, 
     assert f"The folder {run} cannot be written" in error_of(capsys, "sample", run)
 
 
+def test_what_the_system_refuses_says_what_to_do(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "figures")
+    (tmp_path / "run" / "figures").write_text("a file")
+    (tmp_path / "run" / "result.json").unlink()
+    stored = json.loads((run / "config.json").read_text())["settings"]
+    argv = ["train", "vae", "--data", stored["data"], "--latent-dim", "2", "--out", tmp_path / "run", *FLAGS]
+    assert main([str(a) for a in argv]) == 2
+    assert "figures cannot be used (File exists): something else of that name is there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [{"data": {}}, {"data": "x"}, {"settings": "x"}, {"event_shape": "x"}, {"recipe": 3}])
+def test_a_config_that_was_edited_is_a_sentence(run, tmp_path, capsys, wrong):
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | wrong))
+    assert error_of(capsys, "evaluate", tmp_path / "run")
+
+
 def test_a_folder_of_fit_is_told(data, tmp_path, capsys):
     model = with_event_shape(flow_density(Normal(jnp.zeros(16), jnp.ones(16)), elementwise_affine(16)), (4, 4, 1))
     train.fit(
@@ -588,6 +624,7 @@ def test_grey_values_under_a_bernoulli_likelihood_are_told(data, tmp_path):
         runs.train("vae", settings(data, binarise="none", epochs=1), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_path_means_the_same_from_another_folder(data, tmp_path, monkeypatch):
     shutil.copy(data.removeprefix("npz:"), tmp_path / "d.npz")
     monkeypatch.chdir(tmp_path)
@@ -625,6 +662,36 @@ def test_divergence_is_a_sentence_and_its_own_exit_status(data, tmp_path, capsys
 def test_debug_shows_the_stack_trace(data):
     with pytest.raises(InputError):
         main(["train", "vae", "--data", data, "--epochs", "0", "--debug"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.03, 0.1])
+def test_a_second_signal_ends_a_process_at_once_without_a_stack_trace(data, tmp_path, seconds):
+    command = [
+        sys.executable,
+        "-m",
+        "gen_jax",
+        "train",
+        "vae",
+        "--data",
+        data,
+        *FLAGS[:-1],
+        "100000",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not train.saved_epochs(tmp_path / "run" / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    try:
+        errors = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert (process.returncode, "Stopped." in errors, "Traceback" in errors) == (130, True, False), errors
 
 
 @pytest.mark.slow

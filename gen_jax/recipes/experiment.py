@@ -60,6 +60,17 @@ class Recipe(NamedTuple):
     build: Callable[[Any, tuple[int, ...]], Experiment]
 
 
+def fit_options(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """Return the options of `train.fit` that an experiment and its settings give."""
+    of_settings = ("epochs", "ema_decay", "epoch_steps", "stream", "validate_every", "patience")
+    of_experiment = ("optimizer", "make_step", "validate", "best_metric")
+    return {
+        "batch_size": settings.examples_per_step,
+        **{name: getattr(settings, name) for name in of_settings},
+        **{name: getattr(experiment, name) for name in of_experiment},
+    }
+
+
 def adam_of(settings: Settings) -> Callable[[int], Any]:
     """Return (number of steps) -> Adam with the settings' schedule, clipping and weight decay."""
 

@@ -9,18 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jax
-import numpy as np
-
-from gen_jax.data import Dataset, Split
-from gen_jax.recipes.experiment import Experiment, Recipe
+from gen_jax.data import Dataset
+from gen_jax.recipes.experiment import Experiment, Recipe, fit_options
 from gen_jax.recipes.settings import MAY_CHANGE, RUN, Settings, read_settings, seed_key
-from gen_jax.train import CHECKPOINTS, evaluation_params, make_game_step, make_step, on_stored, read_config, saved_epochs, start
-from gen_jax.types import Adversaries, InputError
+from gen_jax.train import CHECKPOINTS, programs, read_config, saved_epochs
+from gen_jax.types import InputError
 
 UNNAMED = "(a Recipe object)"
-SOME_STEPS = 1_000_000
-"""Steps of a run where their number has no effect: enough for any warm-up of a learning rate."""
 
 
 def is_file_name(name: str) -> bool:
@@ -128,44 +123,21 @@ def blame(what: str, folder: Path | None = None) -> Generator[None]:
                 sys.path.remove(added)
 
 
-def program(experiment: Experiment, settings: Settings, data: Dataset, key: jax.Array) -> str:
-    """Return the checksum of what an experiment computes: initial parameters, a step, and a validation that is compiled.
-
-    It is that of a run of `SOME_STEPS`, so that it does not depend on the number of epochs, lowered for CPUs wherever it runs.
-    """
-    adversarial = isinstance(experiment.loss, Adversaries)
-    make: Any = experiment.make_step or (make_game_step if adversarial else make_step)
-    losses = jax.tree.map(lambda loss: on_stored(data.view, experiment.model, loss), experiment.loss, is_leaf=callable)
-    validate: Any = experiment.validate
-    optimizer, averaged = experiment.optimizer(SOME_STEPS), settings.ema_decay is not None
-    begin = jax.jit(lambda key: start(key, experiment.model, optimizer, data.event_shape, averaged))
-    state = jax.eval_shape(begin, key)
-
-    def some(split: Split, num: int) -> Split:
-        """Return the shapes of `num` examples."""
-        shape_of = lambda one: jax.ShapeDtypeStruct((num, *np.shape(one)), np.asarray(one).dtype)
-        return jax.tree.map(lambda leaf: shape_of(leaf[0]), split)
-
-    step = jax.jit(make(losses, optimizer, settings.ema_decay))
-    programs = [begin.trace(key), step.trace(state, some(data.train, settings.examples_per_step))]
-    if hasattr(validate, "trace"):
-        programs.append(validate.trace(evaluation_params(state), key, some(data.valid, len(data.valid.x))))
-    text = "".join(traced.lower(lowering_platforms=("cpu",)).as_text() for traced in programs)
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
-def checked_program(directory: Path, config: dict[str, Any], recipe: Recipe, settings: Settings, data: Dataset) -> str:
-    """Return the checksum of what a user's recipe computes in a run of these settings.
+def checked_programs(
+    directory: Path, config: dict[str, Any], recipe: Recipe, settings: Settings, data: Dataset
+) -> dict[str, str]:
+    """Return the checksums of what a user's recipe computes in a run of these settings.
 
     Raises:
         InputError: with the settings of the epochs in the run directory, it computes something else than it did. (Under other
             versions of the libraries, which may compute the same in another way, it may.)
     """
 
-    def of(settings: Settings) -> str:
+    def of(settings: Settings) -> dict[str, str]:
         experiment = recipe.build(settings, data.event_shape)
+        options = fit_options(experiment, settings)
         with blame(f"What {config['recipe']} builds"):
-            return program(experiment, settings, data, seed_key(settings.seed, RUN))
+            return programs(seed_key(settings.seed, RUN), experiment.model, experiment.loss, data, **options)
 
     stored = read_config(directory) if saved_epochs(directory / CHECKPOINTS) else {}
     versions = stored.get("versions", {})

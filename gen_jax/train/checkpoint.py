@@ -23,8 +23,17 @@ from gen_jax.train.metrics import read_object, write_json
 from gen_jax.types import InputError
 
 
-def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, float], best_metric: str | None) -> None:
+def save_checkpoint(
+    directory: Path,
+    epoch: int,
+    state: Any,
+    scores: dict[str, float],
+    best_metric: str | None,
+    course: dict[str, float] | None = None,
+) -> None:
     """Save the state after `epoch` epochs, then remove all but the two latest and the one with the largest `best_metric`.
+
+    `course` is what else the rest of the run depends on, which `read_course` returns.
 
     Raises:
         OSError: it cannot be written. Earlier checkpoints are unchanged.
@@ -33,7 +42,7 @@ def save_checkpoint(directory: Path, epoch: int, state: Any, scores: dict[str, f
     try:
         with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
             checkpointer.save(folder / path.name, state, force=True)
-        content = {"scores": scores, "state": _structure(state)}
+        content = {"scores": scores, "course": course or {}, "state": _structure(state)}
         write_json(directory / f"{epoch}.json", {**content, "checksum": _checksum(content), "files": _checksums(path)})
     except (OSError, ValueError) as error:  # Orbax raises ValueError where the disk is full
         _remove_uncommitted(directory)
@@ -51,6 +60,11 @@ def _remove_uncommitted(directory: Path) -> None:
     for folder in directory.iterdir():
         if folder.is_dir() and not folder.with_name(f"{folder.name}.json").exists():
             shutil.rmtree(folder)
+
+
+def read_course(directory: Path, epoch: int) -> dict[str, float]:
+    """Return the course that was saved with a checkpoint, and nothing if that is damaged."""
+    return _commits(directory).get(epoch, {}).get("course", {})
 
 
 def saved_epochs(directory: Path) -> list[int]:
@@ -117,7 +131,13 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
-        return (checkpointer.restore(folder / str(chosen), jax.tree.map(on_this_machine, like)), chosen), damaged
+        try:
+            return (checkpointer.restore(folder / str(chosen), jax.tree.map(on_this_machine, like)), chosen), damaged
+        except Exception as error:  # of whatever type, for files that were changed together with their checksums
+            raise InputError(
+                f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}): remove it and "
+                f"{chosen}.json, and the run goes on from the one before."
+            ) from error
 
 
 def _best(commits: dict[int, dict[str, Any]], metric: str | None) -> int | None:
@@ -130,9 +150,11 @@ def _commits(directory: Path) -> dict[int, dict[str, Any]]:
     """Return the content of each undamaged `EPOCH.json`; the caller checks its `files`."""
     commits = {}
     for epoch in saved_epochs(directory):
-        with contextlib.suppress(ValueError, KeyError):
+        with contextlib.suppress(ValueError, KeyError, AttributeError):  # AttributeError: no dict
             commit = read_object((directory / f"{epoch}.json").read_bytes())
-            if _checksum({"scores": commit["scores"], "state": commit["state"]}) == commit["checksum"]:
+            content = {name: value for name, value in commit.items() if name not in ("checksum", "files")}
+            numbers = (*commit["scores"].values(), *commit.get("course", {}).values())
+            if _checksum(content) == commit["checksum"] and all(isinstance(number, int | float) for number in numbers):
                 commits[epoch] = commit
     return commits
 

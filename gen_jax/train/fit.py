@@ -31,6 +31,11 @@ from gen_jax.train.step import (
 )
 from gen_jax.types import Adversaries, Array, Key, Loss, Metrics, Params, context_of, split
 
+SOME_STEPS = 1_000_000
+"""Steps of a run where their number has no effect: enough for any warm-up of a learning rate."""
+PROGRAMS = ("init", "step", "validate")
+"""What a run computes, of which its directory holds checksums."""
+
 
 class FitKeys(NamedTuple):
     """The keys of a run, one for each purpose."""
@@ -98,8 +103,8 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         fitted = fit(key, vae, elbo_loss(vae), load_dataset("mnist-5k"), epochs=20)
 
     With a directory, the same call resumes a stopped run bit for bit, and a call with more epochs continues a finished one. Any
-    other call is refused: `fit` compares the key, the data, the options, and the compiled programs of `model.init`, the training
-    and `validate`. (A `validate` that is not the result of `jax.jit` has no program, and is not compared.)
+    other call is refused: `fit` compares the key, the data, the options, and the compiled programs of `model.init`, a training
+    step and `validate`. (A `validate` that is not the result of `jax.jit` has no program, and is not compared.)
 
     Args:
         key: of the initialisation, the order of examples and the noise.
@@ -113,43 +118,19 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         InputError: the directory was made by another call or for more epochs, an option cannot be used, or a metric is no scalar.
         NonFiniteError: training diverged; the last checkpoint is from before.
     """
-    chosen, keys, adversarial = _with_counts(Options(**options)), fit_keys(key), isinstance(loss, Adversaries)
-    if chosen.validate is None:
-        default = None if isinstance(loss, Adversaries) else validation(loss, data.view, model, chosen.batch_size)
-        chosen = chosen._replace(validate=default, best_metric=chosen.best_metric if default else None)
+    chosen, keys = _options(model, loss, data, options), fit_keys(key)
     check_patience(chosen.patience, chosen.best_metric)
-    on_view, valid = functools.partial(on_stored, data.view, model), data.valid.on_device()
-    losses = jax.tree.map(on_view, loss, is_leaf=callable)
-    make: Any = chosen.make_step or (make_game_step if adversarial else make_step)
-    validate: Any = chosen.validate
     run_epoch, inputs = _epochs(data, chosen, keys.order)
-
-    @functools.cache
-    def prepare(epochs: int) -> tuple[Callable[[Key], TrainState], Any]:
-        """Return key -> the initial state, and the compiled epoch (or step, of a stream), for a run of so many epochs."""
-        num_steps = epochs * steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps)
-        optimizer = _optimizer(chosen, num_steps, adversarial)
-        step = make(losses, optimizer, chosen.ema_decay)
-        epoch = step if chosen.stream else scan_epoch(step, chosen.batch_size, chosen.epoch_steps)
-        begin = lambda key: start(key, model, optimizer, data.event_shape, chosen.ema_decay is not None)
-        return begin, jax.jit(epoch, donate_argnums=0)
-
-    def programs(epochs: int) -> dict[str, str]:
-        """Return the checksum of each program that a run of so many epochs compiles."""
-        begin, compiled = prepare(epochs)
-        state = jax.eval_shape(begin, key)
-        lowered = {"init": jax.jit(begin).lower(key), "epoch": compiled.lower(state, *inputs())}
-        if hasattr(validate, "lower"):
-            lowered["validate"] = validate.lower(evaluation_params(state), keys.validation, valid)
-        return {name: f"{zlib.crc32(program.as_text().encode()):08x}" for name, program in lowered.items()}
-
-    begin, compiled = prepare(chosen.epochs)
+    num_steps = chosen.epochs * steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps)
+    begin, step = _start_and_step(model, loss, data, chosen, num_steps)
+    epoch = step if chosen.stream else scan_epoch(step, chosen.batch_size, chosen.epoch_steps)
+    compiled, validate, valid = jax.jit(epoch, donate_argnums=0), chosen.validate, data.valid.on_device()
     initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
     _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
     if chosen.directory is not None:
         directory = Path(chosen.directory)
-        config, may_change = _config(directory, key, chosen, data, programs)
+        config, may_change = _config(directory, key, model, loss, data, chosen)
         opened = open_run(directory, config, may_change)
         record = functools.cache(functools.partial(store_config, directory, config))
 
@@ -168,18 +149,59 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         )
 
 
+def programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: Any) -> dict[str, str]:
+    """Return the checksums of what `fit` of these arguments computes: initial state, a step, and a validation that is compiled.
+
+    They are of a run of `SOME_STEPS`, so that they do not depend on the number of epochs, and lowered for CPUs wherever it runs.
+    """
+    return _programs(key, model, loss, data, _options(model, loss, data, options))
+
+
+def _programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, chosen: Options) -> dict[str, str]:
+    def shapes(examples: Any, num: int) -> Any:
+        """Return the shapes of `num` examples, of which not all need be in memory."""
+        of = lambda one: jax.ShapeDtypeStruct((num, *np.shape(one)), np.asarray(one).dtype)
+        return jax.tree.map(lambda leaf: of(leaf[0]), examples)
+
+    begin, step = _start_and_step(model, loss, data, chosen, SOME_STEPS)
+    state, validate = jax.eval_shape(begin, key), chosen.validate
+    traced = {"init": jax.jit(begin).trace(key), "step": jax.jit(step).trace(state, shapes(data.train, chosen.batch_size))}
+    if hasattr(validate, "trace"):
+        traced["validate"] = validate.trace(evaluation_params(state), key, shapes(data.valid, len(data.valid.x)))
+    lowered = {name: program.lower(lowering_platforms=("cpu",)).as_text() for name, program in traced.items()}
+    return {name: f"{zlib.crc32(text.encode()):08x}" for name, text in lowered.items()}
+
+
 LOOP_OPTIONS = ("best_metric", "validate_every", "patience", "tensorboard", "report", "snapshot")
 
 
-def _with_counts(chosen: Options) -> Options:
-    """Return the options with counts that JSON can hold, or raise an InputError for one that is none."""
+def _options(model: Any, loss: Loss | Adversaries, data: Any, options: dict[str, Any]) -> Options:
+    """Return the options with counts that JSON can hold and a validation, or raise an InputError for a count that is none."""
+    chosen = Options(**options)
     counts: dict[str, Any] = {}
     for name in ("epochs", "batch_size", "validate_every", "epoch_steps", "patience"):
         value = getattr(chosen, name)
         if value is not None or name not in ("epoch_steps", "patience"):
             check_count(name, value)
             counts[name] = int(value)
-    return chosen._replace(**counts)
+    chosen = chosen._replace(**counts)
+    if chosen.validate is not None:
+        return chosen
+    if isinstance(loss, Adversaries):
+        return chosen._replace(best_metric=None)
+    return chosen._replace(validate=validation(loss, data.view, model, chosen.batch_size))
+
+
+def _start_and_step(
+    model: Any, loss: Loss | Adversaries, data: Any, chosen: Options, num_steps: int
+) -> tuple[Callable[[Key], TrainState], Step]:
+    """Return key -> the initial state, and the step, of a run of so many steps."""
+    adversarial = isinstance(loss, Adversaries)
+    optimizer = _optimizer(chosen, num_steps, adversarial)
+    losses = jax.tree.map(functools.partial(on_stored, data.view, model), loss, is_leaf=callable)
+    make: Any = chosen.make_step or (make_game_step if adversarial else make_step)
+    begin = lambda key: start(key, model, optimizer, data.event_shape, chosen.ema_decay is not None)
+    return begin, make(losses, optimizer, chosen.ema_decay)
 
 
 def _check_reports(chosen: Options, compiled: Any, state: TrainState, inputs: tuple[Any, ...], valid: tuple[Key, Any]) -> None:
@@ -218,28 +240,27 @@ def _epochs(data: Any, chosen: Options, order_key: Key) -> tuple[Callable[..., A
 
 
 def _config(
-    directory: Path, key: Key, chosen: Options, data: Any, programs: Callable[[int], dict[str, str]]
+    directory: Path, key: Key, model: Any, loss: Loss | Adversaries, data: Any, chosen: Options
 ) -> tuple[dict[str, Any], set[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
     may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
     if chosen.config is not None:
-        return chosen.config, may_change | {"program"}  # which is compared before
-    config = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "validate_every", "patience", "best_metric")}
+        return chosen.config, may_change | {*PROGRAMS}  # which are compared before
+    counts = ("epochs", "batch_size", "epoch_steps", "stream", "validate_every", "patience", "best_metric")
+    config = {name: getattr(chosen, name) for name in counts}
     if chosen.optimizer is None:
         config |= {"learning_rate": chosen.learning_rate, "schedule": chosen.schedule}
     config |= {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "program": programs(chosen.epochs),
+        "program": _programs(key, model, loss, data, chosen),
         "data": data.fingerprints(),
         "jax": jax.__version__,
     }
     stored = read_config(directory) if (directory / CONFIG_FILE).is_file() else config
-    # other epochs make another schedule, and another version of JAX may lower the same operations differently
-    other_epochs = "epochs" in stored and stored["epochs"] != chosen.epochs
-    if stored.get("jax") != jax.__version__ or (other_epochs and programs(stored["epochs"]) == stored.get("program")):
-        may_change |= {*config["program"]}
+    if stored.get("jax") != jax.__version__:  # which may lower the same operations differently
+        may_change |= {*PROGRAMS}
     if not saved_epochs(directory / CHECKPOINTS):  # nothing was trained yet
-        may_change |= {*config, *config["data"], *config["program"]}
+        may_change |= {*config, *config["data"], *PROGRAMS}
     return config, may_change
 
 
@@ -281,7 +302,6 @@ def validation(loss: Loss, view: Any, model: Any, batch_size: int) -> Callable[[
             key, batch = row
             batch = view.examples(batch)._replace(labels=context_of(model, batch.labels))
             value, (_, metrics) = loss(params, state, key, jnp.float32(jnp.inf), batch)
-            check_metrics("The loss", metrics)
             return metrics | {"score": -value}
 
         means = []  # (share of the examples, metrics)

@@ -11,21 +11,21 @@ import numbers
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoint, saved_epochs
+from gen_jax.train.checkpoint import read_course, restore_best, restore_latest, save_checkpoint, saved_epochs
 from gen_jax.train.metrics import MetricsLog
 from gen_jax.train.step import TrainState, check_metrics, evaluation_params
 from gen_jax.types import Array, InputError, Metrics, Params
 
 CHECKPOINTS = "checkpoints"
-STOPPED = "training stopped, and the last checkpoint is from before it. Try a lower learning rate or clip_norm."
 
 _finite = jax.jit(lambda tree: jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])))
 _copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
@@ -111,11 +111,17 @@ def run_epochs(
         restored = None if directory is None else restore_latest(directory / CHECKPOINTS, state)
         state, done = (state, 0) if restored is None else restored
         log = stack.enter_context(contextlib.closing(MetricsLog(directory, done, tensorboard)))
+        if restored is None and log.num_read > validate_every:
+            warnings.warn(
+                f"{directory} has metrics of {log.num_read} epochs and no checkpoint: training starts anew.", stacklevel=2
+            )
         if log.rows:
             report(log.rows[-1])
-        recorder = _Recorder(directory, log, best_metric, report, snapshot)
+        course = {} if directory is None else read_course(directory / CHECKPOINTS, done)
+        recorder = _Recorder(directory, log, best_metric, report, snapshot, int(state.step))
+        recorder.best_score, recorder.waited = course.get("best_score"), int(course.get("waited", 0))
         pending: list[_Epoch] = []  # dispatched, not yet recorded
-        while done < num_epochs and not stopped() and not out_of_patience(log.rows, best_metric, patience):
+        while done < num_epochs and not stopped() and not out_of_patience(patience, recorder.waited):
             start, done = time.perf_counter(), done + 1
             validated = done == num_epochs or done % validate_every == 0
             state, metrics = run_epoch(state, done - 1)
@@ -127,7 +133,8 @@ def run_epochs(
         for dispatched in pending:
             recorder.record(dispatched)
         if directory is not None and done not in {0, *saved_epochs(directory / CHECKPOINTS)}:
-            save_checkpoint(directory / CHECKPOINTS, done, state, {}, best_metric)  # a signal came between two validations
+            # a signal came between two validations
+            save_checkpoint(directory / CHECKPOINTS, done, state, {}, best_metric, recorder.course())
         best = recorder.best
         if directory is not None and (found := restore_best(directory / CHECKPOINTS, state, best_metric)):
             best = evaluation_params(found[0]), found[1]  # it may be from before a restart
@@ -144,21 +151,31 @@ class _Recorder:
     best_metric: str | None
     report: Callable[[dict[str, Any]], None]
     snapshot: Callable[[Params, int], None]
+    step: int  # steps done
+    best_score: float | None = None
+    waited: int = 0  # validations in a row without a better score
     best: tuple[Params, int] | None = None  # of a run without checkpoints, the best parameters and their epoch
-    best_score: float = -np.inf
     ended: float = 0.0
+
+    def course(self) -> dict[str, float]:
+        """Return what patience depends on: a metrics file that was cut does not change when training stops."""
+        return {} if self.best_score is None else {"best_score": self.best_score, "waited": self.waited}
 
     def record(self, epoch: _Epoch) -> None:
         metrics, finite, valid = jax.device_get((epoch.metrics, epoch.finite, epoch.valid))
         check_metrics("The loss", metrics, of_steps=True)
         check_metrics("Validation", valid)
-        num_steps = len(next(iter(metrics.values())))
-        last_step = (self.log.rows[-1]["step"] if self.log.rows else 0) + num_steps
-        _check_steps(metrics, last_step - num_steps)
+        if found := _not_finite(metrics, self.step):
+            self._stop(found)
+        self.step += len(next(iter(metrics.values())))
+        where = f"after epoch {epoch.done}, step {self.step}"
         if not finite:  # a finite gradient can still be one too many for a float32 parameter
-            raise NonFiniteError(f"A parameter is not finite after epoch {epoch.done}: {STOPPED}")
-        scores = _floats(valid, epoch.done)
-        row: dict[str, Any] = {"epoch": epoch.done, "step": last_step}
+            self._stop(f"A parameter is not finite {where}")
+        scores = {name: float(value) for name, value in valid.items()}
+        for name, score in scores.items():
+            if not np.isfinite(score):
+                self._stop(f"{name} is {score} {where}")
+        row: dict[str, Any] = {"epoch": epoch.done, "step": self.step}
         row |= {f"train_{name}": float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
         row |= scores
         if epoch.validated:
@@ -167,14 +184,24 @@ class _Recorder:
         row["seconds"] = time.perf_counter() - max(epoch.start, self.ended)
         self.log.append(row)
         if self.directory is not None and epoch.validated:
-            save_checkpoint(self.directory / CHECKPOINTS, epoch.done, epoch.state, scores, self.best_metric)
+            save_checkpoint(self.directory / CHECKPOINTS, epoch.done, epoch.state, scores, self.best_metric, self.course())
         self.report(row)
         self.ended = time.perf_counter()
 
+    def _stop(self, found: str) -> NoReturn:
+        epochs = [] if self.directory is None else saved_epochs(self.directory / CHECKPOINTS)
+        saved = f", and the checkpoint of epoch {epochs[-1]} is from before it" if epochs else ""
+        raise NonFiniteError(f"{found}: training stopped{saved}. Try a lower learning rate or clip_norm.")
+
     def _keep_best(self, epoch: _Epoch, scores: dict[str, float]) -> None:
         check_best_metric(self.best_metric, scores)
-        if self.best_metric is not None and self.directory is None and scores[self.best_metric] >= self.best_score:
-            self.best, self.best_score = (evaluation_params(epoch.state), epoch.done), scores[self.best_metric]
+        if self.best_metric is None:
+            return
+        score, before = scores[self.best_metric], self.best_score
+        if self.directory is None and (before is None or score >= before):
+            self.best = evaluation_params(epoch.state), epoch.done
+        self.waited = 0 if before is None or score > before else self.waited + 1
+        self.best_score = score if before is None else max(score, before)
 
 
 def check_count(name: str, value: Any) -> None:
@@ -206,25 +233,19 @@ def check_best_metric(best_metric: str | None, metrics: Metrics) -> None:
         raise InputError(f"best_metric is {best_metric!r}, and validation reports {known}: give one of these, or None.")
 
 
-def out_of_patience(rows: list[dict[str, Any]], best_metric: str | None, patience: int | None) -> bool:
-    """Say whether the last validations of these rows are as many as patience allows without a better one."""
-    scores = [row[best_metric] for row in rows if best_metric in row]
-    return patience is not None and bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= patience
+def out_of_patience(patience: int | None, waited: int) -> bool:
+    """Say whether so many validations in a row without a better score are as many as patience allows."""
+    return patience is not None and waited >= patience
 
 
-def _check_steps(metrics: dict[str, np.ndarray], first_step: int) -> None:
+def _not_finite(metrics: dict[str, np.ndarray], first_step: int) -> str:
+    """Return what the first step that is not finite has."""
     bad = np.stack([~np.isfinite(values) for values in metrics.values()])
-    if bad.any():
-        at = int(np.argmax(bad.any(axis=0)))
-        found = ", ".join(f"{name} {metrics[name][at]}" for name, is_bad in zip(metrics, bad[:, at], strict=True) if is_bad)
-        raise NonFiniteError(f"Step {first_step + at} has {found}: {STOPPED}")
-
-
-def _floats(metrics: Metrics, epoch: int) -> dict[str, float]:
-    for name, value in metrics.items():
-        if not np.isfinite(value):
-            raise NonFiniteError(f"{name} is {value} after epoch {epoch}: {STOPPED}")
-    return {name: float(value) for name, value in metrics.items()}
+    if not bad.any():
+        return ""
+    at = int(np.argmax(bad.any(axis=0)))
+    found = ", ".join(f"{name} {metrics[name][at]}" for name, is_bad in zip(metrics, bad[:, at], strict=True) if is_bad)
+    return f"Step {first_step + at} has {found}"
 
 
 @contextlib.contextmanager

@@ -82,8 +82,8 @@ def summary_writer() -> Any:
 class MetricsLog:
     """Appends rows to `metrics.jsonl` and, if asked, to TensorBoard's event files; without a directory, to `rows` alone.
 
-    Opening it drops the rows after the first `num_epochs` epochs, which a killed run wrote after its last checkpoint. A damaged
-    file is also kept as `metrics.jsonl.damaged`.
+    Opening it drops the rows after the first `num_epochs` epochs, which a killed run wrote after its last checkpoint, and all but
+    the first of an epoch; rows that are missing are told by a warning. A damaged file is also kept as `metrics.jsonl.damaged`.
 
     Raises:
         InputError: TensorBoard was asked for and tensorboardX is not installed.
@@ -91,6 +91,7 @@ class MetricsLog:
 
     def __init__(self, directory: Path | None, num_epochs: int = 0, tensorboard: bool = False):
         self.rows: list[dict[str, Any]] = []
+        self.num_read = 0  # epochs that the file was of
         self.path = self._tensorboard = None
         if directory is None:
             return
@@ -98,7 +99,12 @@ class MetricsLog:
         rows, damaged = _read_rows(self.path)
         if damaged:
             write_whole(self.path.with_name(METRICS_FILE + ".damaged"), self.path.read_bytes())
-        self.rows = [row for row in rows if row["epoch"] <= num_epochs]
+        self.num_read = max((row["epoch"] for row in rows), default=0)
+        by_epoch = {row["epoch"]: row for row in rows[::-1] if 1 <= row["epoch"] <= num_epochs}
+        self.rows = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+        if missing := [str(epoch) for epoch in range(1, num_epochs + 1) if epoch not in by_epoch]:
+            shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+            warnings.warn(f"{self.path} lacks the rows of epochs {shown}: the curves of the run leave them out.", stacklevel=2)
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         if tensorboard:
             # made anew from the rows: a kill loses what its writer still buffers

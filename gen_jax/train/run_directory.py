@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from filelock import FileLock, Timeout
 
-from gen_jax.train.checkpoint import saved_epochs
+from gen_jax.train.checkpoint import read_course, saved_epochs
 from gen_jax.train.loop import CHECKPOINTS, out_of_patience
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, read_metrics, read_object, write_json
 from gen_jax.types import InputError
@@ -118,8 +118,8 @@ def _rows_of(config_file: Path) -> list[dict[str, Any]]:
         finished = result is not None
     elif {"epochs", "program"} <= config.keys():
         settings, done = {"epochs": config["epochs"]}, max(saved_epochs(directory / CHECKPOINTS), default=0)
-        saved = [row for row in metrics if row["epoch"] <= done]
-        finished = done >= config["epochs"] or out_of_patience(saved, config.get("best_metric"), config.get("patience"))
+        waited = int(read_course(directory / CHECKPOINTS, done).get("waited", 0))
+        finished = done >= config["epochs"] or out_of_patience(config.get("patience"), waited)
     else:
         return []
     valid = next((name for name in VALID_METRICS if any(name in row for row in metrics)), None)

@@ -395,7 +395,7 @@ def test_fewer_epochs_than_the_folder_has_are_refused(whole, tmp_path):
 
 def test_the_version_that_trained_a_run_is_recorded_until_another_trains_on(whole, tmp_path):
     directory = copy_of(whole[1], tmp_path / "run")
-    config = train.read_config(directory) | {"jax": "0.0.1", "program": {"init": "?", "epoch": "?", "validate": "?"}}
+    config = train.read_config(directory) | {"jax": "0.0.1", "program": {"init": "?", "step": "?", "validate": "?"}}
     train.write_json(directory / "config.json", config)
     assert_same_run(train.fit(KEY, MODEL, noisy, DATA, directory=directory, **OPTIONS), whole[0])
     assert train.read_config(directory) == config

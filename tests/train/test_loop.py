@@ -298,6 +298,71 @@ def test_patience_counts_across_restarts(tmp_path):
     assert epoch == 2
 
 
+@pytest.mark.parametrize("damage", ["cut", "gone", "twice"])
+def test_patience_does_not_depend_on_the_metrics_file(tmp_path, damage):
+    """The best of these scores is the first. Missing rows are told, the steps are counted on, and no row is there twice."""
+    scores = iter([3.0, 2.0, 2.5, 1.0, 9.0])
+    options = {"patience": 3, "validate": lambda params: {"valid_score": next(scores)}}
+    problem.run(tmp_path, 3, **options)
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text({"cut": "".join(lines)[:-9], "gone": "", "twice": "".join([*lines, *lines])}[damage])
+    if damage == "twice":
+        found = problem.run(tmp_path, 7, **options)
+    else:
+        missing = {"cut": "epochs 3:", "gone": "epochs 1, 2, 3:"}[damage]
+        with pytest.warns(UserWarning, match=f"lacks the rows of {missing}"):
+            found = problem.run(tmp_path, 7, **options)
+    assert found.epoch == 1
+    assert (found.history[-1]["epoch"], found.history[-1]["step"]) == (4, 4 * problem.STEPS)
+    kept = {"cut": [1, 2, 4], "gone": [4], "twice": [1, 2, 3, 4]}[damage]
+    assert [row["epoch"] for row in found.history] == kept
+    assert found.history == train.read_metrics(path)
+
+
+def test_checkpoints_that_are_gone_are_told(uninterrupted, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], directory)
+    shutil.rmtree(directory / "checkpoints")
+    with pytest.warns(UserWarning, match=f"has metrics of {EPOCHS} epochs and no checkpoint: training starts anew"):
+        found = problem.run(directory, EPOCHS)
+    assert problem.digest(found.state) == uninterrupted[1]
+
+
+def with_checksums(directory: Path, epoch: int) -> None:
+    """Write the checksums of a checkpoint that was changed by hand."""
+    commit = directory / f"{epoch}.json"
+    content = json.loads(commit.read_text())
+    files = [file for file in (directory / str(epoch)).rglob("*") if file.is_file()]
+    content["files"] = {str(file.relative_to(directory / str(epoch))): zlib.crc32(file.read_bytes()) for file in files}
+    text = json.dumps({name: content[name] for name in content if name not in ("checksum", "files")}, sort_keys=True)
+    commit.write_text(json.dumps(content | {"checksum": zlib.crc32(text.encode())}))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's threads
+@pytest.mark.parametrize("what", ["data", "metadata"])
+def test_a_checkpoint_that_was_forged_is_a_sentence(uninterrupted, tmp_path, what):
+    directory = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], directory)
+    folder = directory / "checkpoints" / str(EPOCHS)
+    for file in folder.rglob("*"):
+        if file.is_file() and (file.parent.name == "d" if what == "data" else file.name == "_METADATA"):
+            file.write_bytes(b"garbage" * 20)
+    with_checksums(directory / "checkpoints", EPOCHS)
+    with pytest.raises(InputError, match=f"checkpoints/{EPOCHS} cannot be read .*: remove it and {EPOCHS}.json"):
+        problem.run(directory, EPOCHS + 1)
+
+
+def test_a_forged_score_is_no_score(uninterrupted, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], directory)
+    commit = directory / "checkpoints" / f"{EPOCHS}.json"
+    commit.write_text(json.dumps(json.loads(commit.read_text()) | {"scores": {"valid_score": "abc"}}))
+    with_checksums(directory / "checkpoints", EPOCHS)
+    with pytest.warns(UserWarning, match=f"Using the one of epoch {EPOCHS - 1}"):
+        assert problem.digest(problem.run(directory, EPOCHS).state) == uninterrupted[1]
+
+
 def test_patience_without_a_metric_is_refused(tmp_path):
     with pytest.raises(InputError, match="patience is 3, and there is no best_metric to wait for"):
         problem.run(tmp_path, 2, patience=3, best_metric=None)
