@@ -89,7 +89,7 @@ def train(
     for task in experiment.tasks:
         if task not in (*tasks.TASKS, "animate"):
             raise unknown("task", task, (*tasks.TASKS, "animate"))
-    config = {
+    config: dict[str, Any] = {
         "recipe": name,
         "event_shape": stored.event_shape,
         "settings": settings_json(settings),

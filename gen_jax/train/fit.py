@@ -164,7 +164,8 @@ def _programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, chosen:
         return jax.tree.map(lambda leaf: of(leaf[0]), examples)
 
     begin, step = _start_and_step(model, loss, data, chosen, SOME_STEPS)
-    state, validate = jax.eval_shape(begin, key), chosen.validate
+    state = jax.eval_shape(begin, key)
+    validate: Any = chosen.validate
     traced = {"init": jax.jit(begin).trace(key), "step": jax.jit(step).trace(state, shapes(data.train, chosen.batch_size))}
     if hasattr(validate, "trace"):
         traced["validate"] = validate.trace(evaluation_params(state), key, shapes(data.valid, len(data.valid.x)))
