@@ -89,15 +89,16 @@ def train(
     for task in experiment.tasks:
         if task not in (*tasks.TASKS, "animate"):
             raise unknown("task", task, (*tasks.TASKS, "animate"))
-    config: dict[str, Any] = {
+    versions: dict[str, Any] = {"gen_jax": gen_jax.__version__, "jax": jax.__version__}
+    config = {
         "recipe": name,
         "event_shape": stored.event_shape,
         "settings": settings_json(settings),
         "data": stored.fingerprints(),
-        "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
+        "versions": versions,
     }
     if is_own(name):
-        config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
+        versions["program"] = checked_programs(directory, config, found, settings, data)
     with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
         training.check_epochs(directory, settings.epochs)
         if (result := training.read_result(directory, config["settings"])) is not None:
