@@ -523,6 +523,20 @@ def test_no_memory_is_a_sentence(data, tmp_path, capsys, monkeypatch):
     assert "Out of memory" in error_of(capsys, *argv)
 
 
+def test_a_full_memory_leaves_no_folder_behind(data, tmp_path, monkeypatch, capsys):
+    """The same command with smaller settings may have it."""
+    argv = ["train", "vae", "--data", data, "--out", tmp_path / "run", *FLAGS]
+    with monkeypatch.context() as patched:
+        patched.setattr(train.loop.MetricsLog, "__init__", full_memory)
+        assert "Out of memory" in error_of(capsys, *argv, "--latent-dim", 3)
+    assert not (tmp_path / "run").exists()
+    assert main([str(a) for a in [*argv, "--latent-dim", "2"]]) == 0
+
+
+def full_memory(*args, **options):
+    raise MemoryError
+
+
 @pytest.mark.slow
 def test_one_example_has_no_standard_error(tmp_path):
     np.savez(tmp_path / "d.npz", train=np.ones((9, 4), np.uint8), valid=np.ones((1, 4), np.uint8), test=np.ones((1, 4), np.uint8))

@@ -27,7 +27,8 @@ TEST_METRICS = ("test_nll", "test_elbo", "test_frechet_distance")
 def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str] = ()) -> Generator[dict[str, Any]]:
     """Create a run directory, or reopen one of the same config, and lock it: no two processes train in it at once.
 
-    The lock ends with the process, however that ends; the process that holds it may open the directory again.
+    The lock ends with the process, however that ends; the process that holds it may open the directory again. A new directory is
+    removed where an error comes before anything was trained, such as a full memory: the call with other settings may have it.
 
     Args:
         directory: the run directory.
@@ -61,9 +62,29 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
             _check_same(directory, stored, config, may_change)
         else:
             write_json(directory / CONFIG_FILE, config)
-        yield stored or config
+        try:
+            yield stored or config
+        except Exception:
+            if not stored:
+                _remove_untrained(directory)
+            raise
     finally:
         lock.release()
+        with contextlib.suppress(OSError):  # it holds something, as it should
+            if not (directory / CONFIG_FILE).exists():
+                (directory / LOCK_FILE).unlink(missing_ok=True)
+                directory.rmdir()
+
+
+def _remove_untrained(directory: Path) -> None:
+    own = {LOCK_FILE, CONFIG_FILE, METRICS_FILE, CHECKPOINTS}
+    trained = read_metrics(directory / METRICS_FILE) or any((directory / CHECKPOINTS).glob("*"))
+    if trained or {path.name for path in directory.iterdir()} - own:
+        return
+    if (directory / CHECKPOINTS).exists():
+        (directory / CHECKPOINTS).rmdir()
+    for name in (METRICS_FILE, CONFIG_FILE):
+        (directory / name).unlink(missing_ok=True)
 
 
 def store_config(directory: Path, config: dict[str, Any]) -> None:
