@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,21 @@ def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: st
         margin = 0.05 * (max(values) - min(values)) + 1e-6
         axes.set_ylim(min(values) - margin, max(values) + margin)
     axes.set(xlabel="epoch", ylabel=ylabel)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def estimates(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mapping[str, float]) -> "Figure":
+    """Draw estimates of log p(x) against the number of samples that they take, and others as levels."""
+    figure = _figure(6.0, 4.0)
+    axes = figure.add_subplot()
+    for name, (sizes, values) in curves.items():
+        axes.plot(sizes, values, marker=".", label=name)
+    for name, level in levels.items():
+        axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
+    axes.set(xscale="log", xlabel="samples K", ylabel="log p(x), nats")
+    axes.set_title("mean estimate of log p(x): lower bounds in expectation", fontsize=10)
     axes.legend()
     axes.grid(alpha=0.3)
     return figure

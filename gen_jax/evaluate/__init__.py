@@ -1,5 +1,6 @@
 """Evaluation: functions of each example of a data set, likelihood estimates, use of the latents, sample quality."""
 
+from gen_jax.evaluate.annealed import AnnealedEstimate, Schedule, annealed, temperatures
 from gen_jax.evaluate.distances import (
     DensityCoverage,
     PrecisionRecall,

@@ -53,6 +53,11 @@ def importance_weighted(
     starts = chunk_size * jnp.arange(math.ceil(num_samples / chunk_size))
     zero = jnp.full((), -jnp.inf)
     (log_sum, log_sum_of_squares), _ = jax.lax.scan(add_chunk, (zero, zero), starts)
+    return estimate_of(log_sum, log_sum_of_squares, num_samples)
+
+
+def estimate_of(log_sum: Float[Array, ""], log_sum_of_squares: Float[Array, ""], num_samples: int) -> LikelihoodEstimate:
+    """Return the estimate from log Σ w_k and log Σ w_k² of K weights."""
     # if all weights are zero, the sample size is 0 and the error infinite
     effective_sample_size = jnp.where(jnp.isneginf(log_sum), 0.0, jnp.exp(2 * log_sum - log_sum_of_squares))
     # K/ESS − 1 = var(w)/mean(w)², with the biased variance; the denominator K − 1 corrects it

@@ -10,6 +10,7 @@ from gen_jax.tasks import (
     evaluation,
     interpolation,
     latent_space,
+    likelihood,
     reconstruction,
     sample_quality,
     sampling,
@@ -18,6 +19,7 @@ from gen_jax.tasks import (
 from gen_jax.tasks.completion import complete
 from gen_jax.tasks.evaluation import Evaluation, evaluate
 from gen_jax.tasks.interpolation import interpolate
+from gen_jax.tasks.likelihood import annealed_likelihood, bracket
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
@@ -26,6 +28,7 @@ from gen_jax.tasks.traversal import traverse
 
 TASKS: dict[str, Task] = {
     "evaluate": evaluation.perform,
+    "likelihood": likelihood.perform,
     "sample": sampling.perform,
     "reconstruct": reconstruction.perform,
     "interpolate": interpolation.perform,

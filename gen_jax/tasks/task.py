@@ -94,23 +94,23 @@ def refuse(model: Any, what: str, wanted: str) -> CannotError:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile function(model, view, *arrays, num=...) once for each model and view, with matrix products in float32 precision.
+    """Compile function(model, view, *arrays, **known) once for each model and view, with matrix products in float32 precision.
 
-    The keyword argument `num` is known when it is compiled. Models are told apart by identity.
+    Keyword arguments, such as numbers of samples, are known when it is compiled. Models are told apart by identity.
     """
     latest: dict[Any, tuple[Any, Callable[..., Any]]] = {}  # with the model, so that no other one gets its id
 
     @functools.wraps(function)
-    def call(model: Any, view: DataView, *arrays: Any, **num: int) -> Any:
+    def call(model: Any, view: DataView, *arrays: Any, **known: Any) -> Any:
         @jax.default_matmul_precision("highest")
-        def of_model(*arrays: Any, **num: int) -> Any:
-            return function(model, view, *arrays, **num)
+        def of_model(*arrays: Any, **known: Any) -> Any:
+            return function(model, view, *arrays, **known)
 
         if (id(model), view) not in latest:
             if len(latest) == MODELS_KEPT:
                 del latest[next(iter(latest))]
-            latest[id(model), view] = model, jax.jit(of_model, static_argnames="num")
-        return latest[id(model), view][1](*arrays, **num)
+            latest[id(model), view] = model, jax.jit(of_model, static_argnames=tuple(known))
+        return latest[id(model), view][1](*arrays, **known)
 
     return call
 

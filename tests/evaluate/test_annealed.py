@@ -1,0 +1,89 @@
+"""Annealed importance sampling against a linear-Gaussian VAE, whose log p(x) and posterior are known."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from gen_jax.evaluate import annealed, temperatures
+from gen_jax.types import InputError
+from tests.contracts.vaes import linear_gaussian_vae
+
+VAE, MARGINAL = linear_gaussian_vae(scale=0.2)  # its posterior is far narrower than its prior
+PARAMS = VAE.init(jax.random.key(0), MARGINAL.mean)
+KEYS = jax.random.split(jax.random.key(1), 60)
+
+
+def densities(x):
+    prior = VAE.prior(PARAMS)
+    return prior, lambda z: prior.log_prob(z) + VAE.decode(PARAMS, z).log_prob(x)
+
+
+@functools.partial(jax.jit, static_argnames=("num", "backward", "schedule"))
+def estimates(keys, num, backward=False, schedule="sigmoid"):
+    """Of x drawn from the model with its z: log p(x), and what the chains say."""
+
+    def one(key):
+        z_key, x_key, chain_key = jax.random.split(key, 3)
+        z = VAE.prior(PARAMS).sample(z_key)
+        x = VAE.decode(PARAMS, z).sample(x_key)
+        prior, joint = densities(x)
+        sample = (lambda key: z) if backward else prior.sample
+        betas = temperatures(num, schedule)
+        found = annealed(prior.log_prob, joint, sample, chain_key, betas, num_chains=8, num_leapfrog=5, backward=backward)
+        return MARGINAL.log_prob(x), found
+
+    return jax.vmap(one)(keys)
+
+
+@pytest.mark.parametrize("schedule", ["sigmoid", "linear"])
+def test_temperatures_rise_from_zero_to_one(schedule):
+    betas = np.asarray(temperatures(9, schedule), np.float64)
+    assert (betas[0], betas[-1]) == (0, 1)
+    assert (np.diff(betas) > 0).all()
+    np.testing.assert_allclose(betas + betas[::-1], 1, atol=1e-6)
+    with pytest.raises(InputError, match="temperatures is 0"):
+        temperatures(0)
+
+
+def test_weights_have_the_mean_that_they_should():
+    """E[w / p(x)] = 1 for few temperatures already, where log w is far below log p(x)."""
+    x = MARGINAL.mean + 1.0
+    prior, joint = densities(x)
+    run = lambda key: annealed(prior.log_prob, joint, prior.sample, key, temperatures(12), num_chains=1, num_leapfrog=3).log_prob
+    ratios = np.exp(
+        np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(2), 4000)) - MARGINAL.log_prob(x), np.float64)
+    )
+    assert abs(ratios.mean() - 1) < 4 * ratios.std() / len(ratios) ** 0.5
+    assert ratios.std() / len(ratios) ** 0.5 < 0.1
+    assert np.log(ratios).mean() < -0.05
+
+
+def test_the_bounds_hold_log_p_between_them_and_close_with_more_temperatures():
+    """From both sides: over sixty x the mean of the lower one is below, of the upper one above, and the gap shrinks."""
+    gaps = []
+    for num in (10, 200):
+        exact, lower = estimates(KEYS, num)
+        _, upper = estimates(KEYS, num, backward=True)
+        below, above = (np.asarray(exact - lower.log_prob, np.float64), np.asarray(upper.log_prob - exact, np.float64))
+        for gap in (below, above):
+            assert gap.mean() > -3 * gap.std() / len(gap) ** 0.5
+        gaps.append(below.mean() + above.mean())
+    assert gaps[1] < 0.5
+    assert gaps[0] > 5 * gaps[1]
+
+
+def test_long_chains_agree_with_log_p_within_their_standard_errors():
+    exact, found = estimates(KEYS, 200)
+    z = np.asarray((found.log_prob - exact) / found.standard_error)
+    assert np.median(np.abs(z)) < 1.5  # 0.67 of a normal, more for eight chains
+    assert abs(z.mean()) < 0.6
+    assert (np.abs(found.acceptance - 0.65) < 0.15).all()
+
+
+def test_impossible_numbers_are_refused():
+    prior, joint = densities(MARGINAL.mean)
+    for wrong in ({"num_chains": 0}, {"num_leapfrog": 0}):
+        with pytest.raises(InputError, match="give 1 or more of each"):
+            annealed(prior.log_prob, joint, prior.sample, jax.random.key(0), temperatures(3), **wrong)
