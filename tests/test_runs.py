@@ -768,18 +768,19 @@ def test_nothing_is_compiled_a_second_time(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recipe", "flags"),
+    ("recipe", "flags", "num"),
     [
-        ("vae", FLAGS[:-2]),
-        ("vae", [*FLAGS[:-2], "--stream", "--ema-decay", "0.99", "--validate-every", "3"]),
+        ("vae", FLAGS[:-2], 10),
+        ("vae", [*FLAGS[:-2], "--stream", "--ema-decay", "0.99", "--validate-every", "3"], 5),
         (
             "dcgan-mnist",
             ["--channels", "4", "--batch-size", "8", "--latent-dim", "3", "--ema-decay", "0.9", "--epoch-steps", "2"],
+            10,
         ),
     ],
     ids=["scanned", "streamed", "gan"],
 )
-def test_kill_9_at_ten_random_instants(data, tmp_path, recipe, flags):
+def test_kill_9_at_random_instants(data, tmp_path, recipe, flags, num):
     """SIGKILL `gen-jax train` at random, start it again each time: it ends with the bits of a run that was not killed."""
     epochs, instants = 200, random.Random(0)
     options = [*flags, "--epochs", str(epochs), "--data", data]
@@ -793,17 +794,17 @@ def test_kill_9_at_ten_random_instants(data, tmp_path, recipe, flags):
 
     assert start("whole").wait() == 0
     epochs_at_kill = []
-    for i in range(10):
+    for i in range(num):
         done, began = len(rows()), time.monotonic()
         process = start("killed")
-        # two of the kills come while it starts, the others after it has trained on
+        # one kill of five comes while it starts, the others after it has trained on
         while i % 5 != 0 and len(rows()) <= done and process.poll() is None and time.monotonic() - began < 120:
             time.sleep(0.02)
         time.sleep(instants.uniform(0, 6 if i % 5 == 0 else 1))
         process.kill()
         process.wait()
         epochs_at_kill.append(len(rows()))
-    assert len({epoch for epoch in epochs_at_kill if 0 < epoch < epochs}) >= 6, epochs_at_kill
+    assert len({epoch for epoch in epochs_at_kill if 0 < epoch < epochs}) >= num // 2, epochs_at_kill
     assert start("killed").wait() == 0
 
     whole, killed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "killed"))

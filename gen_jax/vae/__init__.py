@@ -1,5 +1,6 @@
 """Variational autoencoders: the terms of the bound for one example, objectives over them, and the models."""
 
+from gen_jax.vae.completion import Chain, ChainCompletion, complete_by_chain
 from gen_jax.vae.conditional import class_conditional
 from gen_jax.vae.elbo import ElboTerms, elbo_terms, kl_term, log_weight
 from gen_jax.vae.hierarchical import bottom_up_vae, deep_latent_gaussian, ladder_vae

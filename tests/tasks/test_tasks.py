@@ -87,7 +87,7 @@ DOES = {
     "reconstruct": VAES | AUTOENCODERS,
     "interpolate": set(FAMILIES) - {"flow", "MADE"},
     "traverse": VECTORS,
-    "complete": {"MADE"},
+    "complete": VECTORS | {"hierarchical VAE", "MADE"},
     "latents": (VAES | AUTOENCODERS) - {"autoencoder of three dimensions"},
     "arithmetic": {"VAE", "GAN"},
     "quality": set(FAMILIES) - AUTOENCODERS,
@@ -296,6 +296,25 @@ def test_a_path_stays_where_latents_can_be(latent, path, other):
     np.testing.assert_array_equal(chosen, default)
     with pytest.raises(InputError, match=f"path is {other}, which leaves where the latents of this model can be: use {path}"):
         tasks.interpolate(vae, params, KEY, 2, 3, path=other)
+
+
+@pytest.mark.parametrize(
+    ("observed", "options", "message"),
+    [
+        (np.ones(IMAGE, bool), {}, "16 of it true"),
+        (np.zeros(IMAGE, bool), {}, "0 of it true"),
+        (np.ones(5, bool), {}, r"of shape \(5,\) and bool"),
+        (np.ones(IMAGE), {}, "float32"),
+        (np.indices(IMAGE)[0] < 2, {"num_steps": 0}, "num_steps is 0"),
+    ],
+)
+def test_what_cannot_be_completed_is_refused(observed, options, message):
+    params = PLAIN.init(KEY, jnp.zeros(IMAGE))
+    with pytest.raises(InputError, match=message):
+        tasks.complete(PLAIN, params, KEY, IMAGES, observed, **options)
+    bits = FAMILIES["MADE"]
+    with pytest.raises(InputError, match="a MADE takes none"):
+        tasks.complete(bits, bits.init(KEY), KEY, IMAGES, np.indices(IMAGE)[0] < 2, chain="gibbs")
 
 
 def test_a_completion_keeps_what_is_observed_and_draws_the_rest_given_it():
