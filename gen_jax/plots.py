@@ -65,6 +65,25 @@ def loss_curves(rows: Sequence[dict[str, Any]], names: Sequence[str], ylabel: st
     return figure
 
 
+def histograms(panels: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
+    """Draw a panel for each name, with a histogram of each of its sets of values; a value beyond the middle 99 % is left out."""
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(3.2 * columns, 2.4 * rows)
+    for i, (name, sets) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        low, high = np.percentile(np.concatenate([np.asarray(values, np.float64) for values in sets.values()]), (0.5, 99.5))
+        edges = np.linspace(low, high if high > low else low + 1, 41)
+        for label, values in sets.items():
+            axes.hist(values, edges.tolist(), alpha=0.6, density=True, label=label)
+        axes.set(yticks=[])
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+        if i == 0:
+            axes.legend(fontsize=7)
+    return figure
+
+
 def estimates(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mapping[str, float]) -> "Figure":
     """Draw estimates of log p(x) against the number of samples that they take, and others as levels."""
     figure = _figure(6.0, 4.0)

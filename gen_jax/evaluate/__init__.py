@@ -1,6 +1,7 @@
 """Evaluation: functions of each example of a data set, likelihood estimates, use of the latents, sample quality."""
 
 from gen_jax.evaluate.annealed import AnnealedEstimate, Schedule, annealed, temperatures
+from gen_jax.evaluate.detection import Detection, detection, detection_intervals
 from gen_jax.evaluate.distances import (
     DensityCoverage,
     PrecisionRecall,
@@ -15,6 +16,7 @@ from gen_jax.evaluate.likelihood import LikelihoodEstimate, importance_weighted,
 from gen_jax.evaluate.modes import LabelCoverage, ModeCoverage, label_coverage, mode_coverage, wilson_interval
 from gen_jax.evaluate.parzen import choose_parzen_scale, parzen_log_likelihood
 from gen_jax.evaluate.per_example import example_keys, map_examples
+from gen_jax.evaluate.probes import principal_components, probe_accuracies
 from gen_jax.evaluate.quadrature import kl_on_grid, log_density_on_grid, square_grid
 from gen_jax.evaluate.sliced_wasserstein import (
     laplacian_pyramid,

@@ -11,7 +11,9 @@ from gen_jax.tasks import (
     interpolation,
     latent_space,
     likelihood,
+    novelty,
     reconstruction,
+    representation,
     sample_quality,
     sampling,
     traversal,
@@ -20,6 +22,7 @@ from gen_jax.tasks.completion import complete
 from gen_jax.tasks.evaluation import Evaluation, evaluate
 from gen_jax.tasks.interpolation import interpolate
 from gen_jax.tasks.likelihood import annealed_likelihood, bracket
+from gen_jax.tasks.novelty import novelty_scores
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
@@ -37,5 +40,7 @@ TASKS: dict[str, Task] = {
     "latents": latent_space.perform,
     "arithmetic": arithmetic.perform,
     "quality": sample_quality.perform,
+    "novelty": novelty.perform,
+    "representation": representation.perform,
 }
 """By their names on the command line."""
