@@ -36,14 +36,14 @@ def test_scores_that_separate_are_perfect_and_reversed_ones_are_worst():
 
 
 def test_intervals_hold_the_truth_as_often_as_they_should():
-    """AUROC of N(0, 1) against N(1, 1) is Φ(1/√2) = 0.7602; of 40 intervals of 95 %, nearly all hold it."""
+    """AUROC of N(0, 1) against N(1, 1) is Φ(1/√2) = 0.7602; of 20 intervals of 95 %, nearly all hold it."""
     held = 0
-    for seed in range(40):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         low, high = detection_intervals(rng.normal(size=60), rng.normal(1.0, 1.0, size=60))["auroc"]
         held += low <= 0.7602 <= high
         assert high - low < 0.25
-    assert held >= 34
+    assert held >= 16
 
 
 def test_what_cannot_be_measured_is_refused():
