@@ -60,6 +60,7 @@ def test_weights_have_the_mean_that_they_should():
     assert np.log(ratios).mean() < -0.05
 
 
+@pytest.mark.slow
 def test_the_bounds_hold_log_p_between_them_and_close_with_more_temperatures():
     """From both sides: over sixty x the mean of the lower one is below, of the upper one above, and the gap shrinks."""
     gaps = []

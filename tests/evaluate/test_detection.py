@@ -35,6 +35,7 @@ def test_scores_that_separate_are_perfect_and_reversed_ones_are_worst():
     assert detection(-known, -novel)[::2] == (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_should():
     """AUROC of N(0, 1) against N(1, 1) is Φ(1/√2) = 0.7602; of 20 intervals of 95 %, nearly all hold it."""
     held = 0

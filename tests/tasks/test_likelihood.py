@@ -71,6 +71,7 @@ def test_what_cannot_be_annealed_is_refused_in_a_sentence(family):
         tasks.annealed_likelihood(model, params, KEY, IMAGES, temperatures(2))
 
 
+@pytest.mark.slow
 def test_layers_of_latents_and_labels_are_annealed_too():
     for family in ("hierarchical VAE", "conditional VAE"):
         model = FAMILIES[family]
