@@ -55,8 +55,8 @@ def checked_bijection(
                 raise InputError(
                     f"{name} has shape {value.shape}, and the bijection takes {shape}: give that, or vmap over more."
                 )
-            if not jnp.issubdtype(value.dtype, jnp.floating):
-                raise InputError(f"{name} is of {value.dtype}, and a bijection takes real numbers: convert it to float32.")
+            if value.dtype not in (jnp.float32, jnp.float64):
+                raise InputError(f"{name} is of {value.dtype}, and a bijection takes float32 or float64: convert it.")
             if context_dim == 0:
                 return direction(params, promoted(value, params))
             context = checked_context(context, context_dim)

@@ -367,7 +367,7 @@ def test_values_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"x has shape \(3,\), and the bijection takes \(\)"):
         flows.standardise(np.array(0.5), np.array(0.1)).forward_and_log_det((), jnp.zeros(3))
     for bijection in (flows.standardise(np.zeros(2), np.ones(2)), flows.logit(), flows.permutation([1, 0])):
-        with pytest.raises(InputError, match="x is of int32, and a bijection takes real numbers"):
+        with pytest.raises(InputError, match="x is of int32, and a bijection takes float32 or float64"):
             bijection.forward_and_log_det((), jnp.array([0, 1]))
     narrow = flows.coupling(MLP((4,), (1, 3)), DIM, AFFINE)
     with pytest.raises(InputError, match=r"net returns shape \(1, 3\), and the transformer takes 2 parameters for each of 3"):
@@ -454,6 +454,15 @@ def test_the_loss_of_a_density_is_minus_its_mean_log_prob():
         np.testing.assert_allclose((value, metrics["log_prob"]), (-mean, mean), rtol=1e-5)
         assert state == ()
         assert density.complete is None
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_refused(dtype):
+    for flow in (flows.planar(3), flows.orthogonal_sylvester(3, 2), flows.stack(flows.planar(3), 2)):
+        params = flow.init(jax.random.key(0))
+        for direction in (flow.forward_and_log_det, flow.inverse_and_log_det):
+            with pytest.raises(InputError, match="float16, and a bijection takes float32 or float64: convert it"):
+                direction(jax.tree.map(lambda leaf: leaf.astype(dtype), params), jnp.zeros(3, dtype))
 
 
 ORDERS = {
