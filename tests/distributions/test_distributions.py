@@ -107,3 +107,12 @@ def test_derivatives_of_a_bernoulli_are_exact_at_a_logit_of_zero_too(value):
     p = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     np.testing.assert_allclose(jax.grad(log_prob)(logits), value - p, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(jnp.diagonal(jax.hessian(log_prob)(logits)), -p * (1 - p), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("logit", [0.0, 1.5, -3.0, 40.0])
+def test_second_derivatives_of_a_bernoulli_are_right_inside_of_a_loop(logit):
+    """d² log p / d logit² = −σ (1 − σ), at a logit of 0 too; forward over reverse, and reverse over reverse."""
+    log_prob = lambda logit: jax.lax.map(lambda one: Bernoulli(one[None]).log_prob(jnp.ones(1)), logit[None])[0]
+    wanted = -np.exp(-np.logaddexp(0, logit) - np.logaddexp(0, -logit))
+    for second in (jax.jacfwd(jax.grad(log_prob)), jax.grad(jax.grad(log_prob)), jax.jacfwd(jax.jacfwd(log_prob))):
+        np.testing.assert_allclose(second(jnp.float32(logit)), wanted, rtol=1e-5, atol=1e-12)
