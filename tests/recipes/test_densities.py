@@ -69,6 +69,7 @@ def test_a_resumed_run_sees_the_masks_that_it_would_have_seen(binary, tmp_path):
     chex.assert_trees_all_equal(*(runs.load_run(tmp_path / name).params for name in ("whole", "cut")))
 
 
+@pytest.mark.slow
 def test_training_stops_when_patience_runs_out_and_keeps_the_best(binary, tmp_path):
     """Six hundred examples are soon learned by heart, at this learning rate: the validation score falls."""
     changes = SMALL_MADE | {"patience": 3, "validate_every": 1, "learning_rate": 5e-2}

@@ -258,7 +258,8 @@ def test_bad_networks_of_images_are_refused(halves, tmp_path, changes, message):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("condition", ["projection", pytest.param("classifier", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("condition", ["projection", "classifier"])
 def test_a_conditional_gan_draws_what_its_label_says(halves, tmp_path, condition):
     changes = {"architecture": "mlp", "num_classes": 2, "condition": condition}
     sizes = {"hidden_sizes": (32,), "latent_dim": 4, "batch_size": 20, "epochs": 20, "validate_every": 10, "learning_rate": 2e-3}

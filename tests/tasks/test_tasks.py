@@ -114,7 +114,7 @@ def do(task: str, model, params, examples: Split = IMAGES):
     }[task]()
 
 
-SLOW = {"VAE on a sphere", "conditional GAN"}
+SLOW = {"VAE on a sphere", "hierarchical VAE", "conditional GAN"}
 
 
 @pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES])
