@@ -36,10 +36,14 @@ class SweepCommand:
     """What `gen-jax sweep` takes."""
 
     settings: Any
-    num_seeds: int = 16
-    """Runs for each weight: of --seed, --seed + 1, …"""
-    penalty_weights: tuple[float, ...] = ()
-    """Weights of the penalty; by default --penalty-weight alone."""
+    num_seeds: int = 4
+    """Runs for each value: of --seed, --seed + 1, …"""
+    vary: str | None = None
+    """A setting of the loss, such as beta of a VAE or penalty_weight of a GAN."""
+    values: tuple[float, ...] = ()
+    """Its values."""
+    to: Path | None = None
+    """Where the figure of a VAE's rates and distortions goes, a path that ends in .png; by default there is none."""
     debug: bool = False
     """Show the stack trace of an error."""
 
@@ -51,7 +55,8 @@ class TaskCommand:
     run: tyro.conf.Positional[Path]
     """Run folder that `gen-jax train` made."""
     to: Path | None = None
-    """Where the figure goes, a path that ends in .png; by default into the run folder. Arrays and numbers go beside it."""
+    """Where the figure goes, a path that ends in .png, or for export a new folder; by default into the run folder. Arrays and
+    numbers go beside a figure."""
     recipe: str | None = None
     """FILE.py:NAME, of a run whose recipe is your own."""
     debug: bool = False

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import gen_jax  # its `recipes` and `runs` are imported when they are first used: a help text needs neither
-from gen_jax import tasks
+from gen_jax import plots, tasks
 from gen_jax.__main__ import STOPPED
 from gen_jax.arguments import (
     EXIT_BAD_INPUT,
@@ -30,7 +30,7 @@ from gen_jax.arguments import (
     say_choices,
     task_command,
 )
-from gen_jax.train import list_runs
+from gen_jax.train import list_runs, write_whole
 from gen_jax.types import InputError, unknown
 
 EXIT_DIVERGED = 3
@@ -82,7 +82,7 @@ REMEDIES = {
 
 def _sentence(error: Exception) -> str:
     """Return what an error says; of the system's own, also what to do."""
-    if not isinstance(error, OSError) or error.errno is None:
+    if not isinstance(error, OSError) or (error.filename is None and error.errno not in REMEDIES):
         return str(error)
     what = "A file" if error.filename is None else f"{error.filename}"
     remedy = REMEDIES.get(error.errno, "mend that, and give the same command again")
@@ -112,7 +112,7 @@ def _dispatch(arguments: list[str]) -> int:
     summaries = {
         "train": "Train a recipe, or go on with a run that was stopped.",
         **{name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.TASKS.items()},
-        "sweep": "Train a GAN of points under many seeds at once, and count how many cover all modes.",
+        "sweep": "Train a VAE or a GAN of points under many seeds, and values of a setting, at once, and measure them.",
         "runs": "List runs: recipe, data, epochs, best validation, test numbers, age, and whether they are finished.",
         "recipes": "List the recipes.",
     }
@@ -146,7 +146,7 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
     settings, rest = choose(recipe.settings, arguments[1:])
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{say_choices(settings)}"
     if command == "sweep":
-        return _sweep(read(SweepCommand, rest, prog, description, SweepCommand(settings)))
+        return _sweep(recipe, read(SweepCommand, rest, prog, description, SweepCommand(settings)))
     default = TrainCommand(settings, gen_jax.recipes.default_folder(name))
     return _train(name, read(TrainCommand, rest, prog, description, default))
 
@@ -183,24 +183,41 @@ def _train(name: str, command: TrainCommand) -> int:
     return 0
 
 
-def _sweep(command: SweepCommand) -> int:
+def _sweep(recipe: Any, command: SweepCommand) -> int:
     from gen_jax.sweep import sweep
 
     _keep_compilations()
-    settings = command.settings
-    weights = command.penalty_weights or (getattr(getattr(settings, "penalty", None), "penalty_weight", 0.0),)
+    if command.to is not None:
+        tasks.check_path(command.to)  # before the work is done
+    settings, vary = command.settings, None if command.vary is None else command.vary.replace("-", "_")
     with _progress() as progress:
-        epochs = progress.add_task("sweep", total=settings.epochs, note=f"{command.num_seeds * len(weights)} runs")
-        rows = sweep(settings, command.num_seeds, weights, lambda done: progress.update(epochs, completed=done))
+        note = f"{command.num_seeds * max(len(command.values), 1)} runs"
+        epochs = progress.add_task("sweep", total=settings.epochs, note=note)
+        rows = sweep(
+            recipe,
+            settings,
+            num_seeds=command.num_seeds,
+            vary=vary,
+            values=command.values,
+            on_epoch=lambda done: progress.update(epochs, completed=done),
+        )
     for row in rows:
         _print_table(row)
+    if command.to is not None:
+        if "rate" not in rows[0]:
+            raise InputError("to is given, and the figure is of the rates of a VAE: leave it out.")
+        write_whole(command.to, plots.png(plots.rate_distortion(rows, vary or "")))
+        _say(f"{command.to}")
     return 0
 
 
 def _perform(name: str, command: TaskCommand, options: dict[str, Any]) -> int:
     _keep_compilations()
     run = gen_jax.runs.load_run(command.run, command.recipe)
-    tasks.check_path(command.to or command.run / "figure.png")  # before the work is done
+    if name in tasks.FOLDERS:  # before the work is done
+        tasks.check_folder(command.to or command.run / name)
+    else:
+        tasks.check_path(command.to or command.run / "figure.png")
     with _progress(transient=True) as progress:
         task = progress.add_task(name, total=None, note="", visible=False)
         report = lambda done, total: progress.update(task, completed=done, total=total, visible=True)

@@ -31,9 +31,19 @@ def with_event_shape(model: DensityModel, event_shape: tuple[int, ...]) -> Densi
         completion = model.complete(params, key, flat(x), flat(jnp.asarray(observed)))
         return completion._replace(x=completion.x.reshape(event_shape))
 
+    def conditionals(params: Params, x: Array, observed: Any) -> Array:
+        assert model.conditionals is not None
+        return model.conditionals(params, flat(x), flat(jnp.asarray(observed))).reshape(event_shape)
+
+    def features(params: Params, x: Array) -> Array:
+        assert model.features is not None
+        return model.features(params, flat(x))
+
     return DensityModel(
         init=model.init,
         log_prob=lambda params, x, context=None: model.log_prob(params, flat(x), context),
         sample=lambda params, key, context=None: model.sample(params, key, context).reshape(event_shape),
         complete=complete if model.complete else None,
+        conditionals=conditionals if model.conditionals else None,
+        features=features if model.features else None,
     )

@@ -72,10 +72,13 @@ def histograms(panels: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
     figure = _figure(3.2 * columns, 2.4 * rows)
     for i, (name, sets) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, i + 1)
-        low, high = np.percentile(np.concatenate([np.asarray(values, np.float64) for values in sets.values()]), (0.5, 99.5))
+        finite = {label: np.asarray(values, np.float64)[np.isfinite(values)] for label, values in sets.items()}
+        together = np.concatenate([*finite.values()])
+        low, high = np.percentile(together, (0.5, 99.5)) if len(together) else (0.0, 1.0)
         edges = np.linspace(low, high if high > low else low + 1, 41)
-        for label, values in sets.items():
-            axes.hist(values, edges.tolist(), alpha=0.6, density=True, label=label)
+        for label, values in finite.items():
+            weights = np.full(len(values), 1 / max(len(values), 1))  # shares of all values, those outside too
+            axes.hist(values, edges.tolist(), weights=weights, alpha=0.6, label=label)
         axes.set(yticks=[])
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
@@ -96,6 +99,67 @@ def estimates(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mappi
     axes.set_title("mean estimate of log p(x): lower bounds in expectation", fontsize=10)
     axes.legend()
     axes.grid(alpha=0.3)
+    return figure
+
+
+def bound_parts(nats: Float[np.ndarray, "Z"], active: Any, parts: Mapping[str, float], gaps: Mapping[str, float]) -> "Figure":
+    """Draw the nats of each latent, largest first and collapsed ones pale, beside the parts of −ELBO and the gaps above it."""
+    figure = _figure(9.0, 4.0)
+    of_latents, of_bound = figure.subplots(1, 2, width_ratios=(3, 2))
+    order = np.argsort(-nats)
+    of_latents.bar(range(len(nats)), nats[order], color=["C0" if active[j] else "lightgrey" for j in order])
+    of_latents.set(xlabel="latent, largest first (grey: collapsed)", ylabel="KL(q(z|x) || p(z)), nats")
+    of_latents.set_title(f"{int(np.sum(active))} of {len(nats)} latents are active", fontsize=10)
+    names, values = [*parts, *gaps], [*parts.values(), *gaps.values()]
+    places = range(len(names))[::-1]
+    of_bound.barh(places, values, color=["C0"] * len(parts) + ["C1"] * len(gaps))
+    for place, value in zip(places, values, strict=True):
+        of_bound.annotate(f"{value:.2f}", (max(value, 0.0), place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    of_bound.set(yticks=places, yticklabels=names, xlabel="nats")
+    of_bound.margins(x=0.25)
+    of_bound.set_title("parts of −ELBO (blue), gaps to log p(x)", fontsize=10)
+    figure.set_layout_engine("tight")
+    return figure
+
+
+def rate_distortion(rows: Sequence[Mapping[str, Any]], name: str = "") -> "Figure":
+    """Draw the distortion of each row against its rate, with standard errors, under lines of equal ELBO."""
+    figure = _figure(6.0, 4.5)
+    axes = figure.add_subplot()
+    rows = [row for row in rows if row["rate"] is not None]
+    columns = ("rate", "distortion", "rate_se", "distortion_se")
+    rates, distortions, *errors = np.array([[row[column] or 0.0 for column in columns] for row in rows]).reshape(-1, 4).T
+    axes.errorbar(rates, distortions, xerr=errors[0], yerr=errors[1], marker="o", capsize=2)
+    for row in rows if name else ():
+        label = f"{row[name]:g}"
+        axes.annotate(label, (row["rate"], row["distortion"]), (5, 5), textcoords="offset points", fontsize=8)
+    limits = axes.get_xlim(), axes.get_ylim()
+    for total in np.linspace(sum(low for low, _ in limits), sum(high for _, high in limits), 9)[1:-1]:
+        axes.plot(limits[0], total - np.array(limits[0]), color="lightgrey", linewidth=0.8, zorder=0)
+    axes.set(xlim=limits[0], ylim=limits[1], xlabel="rate, nats", ylabel="distortion, nats")
+    axes.set_title(f"rate and distortion{name and f' by {name}'}; grey: equal ELBO", fontsize=10)
+    return figure
+
+
+def mutual_information(
+    nats: Float[np.ndarray, "Z F"], factor_names: Sequence[str], entropies: Float[np.ndarray, "F"]
+) -> "Figure":
+    """Draw the mutual information of each latent (rows) and each factor (columns, with their entropies), numbers if they fit."""
+    num_latents, num_factors = nats.shape
+    figure = _figure(1.6 + 0.9 * num_factors, 1.2 + min(0.3 * num_latents, 8.0))
+    axes = figure.add_subplot()
+    drawn = axes.imshow(nats, cmap="viridis", vmin=0, aspect="auto", interpolation="nearest")
+    figure.colorbar(drawn, ax=axes, label="nats")
+    if num_latents <= 30:
+        for (latent, factor), value in np.ndenumerate(nats):
+            bright = value > nats.max() / 2
+            axes.text(factor, latent, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if bright else "white")
+        axes.set_yticks(range(num_latents))
+    columns = [f"{name}\n$H$ = {entropy:.2f}" for name, entropy in zip(factor_names, entropies, strict=True)]
+    axes.set_xticks(range(num_factors), columns)
+    axes.set(ylabel="latent")
+    axes.tick_params(labelsize=8)
+    axes.set_title("mutual information of latents and factors", fontsize=10)
     return figure
 
 

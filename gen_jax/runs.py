@@ -36,6 +36,7 @@ class Run(NamedTuple):
         experiment: the model, and how it sees data.
         params: of its best checkpoint.
         epoch: how many epochs they were trained for.
+        config: what `config.json` holds.
     """
 
     directory: Path
@@ -44,6 +45,7 @@ class Run(NamedTuple):
     experiment: Experiment
     params: Params
     epoch: int
+    config: dict[str, Any]
 
 
 def train(
@@ -109,7 +111,7 @@ def train(
         fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
         if not fitted.finished:
             return None
-        run = Run(directory, settings, config["data"], experiment, fitted.params, fitted.epoch)
+        run = Run(directory, settings, config["data"], experiment, fitted.params, fitted.epoch, config)
         return _finish(run, data, fitted.history, on_evaluation)
 
 
@@ -233,7 +235,7 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
     if restored is None:
         raise InputError(f"{directory} holds no checkpoint yet: train it first.")
     state, epoch = restored
-    return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch)
+    return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch, config)
 
 
 def _read_settings(directory: Path, recipe: Recipe, json_text: str) -> Settings:
@@ -270,7 +272,17 @@ def _subject(run: Run, key: Key, report: Callable[[int, int], None], loaded: dic
         "device": f"{device.platform}: {device.device_kind}",
     }
     return tasks.Subject(
-        experiment.model, run.params, experiment.view, key, load, settings.data, dict(experiment.evaluation), provenance, report
+        experiment.model,
+        run.params,
+        experiment.view,
+        key,
+        load,
+        settings.data,
+        dict(experiment.evaluation),
+        provenance,
+        lambda folder: _subject(load_run(folder), key, report),
+        run.config,
+        report,
     )
 
 
@@ -302,7 +314,8 @@ def perform(
 
 def save(run: Run, outcome: tasks.Outcome, to: Path | None = None) -> list[Path]:
     """Write what `perform` returned, by default under its name into the run folder, and return the files."""
-    return save_outcome(outcome, run.directory / f"{outcome.name}.png" if to is None else to)
+    name = outcome.name if outcome.files else f"{outcome.name}.png"
+    return save_outcome(outcome, run.directory / name if to is None else to)
 
 
 def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment, train: bool = False) -> Dataset:

@@ -1,91 +1,194 @@
-"""Train many GANs at once, seeds × penalty weights in one vmapped program, and count how many cover all modes."""
+"""Train many runs at once, seeds × values of one setting in one vmapped program, and measure them."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.data import MODES, load_dataset
-from gen_jax.evaluate import ModeCoverage, mean_and_standard_error, mode_coverage, wilson_interval
+from gen_jax.data import MODES, Dataset, load_dataset
+from gen_jax.evaluate import (
+    ModeCoverage,
+    active_units,
+    example_keys,
+    map_examples,
+    mean_and_standard_error,
+    mode_coverage,
+    wilson_interval,
+)
 from gen_jax.gan import draw_latents
-from gen_jax.recipes import Settings, change, check_settings
-from gen_jax.recipes.gan_choices import make_losses, optimizers_of, step_of
-from gen_jax.recipes.gan_points import NUM_POINTS, PointsSettings, make_gan
-from gen_jax.recipes.settings import RUN, seed_key
-from gen_jax.train import FitKeys, TrainState, evaluation_params, fit_keys, on_stored, scan_epoch, start, steps_per_epoch
-from gen_jax.types import Adversaries, Array, InputError, Key, Params, split
+from gen_jax.recipes import Experiment, Recipe, change, check_settings, find_recipe
+from gen_jax.recipes.gan_points import NUM_POINTS
+from gen_jax.recipes.settings import RUN, seed_key, with_number
+from gen_jax.train import (
+    FitKeys,
+    TrainState,
+    evaluation_params,
+    fit_keys,
+    make_game_step,
+    make_step,
+    on_stored,
+    scan_epoch,
+    start,
+    steps_per_epoch,
+)
+from gen_jax.types import GAN, VAE, Adversaries, Array, InputError, Key, Params, context_of, split
+from gen_jax.vae import elbo_terms
+
+
+class ManyTrained(NamedTuple):
+    """Models of one recipe, trained at once.
+
+    Attributes:
+        experiment: the model, and how it sees data.
+        data: as it sees them.
+        variables: what its functions take: leaves [V, S, ...], of V values and S seeds.
+        keys: of each run [V, S], as `runs.train` has them.
+    """
+
+    experiment: Experiment
+    data: Dataset
+    variables: Params
+    keys: FitKeys
+
+
+def train_many(
+    recipe: str | Recipe,
+    settings: Any = None,
+    *,
+    num_seeds: int,
+    vary: str | None = None,
+    values: Sequence[float] = (),
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+) -> ManyTrained:
+    """Train a recipe for every seed and every value of a setting, all at once; each is the run of `runs.train` up to rounding.
+
+    The parameters are those after the last step. Nothing is written to disk.
+
+    Args:
+        recipe: a `Recipe`, or its name.
+        settings: by default, the recipe's own.
+        num_seeds: S: the seeds are `settings.seed`, `settings.seed` + 1, …
+        vary: the name of a setting that enters the loss as a number, such as `beta` or `penalty_weight`.
+        values: of that setting.
+        on_epoch: called with the number of epochs done.
+
+    Raises:
+        InputError: no seed, or no value; a setting that the choices made do not have, or that is no number of the loss.
+    """
+    recipe = find_recipe(recipe)
+    settings = recipe.settings if settings is None else settings
+    if num_seeds < 1 or (vary is not None) != bool(values):
+        raise InputError(f"{num_seeds} seeds, and of {vary} the values {list(values)}: give 1 or more of each.")
+    for seed in (settings.seed, settings.seed + num_seeds - 1):
+        check_settings(dataclasses.replace(settings, seed=seed))
+    for value in values:
+        with_number(settings, str(vary), value)  # raises for what is no number
+        check_settings(change(settings, **{str(vary): value}))
+    stored = load_dataset(settings.data, "none")
+    experiment = recipe.build(settings, stored.event_shape)
+    for name, part in stored.splits.items():
+        experiment.view.check(part.x, f"The {name} examples of {stored.name}")
+    data = stored.binarised(settings.binarise, settings.binarise_seed)._replace(view=experiment.view)
+    examples, model = data.train.on_device(), experiment.model
+    num_steps = settings.epochs * steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
+    settings.check_steps(num_steps)
+    optimizer = experiment.optimizer(num_steps)
+
+    def begin(key: Key) -> TrainState:
+        return start(key, model, optimizer, data.event_shape, settings.ema_decay is not None)
+
+    def epoch(value: Array, state: TrainState, key: Key) -> TrainState:
+        of_value = settings if vary is None else with_number(settings, vary, value)
+        found = recipe.build(of_value, data.event_shape)
+        losses = jax.tree.map(lambda loss: on_stored(data.view, model, loss), found.loss, is_leaf=callable)
+        make = found.make_step or (make_game_step if isinstance(losses, Adversaries) else make_step)
+        step = make(losses, optimizer, settings.ema_decay)
+        return scan_epoch(step, settings.examples_per_step, settings.epoch_steps)(state, examples, key)[0]
+
+    roots = [seed_key(settings.seed + i, RUN) for i in range(num_seeds)] * max(len(values), 1)
+    keys = FitKeys(*map(jnp.stack, zip(*map(fit_keys, roots), strict=True)))
+    of_runs = jnp.repeat(jnp.float32(jnp.array(values or (0.0,))), num_seeds)
+    states = jax.jit(jax.vmap(begin))(jnp.stack(roots))
+    run_epoch = jax.jit(jax.vmap(epoch), donate_argnums=1)
+    if vary is not None:
+        jaxpr = jax.make_jaxpr(jax.vmap(epoch))(of_runs, states, keys.order).jaxpr
+        if not any(variable is jaxpr.invars[0] for equation in jaxpr.eqns for variable in equation.invars):
+            raise InputError(f"{vary} does not enter the loss of this recipe: give a setting of its objective or its penalty.")
+    for done in range(settings.epochs):
+        states = run_epoch(of_runs, states, jax.vmap(lambda key, done=done: jax.random.fold_in(key, done))(keys.order))
+        on_epoch(done + 1)
+    by_value = lambda leaf: leaf.reshape(-1, num_seeds, *leaf.shape[1:])
+    return ManyTrained(experiment, data, *jax.tree.map(by_value, (evaluation_params(states), keys)))
 
 
 def sweep(
-    settings: Settings,
+    recipe: str | Recipe,
+    settings: Any = None,
+    *,
     num_seeds: int,
-    penalty_weights: Sequence[float],
+    vary: str | None = None,
+    values: Sequence[float] = (),
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> list[dict[str, Any]]:
-    """Train a GAN for every seed and every weight of its penalty, all at once; return a row for each weight.
+    """Train as `train_many` does, and return a row for each value: means and standard errors over seeds.
 
-    The seeds are `settings.seed`, `settings.seed` + 1, …; up to rounding, each run is that of `runs.train`. Nothing is written to
-    disk.
-
-    Args:
-        settings: of all the runs, of a recipe of points.
-        num_seeds: for each weight.
-        penalty_weights: of the penalty.
-        on_epoch: called with the number of epochs done.
-
-    Returns:
-        For each weight: how many runs diverged, the share that cover all modes with its 95 % interval (Wilson), and the means and
-        standard errors over seeds of what `evaluate.mode_coverage` measures (None where there is none).
+    Of a GAN of points: how many runs diverged, the share that cover all modes with its 95 % interval (Wilson), and what
+    `evaluate.mode_coverage` measures (None where there is none). Of a VAE, on the test data: rate, distortion, ELBO, and active
+    units.
 
     Raises:
-        InputError: the settings are not of a GAN of points, or its data's modes are not known; no seed or weight; weights of
-            no penalty.
+        InputError: as for `train_many`; or it is neither, or the modes of its data are not known.
     """
-    if not isinstance(settings, PointsSettings) or settings.data not in MODES:
-        raise InputError(f"A sweep on {settings.data}: give a GAN of points, on one of {', '.join(MODES)}.")
-    if num_seeds < 1 or not penalty_weights:
-        raise InputError(f"{num_seeds} seeds and the penalty weights {list(penalty_weights)}: give 1 or more of each.")
-    if not hasattr(settings.penalty, "penalty_weight") and any(penalty_weights):
-        raise InputError(
-            f"The penalty weights are {list(penalty_weights)}, and the penalty is {settings.penalty.kind}: leave them out, or "
-            "give a --penalty."
-        )
-    for seed in (settings.seed, settings.seed + num_seeds - 1):
-        check_settings(dataclasses.replace(settings, seed=seed))
-    for weight in penalty_weights if hasattr(settings.penalty, "penalty_weight") else ():
-        check_settings(change(settings, penalty_weight=weight))
-    dataset = load_dataset(settings.data, settings.binarise)
-    data = dataset.train.on_device()
-    num_steps = settings.epochs * steps_per_epoch(len(dataset.train.x), settings.examples_per_step, settings.epoch_steps)
-    gan, optimizers = make_gan(settings, dataset.event_shape), optimizers_of(settings)(num_steps)
+    found = find_recipe(recipe)
+    settings = found.settings if settings is None else settings
+    model = found.build(settings, load_dataset(settings.data, "none").event_shape).model
+    if not isinstance(model, VAE) and not (isinstance(model, GAN) and settings.data in MODES):
+        raise InputError(f"A sweep on {settings.data}: give a VAE, or a GAN of points, on one of {', '.join(MODES)}.")
+    trained = train_many(found, settings, num_seeds=num_seeds, vary=vary, values=values, on_epoch=on_epoch)
+    rows = _rates(trained) if isinstance(model, VAE) else _modes(trained, settings.data)
+    named = [{} if vary is None else {vary: value} for value in values or (None,)]
+    return [name | row for name, row in zip(named, rows, strict=True)]
 
-    def begin(key: Key) -> TrainState:
-        return start(key, gan, optimizers, dataset.event_shape, settings.ema_decay is not None)
 
-    def epoch(weight: Array, state: TrainState, key: Key) -> TrainState:
-        losses = Adversaries(*(on_stored(dataset.view, gan, loss) for loss in make_losses(gan, settings, weight)))
-        step = step_of(settings)(losses, optimizers, settings.ema_decay)
-        return scan_epoch(step, settings.examples_per_step, settings.epoch_steps)(state, data, key)[0]
+def _modes(trained: ManyTrained, data: str) -> list[dict[str, Any]]:
+    gan = trained.experiment.model
 
     @jax.default_matmul_precision("highest")
     def draw(variables: Params, key: Key) -> Array:
         return gan.generate(*split(variables), key, draw_latents(gan.prior, key, NUM_POINTS))[0]
 
-    roots = [seed_key(settings.seed + i, RUN) for i in range(num_seeds)] * len(penalty_weights)
-    keys = FitKeys(*map(jnp.stack, zip(*map(fit_keys, roots), strict=True)))
-    weights = jnp.repeat(jnp.float32(jnp.array(penalty_weights)), num_seeds)
-    states = jax.jit(jax.vmap(begin))(jnp.stack(roots))
-    run_epoch = jax.jit(jax.vmap(epoch), donate_argnums=1)
-    for done in range(settings.epochs):
-        states = run_epoch(weights, states, jax.vmap(lambda key, done=done: jax.random.fold_in(key, done))(keys.order))
-        on_epoch(done + 1)
-    drawn = np.asarray(jax.jit(jax.vmap(draw))(evaluation_params(states), keys.evaluation))
-    of_weights = drawn.reshape(len(penalty_weights), num_seeds, *drawn.shape[1:])
-    return [{"penalty_weight": w} | _row(of_runs, settings.data) for w, of_runs in zip(penalty_weights, of_weights, strict=True)]
+    drawn = np.asarray(jax.jit(jax.vmap(jax.vmap(draw)))(trained.variables, trained.keys.evaluation))
+    return [_row(of_runs, data) for of_runs in drawn]
+
+
+def _rates(trained: ManyTrained) -> list[dict[str, Any]]:
+    """Return a row for each value, of which a run that diverged is in no mean."""
+    vae, view = trained.experiment.model, trained.data.view
+    test = trained.data.test.on_device()
+
+    def of_run(variables: Params, key: Key) -> dict[str, Array]:
+        def one(params: Params, key: Key, example: Any) -> tuple[dict[str, Array], Any]:
+            x, y = view.example(example.x), context_of(vae, example.labels)
+            mean = getattr(vae.encode(params, x, y), "mean", None)
+            return elbo_terms(vae, params, key, x, y).metrics, mean
+
+        metrics, means = map_examples(one, variables, example_keys(key, len(test.x)), test, 500)
+        units = {} if means is None else {"active_units": jnp.sum(active_units(means))}
+        return jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics) | units
+
+    found = jax.device_get(jax.jit(jax.vmap(jax.vmap(of_run)))(trained.variables, trained.keys.evaluation))
+    rows = []
+    for i in range(len(found["elbo"])):
+        finite = np.isfinite(found["elbo"][i])
+        row: dict[str, Any] = {"num_seeds": len(finite), "num_diverged": int((~finite).sum())}
+        for name, values in found.items():
+            row |= _mean(name, values[i][finite])
+        rows.append(row)
+    return rows
 
 
 def _row(of_runs: np.ndarray, data: str) -> dict[str, Any]:
@@ -101,7 +204,10 @@ def _row(of_runs: np.ndarray, data: str) -> dict[str, Any]:
         values = np.array([float(getattr(coverage, name)) for coverage in found])
         if name == "num_modes":
             values = np.append(values, np.zeros(row["num_diverged"]))
-        values = values[np.isfinite(values)]  # of a mode without two samples there is no variance
-        mean, error = mean_and_standard_error(values) if len(values) else (math.nan, math.nan)
-        row[name], row[f"{name}_se"] = (value if math.isfinite(value) else None for value in (mean, error))
+        row |= _mean(name, values[np.isfinite(values)])  # of a mode without two samples there is no variance
     return row
+
+
+def _mean(name: str, values: np.ndarray) -> dict[str, float | None]:
+    mean, error = mean_and_standard_error(values) if len(values) else (math.nan, math.nan)
+    return {key: value if math.isfinite(value) else None for key, value in ((name, mean), (f"{name}_se", error))}

@@ -154,12 +154,16 @@ class DensityModel(NamedTuple):
         sample: (params, key, context=None) -> x.
         complete: (params, key, x, observed) -> `made.Completion`, x with its unobserved dimensions drawn given the observed ones;
             None if the model cannot do this.
+        conditionals: (params, x, observed) -> log p(x_i | x_<i) of each dimension, in the order in which `complete` draws.
+        features: (params, x) -> [F], hidden units as a representation of x; None if the model has none.
     """
 
     init: Callable[..., Params]
     log_prob: Callable[..., Float[Array, ""]]
     sample: Callable[..., Array]
     complete: Callable[..., Any] | None = None
+    conditionals: Callable[..., Array] | None = None
+    features: Callable[..., Float[Array, "F"]] | None = None
 
 
 class Adversaries(NamedTuple):
@@ -184,10 +188,17 @@ class BatchNet(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Logits [P] of the probability that each of P examples or packs is real, and class logits of an auxiliary classifier."""
+    """What a discriminator says of P examples or packs.
 
-    logits: Float[Array, "..."]  # of rank 1, which the losses check
+    Attributes:
+        logits: [P], of the probability that each is real; their rank is checked by the losses.
+        classes: class logits of an auxiliary classifier.
+        features: what the last layer takes, as a representation of the examples.
+    """
+
+    logits: Float[Array, "..."]
     classes: Float[Array, "P C"] | None = None
+    features: Float[Array, "P F"] | None = None
 
 
 class GAN(NamedTuple):

@@ -61,6 +61,16 @@ def test_a_scatter_has_the_points_and_their_labels(labelled):
     assert (points.get_array() is not None) == labelled
 
 
+@pytest.mark.parametrize("num_latents", [4, 40])
+def test_mutual_information_is_drawn_by_latent_and_factor(num_latents):
+    nats = RNG.random((num_latents, 2))
+    figure = plots.mutual_information(nats, ["size", "place"], np.array([0.5, 1.25]))
+    np.testing.assert_array_equal(canvas(figure), nats)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["size\n$H$ = 0.50", "place\n$H$ = 1.25"]
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written == ([f"{value:.2f}" for value in nats.ravel()] if num_latents == 4 else [])
+
+
 def test_no_global_figure_is_left():
     import matplotlib.pyplot as plt
 

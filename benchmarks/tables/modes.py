@@ -51,8 +51,7 @@ if __name__ == "__main__":
         wanted = json.loads(json.dumps(wanted))  # with lists for tuples, as they come back
         kept = json.loads(path.read_text()) if path.exists() else {}
         if {name: kept.get(name) for name in wanted} != wanted:
-            weight = getattr(settings.penalty, "penalty_weight", 0.0)
-            kept = wanted | {"device": device(), "found": sweep(settings, args.seeds, [weight])[0]}
+            kept = wanted | {"device": device(), "found": sweep(ROWS[row][0], settings, num_seeds=args.seeds)[0]}
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(kept))
         modes, share = PUBLISHED.get(row, (None, None))

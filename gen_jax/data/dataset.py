@@ -126,6 +126,22 @@ class DataView(NamedTuple):
         return Split(jax.vmap(one)(jax.random.split(key, len(stored.x)), stored.x), stored.labels)
 
 
+class Factors(NamedTuple):
+    """What is known of how each example was made: whole numbers [N, F] of each split, which no batch carries.
+
+    Attributes:
+        names: of the F factors.
+        train: of the training examples.
+        valid: of the validation examples.
+        test: of the test examples.
+    """
+
+    names: tuple[str, ...]
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+
 class Dataset(NamedTuple):
     """Training, validation and test examples.
 
@@ -135,6 +151,7 @@ class Dataset(NamedTuple):
         test: examples for reported numbers.
         view: how a model sees them.
         name: as `load_dataset` takes it.
+        factors: of the examples, where they are known.
     """
 
     train: Split
@@ -142,6 +159,7 @@ class Dataset(NamedTuple):
     test: Split
     view: DataView = DataView()
     name: str = ""
+    factors: Factors | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -7,15 +7,17 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from gen_jax.data.dataset import Dataset, LazyExamples, Split, check_array, three_parts
+from gen_jax.data.dataset import Dataset, Factors, LazyExamples, Split, check_array, three_parts
 from gen_jax.types import InputError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+MASK_SUFFIXES = (".npy", ".npz", ".png")
 NPZ_NAMES = {  # the usual names of each split's array
     part: (f"{part}_images", f"x_{part}", f"{part}_data", part) for part in ("train", "valid", "test")
 }
@@ -103,7 +105,37 @@ def load_npz(argument: str) -> Dataset:
     shapes = {part.x.shape[1:] for part in (train, valid, test) if part is not None}
     if len(shapes) > 1:
         raise InputError(f"{path} holds examples of different shapes, {sorted(shapes)}: give one shape.")
-    return three_parts(train, valid, test)
+    factors = _known_factors(path, arrays, {"train": train, "valid": valid, "test": test})
+    return three_parts(train, valid, test)._replace(factors=factors)
+
+
+def _known_factors(path: Path, arrays: Mapping[str, np.ndarray], parts: Mapping[str, Split | None]) -> Factors | None:
+    """Return the factors of each part, divided as its examples are; None where there are none."""
+    alone = "images" in arrays and "factors" in arrays and "train_factors" not in arrays
+    named = {
+        part: ("factors" if alone and part == "train" else f"{part}_factors", len(examples.x))
+        for part, examples in parts.items()
+        if examples is not None
+    }
+    if not any(name in arrays for name, _ in named.values()):
+        return None
+    found, limits = {}, np.iinfo(np.int32)
+    for part, (name, num) in named.items():
+        values = arrays.get(name)
+        if values is None:
+            raise InputError(f"{path} has factors of some examples and no {name}: give those of all, or none.")
+        if values.ndim != 2 or len(values) != num or values.size == 0 or values.dtype.kind not in "bui":
+            raise InputError(
+                f"{path} ({name}) has {num} examples and factors of shape {values.shape}, {values.dtype}: give integers [N, F]."
+            )
+        if values.min() < limits.min or values.max() > limits.max:
+            raise InputError(f"{path} ({name}) has factors from {values.min()} to {values.max()}: give numbers of 32 bits.")
+        found[part] = Split(values.astype(np.int32))
+    sizes = {split.x.shape[1] for split in found.values()}
+    if len(sizes) > 1:
+        raise InputError(f"{path} has examples of different numbers of factors, {sorted(sizes)}: give the same ones for all.")
+    divided = three_parts(found["train"], found.get("valid"), found.get("test"))  # as the examples: by their number alone
+    return Factors(tuple(f"factor {k}" for k in range(sizes.pop())), *(split.x for split in divided.splits.values()))
 
 
 def _tell_size(path: Path, size: int) -> None:
@@ -136,6 +168,44 @@ def load_folder(argument: str) -> Dataset:
     classes = sorted({path.parent for path in paths})
     labels = np.array([classes.index(path.parent) for path in paths], np.int32) if len(classes) > 1 else None
     return three_parts(Split(LazyExamples(len(paths), read), labels), None, None)
+
+
+def load_mask(argument: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return booleans of the given shape from an .npy file, an .npz file of one array, or a .png picture, where white is True.
+
+    Numbers must be 0 and 1, and a picture black and white. [H, W] does for all channels of [H, W, C].
+    """
+    path = Path(argument).expanduser()
+    if not path.is_file():
+        raise InputError(f"There is no file {path}: give the path of a mask, one of {', '.join(MASK_SUFFIXES)}.")
+    if path.suffix == ".png":
+        values = _read_image(path) / 255
+        values = values[..., 0] if (values == values[..., :1]).all() else values
+    else:
+        values = _read_one_array(path)
+    if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
+        wanted = "black and white alone" if path.suffix == ".png" else "booleans, or the numbers 0 and 1"
+        raise InputError(f"{path} holds other values than a mask has ({values.dtype}): give {wanted}.")
+    known = values.astype(bool)
+    if len(shape) == 3 and known.shape == shape[:2]:
+        return np.broadcast_to(known[..., None], shape)
+    if known.shape != shape:
+        wanted = f"{shape}, or {shape[:2]} for all channels" if len(shape) == 3 else f"{shape}"
+        raise InputError(f"{path} is a mask of shape {known.shape}, which fits no example: give {wanted}.")
+    return known
+
+
+def _read_one_array(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
+            if len(found.files) != 1 or not isinstance(array := found[found.files[0]], np.ndarray):
+                raise ValueError(f"it holds {', '.join(found.files) or 'nothing'}")
+            return array
+    except BAD_ARCHIVE as error:
+        raise InputError(f"{path} is not a whole .npy or .npz file of one plain array ({error}).") from error
 
 
 def _read_image(path: Path) -> np.ndarray:

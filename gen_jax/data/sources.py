@@ -23,9 +23,19 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.data.dataset import Binarisation, Dataset, DataView, LazyExamples, Split, random_parts, split_rows, stratified_parts
+from gen_jax.data.dataset import (
+    Binarisation,
+    Dataset,
+    DataView,
+    Factors,
+    LazyExamples,
+    Split,
+    random_parts,
+    split_rows,
+    stratified_parts,
+)
 from gen_jax.data.files import load_folder, load_idx, load_npz
-from gen_jax.data.sprites import canonical_sprite_indices, render_sprite, sprite_factors
+from gen_jax.data.sprites import SPRITE_FACTORS, SPRITE_SIZES, canonical_sprite_indices, render_sprite, sprite_factors
 from gen_jax.data.tfds import load_tfds
 from gen_jax.data.toy import SAMPLERS, TOY_SIZES
 from gen_jax.types import Array, InputError, unknown
@@ -86,10 +96,11 @@ def canonical(data: Dataset, stream: bool) -> Dataset:
     If the training examples are lazy, validation and test examples decide that, so that streaming changes nothing.
     """
     lazy = not isinstance(data.train.x, np.ndarray)
-    data = Dataset(data.train, data.valid.in_memory(), data.test.in_memory())
+    data = data._replace(valid=data.valid.in_memory(), test=data.test.in_memory())
     seen = [data.valid, data.test] if lazy else list(data.splits.values())
     if all(split.x.dtype == np.uint8 and split.x.max() <= 1 for split in seen):
-        data = _dataset(Split(_times_255(split.x), split.labels) for split in data.splits.values())
+        whole = _dataset(Split(_times_255(split.x), split.labels) for split in data.splits.values())
+        data = whole._replace(factors=data.factors)
     return data if stream else data._replace(train=data.train.in_memory())
 
 
@@ -194,4 +205,6 @@ def _sprites() -> Dataset:
     part_of = np.empty(len(images), np.int8)
     for i, part in enumerate(random_parts(len(images), SPRITES_HELD_OUT)):
         part_of[part] = i
-    return _dataset(Split(np.flatnonzero(part_of[image_of] == i).astype(np.int32)) for i in range(3))
+    rows = [np.flatnonzero(part_of[image_of] == i).astype(np.int32) for i in range(3)]
+    factors = [np.stack(np.unravel_index(part, SPRITE_SIZES), axis=1).astype(np.int32) for part in rows]
+    return _dataset(map(Split, rows))._replace(factors=Factors(SPRITE_FACTORS, *factors))

@@ -1,5 +1,14 @@
 """Distributions over one event, as pytrees of arrays, and the KL divergence between them."""
 
+from gen_jax.distributions.aggregate import (
+    AggregateDensity,
+    Estimator,
+    Factorised,
+    RateParts,
+    aggregate_density,
+    log_prob_parts,
+    rate_parts,
+)
 from gen_jax.distributions.bessel import log_bessel_i
 from gen_jax.distributions.beta import Beta
 from gen_jax.distributions.discrete import Bernoulli, Categorical

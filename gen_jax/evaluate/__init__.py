@@ -1,7 +1,19 @@
 """Evaluation: functions of each example of a data set, likelihood estimates, use of the latents, sample quality."""
 
 from gen_jax.evaluate.annealed import AnnealedEstimate, Schedule, annealed, temperatures
-from gen_jax.evaluate.detection import Detection, detection, detection_intervals
+from gen_jax.evaluate.detection import Detection, detection, detection_intervals, neighbour_distances
+from gen_jax.evaluate.disentanglement import (
+    DCI,
+    beta_vae_score,
+    dci,
+    disentanglement,
+    factor_entropies,
+    factor_vae_score,
+    modularity,
+    mutual_information,
+    mutual_information_gap,
+    sap_score,
+)
 from gen_jax.evaluate.distances import (
     DensityCoverage,
     PrecisionRecall,
@@ -11,8 +23,16 @@ from gen_jax.evaluate.distances import (
     kernel_distance,
     precision_recall,
 )
+from gen_jax.evaluate.inference_gap import InferenceGap, inference_gap, optimised_normal
 from gen_jax.evaluate.latents import active_units, posterior_mean
-from gen_jax.evaluate.likelihood import LikelihoodEstimate, importance_weighted, mean_and_standard_error
+from gen_jax.evaluate.likelihood import (
+    LikelihoodEstimate,
+    WeightedMean,
+    estimate_from,
+    importance_weighted,
+    mean_and_standard_error,
+    weighted_mean,
+)
 from gen_jax.evaluate.modes import LabelCoverage, ModeCoverage, label_coverage, mode_coverage, wilson_interval
 from gen_jax.evaluate.parzen import choose_parzen_scale, parzen_log_likelihood
 from gen_jax.evaluate.per_example import example_keys, map_examples

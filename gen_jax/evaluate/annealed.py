@@ -82,7 +82,7 @@ def annealed(
     *,
     num_chains: int = 16,
     num_leapfrog: int = 10,
-    backward: bool = False,
+    backward_from: Any = None,
 ) -> AnnealedEstimate:
     """Return an estimate of log Z, where `log_end` is the log of an unnormalised density e(z) with integral Z.
 
@@ -93,19 +93,19 @@ def annealed(
     where T_t leaves f_{β_t} as it is: `num_leapfrog` leapfrog steps with a fresh momentum, and Metropolis' test. E[w] = Z.
     Backward, the chains start at z_T ~ e / Z, take T_T, …, T_1 and the same products, and E[1/w] = 1/Z.
 
-    The step size of each T_t is found by chains of their own, which adapt it to an acceptance of 65 % on their way. The chains
-    that count have it fixed, so that both expectations are exact.
+    The step size of each T_t is found by other chains, which go forward and adapt it to an acceptance of 65 % on their way. The
+    chains that count have it fixed, independent of where they start, so that both expectations are exact.
 
     Args:
         log_start: z -> log s(z). For a VAE the prior p(z), or q(z|x). z is any pytree of real arrays without bounds.
         log_end: z -> log e(z). For a VAE log p(x, z), with Z = p(x).
-        sample: key -> z: forward from s; backward from e / Z, such as the z that x was drawn with from the model.
+        sample: key -> z ~ s.
         key: of all that is drawn.
         betas: as `temperatures` returns them.
         num_chains: C.
         num_leapfrog: leapfrog steps of a transition.
-        backward: return the upper bound instead. All chains begin at one draw of `sample`, since of the posterior of an x there
-            is one exact draw; the standard error leaves out that it could have been another.
+        backward_from: an exact draw z of e / Z, such as the z that x was drawn with from the model: return the upper bound, by
+            chains backward from it. (The standard error leaves out that it could have been another draw.)
 
     Raises:
         InputError: a number of chains or leapfrog steps that is less than 1.
@@ -114,13 +114,13 @@ def annealed(
         raise InputError(f"num_chains is {num_chains} and num_leapfrog {num_leapfrog}: give 1 or more of each.")
     start_key, adapt_key, chain_key = jax.random.split(key, 3)
     _, to_tree = ravel_pytree(sample(start_key))
+    backward = backward_from is not None
     start, end = (jax.value_and_grad(lambda z, f=f: f(to_tree(z))) for f in (log_start, log_end))
     at = lambda z: _Point(z, *start(z), *end(z))
     chains = jax.vmap(functools.partial(_transition, at, num_leapfrog), (0, 0, None, None))
 
     def begin(key: Key) -> _Point:
-        keys = jnp.broadcast_to(start_key, (num_chains,)) if backward else jax.random.split(key, num_chains)
-        return jax.vmap(lambda key: at(ravel_pytree(sample(key))[0]))(keys)
+        return jax.vmap(lambda key: at(ravel_pytree(sample(key))[0]))(jax.random.split(key, num_chains))
 
     def adapt(state: tuple[_Point, Array], row: tuple[Key, Array]) -> tuple[tuple[_Point, Array], Array]:
         (points, log_step_size), (key, beta) = state, row
@@ -133,13 +133,15 @@ def annealed(
         at_rise = moved if backward else points
         return (moved, log_w + rise * (at_rise.end - at_rise.start)), jnp.mean(acceptance)
 
-    order = slice(None, None, -1 if backward else 1)
-    rises, betas = jnp.diff(betas)[order], betas[1:][order]
+    rises, betas = jnp.diff(betas), betas[1:]
     first, second = (jax.random.split(key, len(betas) + 1) for key in (adapt_key, chain_key))
     _, step_sizes = jax.lax.scan(adapt, (begin(first[0]), jnp.log(FIRST_STEP_SIZE)), (first[1:], betas))
-    (_, log_w), acceptance = jax.lax.scan(
-        weigh, (begin(second[0]), jnp.zeros(num_chains)), (second[1:], betas, rises, step_sizes)
-    )
+    points = begin(second[0])
+    if backward:
+        z, _ = ravel_pytree(backward_from)
+        points = jax.vmap(at)(jnp.broadcast_to(z, (num_chains, *z.shape)))
+    rows = (second[1:], betas, rises, step_sizes)
+    (_, log_w), acceptance = jax.lax.scan(weigh, (points, jnp.zeros(num_chains)), rows, reverse=backward)
     sign = -1 if backward else 1
     found = estimate_of(jax.nn.logsumexp(sign * log_w), jax.nn.logsumexp(2 * sign * log_w), num_chains)
     return AnnealedEstimate(sign * found.log_prob, found.standard_error, found.effective_sample_size, jnp.mean(acceptance))

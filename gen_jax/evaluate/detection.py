@@ -11,6 +11,16 @@ RATE = 0.95  # of novel examples found, at which false alarms are counted
 NUM_RESAMPLES = 1000
 
 
+def neighbour_distances(
+    known: Float[np.ndarray, "N F"], examples: Float[np.ndarray, "M F"], num: int = 5
+) -> Float[np.ndarray, "M"]:
+    """Return the mean Euclidean distance of each example to its nearest known ones: large where it is far from all of them."""
+    from sklearn.neighbors import NearestNeighbors  # late: importing it takes a second
+
+    found = NearestNeighbors(n_neighbors=min(num, len(known))).fit(known)
+    return found.kneighbors(examples)[0].mean(axis=1)
+
+
 class Detection(NamedTuple):
     """Measures of a score that should be larger for novel examples than for known ones.
 

@@ -66,6 +66,34 @@ def estimate_of(log_sum: Float[Array, ""], log_sum_of_squares: Float[Array, ""],
     return LikelihoodEstimate(log_sum - math.log(num_samples), standard_error, effective_sample_size)
 
 
+def estimate_from(log_weights: Float[Array, "K"]) -> LikelihoodEstimate:
+    """Return the estimate from K log-weights."""
+    largest = jnp.max(log_weights)
+    shift = jnp.where(jnp.isfinite(largest), largest, 0.0)  # so that float32 tells the weights apart wherever they lie
+    shifted = log_weights - shift
+    found = estimate_of(jax.nn.logsumexp(shifted), jax.nn.logsumexp(2 * shifted), len(log_weights))
+    return found._replace(log_prob=found.log_prob + shift)
+
+
+class WeightedMean(NamedTuple):
+    """A mean with weights, and its standard error."""
+
+    mean: Float[Array, "*shape"]
+    standard_error: Float[Array, "*shape"]
+
+
+def weighted_mean(log_weights: Float[Array, "K"], values: Float[Array, "K *shape"]) -> WeightedMean:
+    """Return m = Σ_k v_k f_k with v_k = w_k / Σ w, for each element of the values f_k.
+
+    It estimates E_p[f] from draws of q, where w_k is p/q up to a factor (self-normalised importance sampling; Owen 2013, §9.2),
+    with a bias of order 1/K. Its standard error, by the delta method, is √(Σ v_k² (f_k − m)²): too small if the effective sample
+    size is. Both are NaN if all weights are zero.
+    """
+    shares = jax.nn.softmax(log_weights).reshape(-1, *(1,) * (values.ndim - 1))
+    mean = jnp.sum(shares * values, axis=0)
+    return WeightedMean(mean, jnp.sqrt(jnp.sum((shares * (values - mean[None])) ** 2, axis=0)))
+
+
 def mean_and_standard_error(values: Float[np.ndarray, "N"]) -> tuple[float, float]:
     """Return the mean over examples and its standard error sd/√N (infinite for N = 1), in float64."""
     values = np.asarray(values, np.float64)

@@ -15,9 +15,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Bool, Float, Int
 
+from gen_jax.distributions import log_prob_parts
 from gen_jax.made.outputs import Output
 from gen_jax.made.sampling import draw_in_order
-from gen_jax.nets import Degrees, MaskedMLP, check_degrees, check_hidden_sizes, draw_degrees, natural_degrees
+from gen_jax.nets import Degrees, MaskedMLP, check_degrees, check_hidden_sizes, draw_degrees, hidden_units, natural_degrees
 from gen_jax.types import Array, DensityModel, InputError, Key, Loss, Metrics, Params, Variables
 
 Masks = Callable[[Int[Array, ""] | int], Degrees]
@@ -31,18 +32,22 @@ class MADE(NamedTuple):
         init: key -> params.
         log_prob: (params, degrees, x [D]) -> log p(x) in nats. For an x outside the support, such as ½ for a Bernoulli, it raises
             an InputError; under jit and vmap it is −∞.
+        conditionals: (params, degrees, x [D]) -> log p(x_i | all x_j with a lower degree) [D], whose sum is log p(x).
         sample: (params, degrees, key) -> x [D], at about the cost of one pass.
         complete: (params, degrees, key, x [D], observed [D] of bool) -> x with its missing (not observed) dimensions sampled in
             the order of the degrees, each given all dimensions before it. If the observed dimensions come first, this is a sample
             from p(missing | observed).
         degrees: the degrees of the natural ordering, x_1 first.
+        features: (params, degrees, x [D]) -> the units of the last hidden layer; None without hidden layers.
     """
 
     init: Callable[[Key], Params]
     log_prob: Callable[..., Float[Array, ""]]
+    conditionals: Callable[..., Float[Array, "D"]]
     sample: Callable[..., Array]
     complete: Callable[..., Array]
     degrees: Degrees
+    features: Callable[..., Float[Array, "H"]] | None = None
 
 
 def made(
@@ -77,14 +82,22 @@ def made(
             raise InputError(f"x has shape {x.shape}, and the model has {dim} dimensions: give ({dim},), or vmap over more.")
         check_degrees(degrees, natural)
 
-    def log_prob(params: Params, degrees: Degrees, x: Array) -> Float[Array, ""]:
+    def distribution_at(params: Params, degrees: Degrees, x: Array) -> tuple[Any, Array, Array]:
+        """Return the conditionals at x, x with what is outside of the support replaced, and where it is inside."""
         check_arguments(degrees, x)
         if not isinstance(x, Tracer):
             output.check(x, "x")
         possible = output.contains(x)
         x = jnp.where(possible, x, 0)
-        value = output.distribution(apply(params, output.features(x), degrees)).log_prob(x)
-        return jnp.where(jnp.all(possible), value, -jnp.inf)
+        return output.distribution(apply(params, output.features(x), degrees)), x, possible
+
+    def log_prob(params: Params, degrees: Degrees, x: Array) -> Float[Array, ""]:
+        distribution, x, possible = distribution_at(params, degrees, x)
+        return jnp.where(jnp.all(possible), distribution.log_prob(x), -jnp.inf)
+
+    def conditionals(params: Params, degrees: Degrees, x: Array) -> Float[Array, "D"]:
+        distribution, x, possible = distribution_at(params, degrees, x)
+        return jnp.where(possible, log_prob_parts(distribution, x), -jnp.inf)
 
     def complete(params: Params, degrees: Degrees, key: Key, x: Array, observed: Any) -> Array:
         x, observed = jnp.asarray(x), jnp.asarray(observed)
@@ -98,7 +111,11 @@ def made(
     def sample(params: Params, degrees: Degrees, key: Key) -> Array:
         return complete(params, degrees, key, jnp.zeros(dim, output.dtype), jnp.zeros(dim, bool))
 
-    return MADE(init, log_prob, sample, complete, natural)
+    def features(params: Params, degrees: Degrees, x: Array) -> Float[Array, "H"]:
+        check_arguments(degrees, x)
+        return hidden_units(net, params, output.features(x), degrees)
+
+    return MADE(init, log_prob, conditionals, sample, complete, natural, features if hidden_sizes else None)
 
 
 def shuffled_masks(key: Key, degrees: Degrees, ordering: bool = True, connectivity: bool = True) -> Masks:
@@ -148,7 +165,7 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
 
     `sample` chooses a mask first. Under `vmap` it holds a copy of the weights for each sample: for many samples use `jax.lax.map`
     in batches of about 20. `complete` returns a `Completion`, under the mask whose ordering has the fewest missing dimensions
-    before observed ones.
+    before observed ones; `conditionals` are those of that mask. `features` are those of mask 0.
 
     Raises:
         InputError: `num_masks` is less than 1, or mask 0 does not fit the model.
@@ -173,18 +190,31 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
         index_key, sample_key = jax.random.split(key)
         return model.sample(params, _mask(stacked, jax.random.randint(index_key, (), 0, num_masks)), sample_key)
 
-    def complete(variables: Variables, key: Key, x: Array, observed: Any) -> Completion:
+    def best_mask(stacked: Degrees, observed: Any) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """Return the mask under which the fewest pairs are unused, and their number."""
+
         def unused(inputs: Int[Array, "D"]) -> Int[Array, ""]:
             is_observed = jnp.atleast_1d(observed)[jnp.argsort(inputs)]  # `model.complete` checks the shape
             return jnp.sum(jnp.where(is_observed, jnp.cumsum(~is_observed), 0))
 
-        params, stacked = variables
         counts = jax.lax.map(unused, jnp.asarray(stacked.inputs))
         best = jnp.argmin(counts)
-        completed = model.complete(params, _mask(stacked, best), key, x, observed)
-        return Completion(completed, counts[best] == 0, best, counts[best])
+        return best, counts[best]
 
-    return DensityModel(init, log_prob, sample, complete)
+    def complete(variables: Variables, key: Key, x: Array, observed: Any) -> Completion:
+        params, stacked = variables
+        mask, unused = best_mask(stacked, observed)
+        return Completion(model.complete(params, _mask(stacked, mask), key, x, observed), unused == 0, mask, unused)
+
+    def conditionals(variables: Variables, x: Array, observed: Any) -> Float[Array, "D"]:
+        params, stacked = variables
+        return model.conditionals(params, _mask(stacked, best_mask(stacked, observed)[0]), x)
+
+    def features(variables: Variables, x: Array) -> Float[Array, "H"]:
+        assert model.features is not None
+        return model.features(variables.params, _mask(variables.state, 0), x)
+
+    return DensityModel(init, log_prob, sample, complete, conditionals, features if model.features else None)
 
 
 def _mask(stacked: Degrees, index: Int[Array, ""] | int) -> Degrees:

@@ -30,6 +30,7 @@ from gen_jax.nets.masked import (
     check_degrees,
     check_hidden_sizes,
     draw_degrees,
+    hidden_units,
     lost_dependencies,
     natural_degrees,
     spread_degrees,

@@ -132,8 +132,8 @@ def _kernel_adjoint(x: Array, y: Array, spec: _Spec) -> Array:
     return _adjoint(lambda kernel: _convolve(x, kernel, spec), (*spec.kernel, x.shape[3], y.shape[3]), y)
 
 
-def _adjoint(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Array) -> Array:
-    """Return the adjoint of a linear map, applied to y; `shape` is that of the map's argument."""
+def _adjoint(linear: Callable[[Array], Array], shape: tuple[Any, ...], y: Array) -> Array:
+    """Return the adjoint of a linear map, applied to y; `shape` is that of the map's argument, a size of it perhaps a symbol."""
     return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 

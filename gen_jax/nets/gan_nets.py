@@ -104,10 +104,10 @@ class DiscriminatorHead(nn.Module):
 
         logits = dense(features, 1)[:, 0]
         if self.classes is not None:
-            return DiscriminatorOutput(logits, dense(features, self.classes))
-        if context is None:
-            return DiscriminatorOutput(logits)
-        return DiscriminatorOutput(logits + jnp.sum(dense(context, features.shape[1], use_bias=False) * features, axis=1))
+            return DiscriminatorOutput(logits, dense(features, self.classes), features)
+        if context is not None:
+            logits += jnp.sum(dense(context, features.shape[1], use_bias=False) * features, axis=1)
+        return DiscriminatorOutput(logits, features=features)
 
 
 def apply_layer(module: nn.Module, x: Array, train: bool, spectral_norm: bool) -> Array:

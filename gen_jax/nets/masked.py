@@ -164,6 +164,13 @@ class MaskedMLP(nn.Module):
         return out.reshape(self.num_outputs, dim)
 
 
+def hidden_units(net: MaskedMLP, params: Any, x: Float[Array, "D E"], degrees: Degrees) -> Float[Array, "H"]:
+    """Return the units of the last hidden layer of a masked network that has one."""
+    last = f"hidden_{len(net.hidden_sizes) - 1}"
+    _, found = net.apply(params, x, degrees, capture_intermediates=lambda module, _: module.name == last)
+    return net.activation(found["intermediates"][last]["__call__"][0])
+
+
 class MaskedDense(nn.Module):
     """x ↦ x (W ⊙ mask) + b."""
 

@@ -14,7 +14,15 @@ from typing import Literal
 from gen_jax.nets import MLP, near_zero
 from gen_jax.recipes.experiment import Experiment, Recipe
 from gen_jax.recipes.settings import ACTIVATIONS, ActivationName, Count, Sizes
-from gen_jax.recipes.vae_choices import Elbo, FreeBits, ObjectiveChoice, ObjectiveSettings, make_likelihood, vae_experiment
+from gen_jax.recipes.vae_choices import (
+    Elbo,
+    FreeBits,
+    ObjectiveChoice,
+    ObjectiveSettings,
+    OfLatents,
+    make_likelihood,
+    vae_experiment,
+)
 from gen_jax.types import InputError
 from gen_jax.vae import bottom_up_vae, deep_latent_gaussian, ladder_vae
 
@@ -44,6 +52,10 @@ class HierarchicalSettings(ObjectiveSettings):
             raise InputError(
                 "objective is free-bits and inference bottom-up, where only the sum over layers is a KL: use --inference ladder "
                 "or independent, or another objective."
+            )
+        if isinstance(self.objective, OfLatents):
+            raise InputError(
+                f"objective is {self.objective.kind}, which takes one vector of latents, and this model has layers: use another."
             )
         if not self.latent_dims or len(self.hidden_sizes) != len(self.latent_dims):
             raise InputError(

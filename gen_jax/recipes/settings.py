@@ -4,6 +4,7 @@ A choice that has settings of its own is a union of dataclasses, told apart by t
 The command line and `change` are flat: `--objective capacity --gamma 100`.
 """
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Callable
@@ -220,6 +221,31 @@ def change(settings: Any, **changes: Any) -> Any:
                 raise unknown("setting", name, [*_fields(settings), *chosen])
             name, value = owner, dataclasses.replace(getattr(settings, owner), **{name: value})
         settings = dataclasses.replace(settings, **{name: value})
+    return settings
+
+
+def with_number(settings: Any, name: str, value: Any) -> Any:
+    """Return settings with an array in place of a number, at any depth, such as one of many under a `vmap`: it is not checked.
+
+    Raises:
+        InputError: there is no such setting, or it is no real number.
+    """
+    owner = next((field for field in variants(type(settings)) if name in _fields(getattr(settings, field))), None)
+    part = settings if owner is None else getattr(settings, owner)
+    if not isinstance(getattr(part, name, None), float):
+        numbers = [
+            field
+            for of in (settings, *(getattr(settings, kind) for kind in variants(type(settings))))
+            for field in _fields(of)
+            if isinstance(getattr(of, field), float)
+        ]
+        raise InputError(f"{name} is no real number among the settings: give one of {', '.join(numbers)}.")
+    part = copy.copy(part)
+    object.__setattr__(part, name, value)  # `dataclasses.replace` would have its type checked
+    if owner is None:
+        return part
+    settings = copy.copy(settings)
+    object.__setattr__(settings, owner, part)
     return settings
 
 

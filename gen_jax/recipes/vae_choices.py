@@ -4,14 +4,17 @@ import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import vae as models
 from gen_jax.data import DataView, in_unit_interval
+from gen_jax.nets import MLP
 from gen_jax.recipes.experiment import Experiment, adam_of, view_of
-from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, NonNegativeInt, Positive, Settings
-from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params
+from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, NonNegativeInt, Positive, Settings, Sizes
+from gen_jax.train import adam, validation
+from gen_jax.types import VAE, Adversaries, Array, InputError, Key, Loss, Metrics, Params
 
 
 class Bernoulli(Choice, kinds=("bernoulli",)):
@@ -67,8 +70,44 @@ class Iwae(Objective, kinds=("iwae", "dreg")):
     """The importance-weighted bound; dreg has the doubly reparameterised gradient."""
 
 
+class TotalCorrelation(Choice, kinds=("tcvae",)):
+    """−ELBO + (β − 1) TC: the total correlation, of the batch, weighs β (β-TCVAE)."""
+
+    beta: NonNegative = 6.0
+    """Weight of the total correlation."""
+
+
+class Dip(Choice, kinds=("dip-i",)):
+    """−ELBO + λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii − 1)², of the covariance C of posterior means (DIP-VAE-I)."""
+
+    off_diagonal_weight: NonNegative = 10.0
+    """λ_od."""
+    diagonal_weight: NonNegative = 100.0
+    """λ_d."""
+
+
+class DipOfDraws(Dip, kinds=("dip-ii",)):
+    """−ELBO + λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii − 1)², of the covariance C of draws of z (DIP-VAE-II)."""
+
+    diagonal_weight: NonNegative = 10.0
+    """λ_d."""
+
+
+class Factor(Choice, kinds=("factor",)):
+    """−ELBO + γ TC, the total correlation by a discriminator of z (FactorVAE)."""
+
+    gamma: NonNegative = 35.0
+    """Weight γ of the total correlation."""
+    disc_hidden_sizes: Sizes = (1000,) * 6
+    """Widths of the hidden layers of the discriminator."""
+    disc_learning_rate: Positive = 1e-4
+    """Learning rate of the discriminator."""
+
+
 LikelihoodChoice = Annotated[Bernoulli | ScaledLikelihood, KIND]
-ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae, KIND]
+OfLatents = TotalCorrelation | Dip | DipOfDraws | Factor
+"""Objectives that take one vector of latents, independent given x."""
+ObjectiveChoice = Annotated[Elbo | Capacity | FreeBits | Iwae | OfLatents, KIND]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +130,7 @@ class ObjectiveSettings(LikelihoodSettings):
     """A VAE whose posterior has a density."""
 
     objective: ObjectiveChoice = Elbo()
-    """What is minimised: elbo, capacity, free-bits, iwae, dreg."""
+    """What is minimised: elbo, capacity, free-bits, iwae, dreg; of one vector of latents: tcvae, dip-i, dip-ii, factor."""
     num_importance_samples: Count = 1000
     """Importance samples for each example, for the test NLL at the end of training."""
 
@@ -111,7 +150,7 @@ class ObjectiveSettings(LikelihoodSettings):
                 raise InputError(f"{name} is {steps}, and the run has {num_steps} steps: give as many or fewer.")
 
 
-def _annealing(objective: Objective) -> dict[str, int]:
+def _annealing(objective: Any) -> dict[str, int]:
     """The settings that hold a number of annealing steps."""
     return {name: getattr(objective, name) for name in ("kl_warmup_steps", "capacity_steps") if hasattr(objective, name)}
 
@@ -125,10 +164,17 @@ def make_likelihood(likelihood: Bernoulli | ScaledLikelihood) -> models.Likeliho
     return models.gaussian_likelihood(likelihood.scale, learned=likelihood.kind == "gaussian-learned")
 
 
-def make_loss(objective: Elbo | FreeBits | Capacity | Iwae, vae: VAE) -> Loss:
-    """Return the loss of a VAE; that of a capacity reports C."""
-    num_samples = objective.num_train_samples
+def make_loss(objective: Any, vae: VAE) -> Loss:
+    """Return the loss of a VAE; that of a capacity reports C. To that of a FactorVAE, `_as_game` adds the penalty."""
+    num_samples = objective.num_train_samples if isinstance(objective, Objective) else 1
     match objective:
+        case TotalCorrelation(beta=beta):
+            return models.elbo_loss(vae, penalty=models.total_correlation_penalty(beta - 1))
+        case Dip(off_diagonal_weight=off_diagonal, diagonal_weight=diagonal):
+            of = "draws" if isinstance(objective, DipOfDraws) else "means"
+            return models.elbo_loss(vae, penalty=models.covariance_penalty(off_diagonal, diagonal, of))
+        case Factor():
+            return models.elbo_loss(vae)
         case Elbo(beta=beta, kl_warmup_steps=steps):
             weighted = lambda terms, step: models.negative_elbo(terms, beta * _share(step, steps))
             return models.elbo_loss(vae, weighted, "batch-mean", num_samples)
@@ -159,7 +205,7 @@ def vae_experiment(vae: VAE, settings: ObjectiveSettings, event_shape: tuple[int
     curves = {"curves": ((f"train_{name}", f"valid_{name}"), "nats")}
     if isinstance(settings.objective, Capacity):
         curves["capacity"] = (("train_capacity", "train_rate", "valid_rate"), "nats")
-    return Experiment(
+    experiment = Experiment(
         model=vae,
         loss=make_loss(settings.objective, vae),
         optimizer=adam_of(settings),
@@ -167,6 +213,24 @@ def vae_experiment(vae: VAE, settings: ObjectiveSettings, event_shape: tuple[int
         curves=curves,
         tasks=("reconstruct", "sample", "latents"),
         evaluation={"num_importance_samples": settings.num_importance_samples},
+    )
+    if isinstance(settings.objective, Factor):
+        return _as_game(experiment, settings.objective, settings.batch_size)
+    return experiment
+
+
+def _as_game(experiment: Experiment, objective: Factor, batch_size: int) -> Experiment:
+    """Return the experiment of a FactorVAE, whose discriminator is trained beside it."""
+    discriminator = MLP(objective.disc_hidden_sizes, (1,), jax.nn.leaky_relu)
+    losses = models.factor_losses(experiment.model, discriminator, objective.gamma)
+    of_vae, of_discriminator = experiment.optimizer, adam(objective.disc_learning_rate, b1=0.5)
+    return experiment._replace(
+        model=models.with_discriminator(experiment.model, discriminator),
+        loss=losses,
+        optimizer=lambda num_steps: Adversaries(of_vae(num_steps), of_discriminator),
+        validate=validation(losses.generator, experiment.view, experiment.model, batch_size),
+        best_metric=None,  # the penalty changes with the discriminator, and scores of two epochs are not of one thing
+        curves={**experiment.curves, "discriminator": (("train_discriminator_loss",), "loss")},
     )
 
 

@@ -6,8 +6,11 @@ take, the key of what is drawn, and how the model sees stored examples (by defau
 
 from gen_jax.tasks import (
     arithmetic,
+    bound,
     completion,
+    disentanglement,
     evaluation,
+    exporting,
     interpolation,
     latent_space,
     likelihood,
@@ -18,20 +21,23 @@ from gen_jax.tasks import (
     sampling,
     traversal,
 )
-from gen_jax.tasks.completion import complete
+from gen_jax.tasks.bound import inference_gaps, rate_decomposition
+from gen_jax.tasks.completion import MissingEstimate, complete, missing_estimate
 from gen_jax.tasks.evaluation import Evaluation, evaluate
+from gen_jax.tasks.exporting import export
 from gen_jax.tasks.interpolation import interpolate
 from gen_jax.tasks.likelihood import annealed_likelihood, bracket
 from gen_jax.tasks.novelty import novelty_scores
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
-from gen_jax.tasks.task import CannotError, Outcome, Subject, Task, check_path
+from gen_jax.tasks.task import CannotError, Outcome, Subject, Task, check_folder, check_path
 from gen_jax.tasks.traversal import traverse
 
 TASKS: dict[str, Task] = {
     "evaluate": evaluation.perform,
     "likelihood": likelihood.perform,
+    "bound": bound.perform,
     "sample": sampling.perform,
     "reconstruct": reconstruction.perform,
     "interpolate": interpolation.perform,
@@ -42,5 +48,9 @@ TASKS: dict[str, Task] = {
     "quality": sample_quality.perform,
     "novelty": novelty.perform,
     "representation": representation.perform,
+    "disentanglement": disentanglement.perform,
+    "export": exporting.perform,
 }
 """By their names on the command line."""
+FOLDERS = frozenset({"export"})
+"""The tasks that make a folder, of their name, in place of a figure."""

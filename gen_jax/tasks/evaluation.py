@@ -2,7 +2,6 @@
 
 import math
 import operator
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +37,7 @@ from gen_jax.tasks.task import (
     json_numbers,
     labels_in_turn,
     refuse,
+    suffix_of,
 )
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params, context_of, split
 from gen_jax.vae import Quantised, elbo_terms, log_weight, perplexity
@@ -250,7 +250,6 @@ def perform(
         points, cell = square_grid(GRID_BOUND, GRID_POINTS)
         found = kl_on_grid(log_density(model, subject.params, points), -log_density_on_grid(energy, points), cell)
         details = {**details, **dict(zip(("kl", "log_z", "mass_on_grid"), found, strict=True))}
-    other = "" if dataset.name == subject.data else f"-{zlib.crc32(dataset.name.encode()):08x}"
     named = {f"{split}_{name}": value for name, value in summary.items()}
     numbers = {"data": dataset.name, "split": split, **details, **named, **subject.provenance}
-    return Outcome(f"evaluation-{split}{other}", summary=json_numbers(numbers), table=table)
+    return Outcome(f"evaluation-{split}{suffix_of(subject, dataset)}", summary=json_numbers(numbers), table=table)

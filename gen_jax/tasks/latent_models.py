@@ -4,13 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import DataView, Split
 from gen_jax.evaluate import example_keys, map_examples, posterior_mean
 from gen_jax.gan import draw_latents
 from gen_jax.tasks.task import AT_ONCE, compiled, refuse
-from gen_jax.types import GAN, VAE, Array, Key, Params, context_of, split
+from gen_jax.types import GAN, VAE, Array, DensityModel, Key, Params, context_of, split
 
 
 def check_latents(model: Any) -> None:
@@ -75,6 +76,38 @@ def encode(model: Any, view: DataView, params: Params, key: Key, examples: Split
         return posterior_mean(model.encode(params, x, context_of(model, example.labels)), key)
 
     return map_examples(one, params, example_keys(key, len(examples.x)), examples, AT_ONCE)
+
+
+def representation(model: Any, view: DataView, params: Params, key: Key, examples: Split) -> np.ndarray:
+    """Return a vector for each stored example [N, F]: what `encode` returns, side by side; or features of another model.
+
+    Of a MADE, the units of its last hidden layer under its first mask; of a GAN, the features of its discriminator.
+
+    Raises:
+        InputError: the model has none of these.
+    """
+    if isinstance(model, VAE | Autoencoder):
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(encode(model, view, params, key, examples))]
+        return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+    found = None
+    if isinstance(model, GAN | DensityModel) and getattr(model, "packing", 1) == 1:
+        found = _features(model, view, params, examples)
+    if found is None:
+        raise refuse(model, "represent examples, since it has no code and no features", "a VAE, an autoencoder, a MADE or a GAN")
+    return np.asarray(found)
+
+
+@compiled
+def _features(model: Any, view: DataView, params: Params, examples: Split) -> Array | None:
+    def one(example: Split) -> Array | None:
+        x = view.example(example.x)
+        if isinstance(model, DensityModel):
+            return None if model.features is None else model.features(params, x)
+        label = None if model.num_classes is None else example.labels[None]
+        features = model.discriminate(*split(params), x[None], label)[0].features
+        return None if features is None else features[0]
+
+    return jax.lax.map(one, examples, batch_size=AT_ONCE)
 
 
 def great_arc(start: Array, end: Array, steps: int) -> Array:

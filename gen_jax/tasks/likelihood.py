@@ -20,8 +20,19 @@ from gen_jax.evaluate import (
     temperatures,
 )
 from gen_jax.tasks.evaluation import Part
-from gen_jax.tasks.task import Outcome, Subject, check_choice, check_count, compiled, first, json_numbers, labels_in_turn, refuse
-from gen_jax.types import VAE, Array, InputError, Key, Params, context_of
+from gen_jax.tasks.task import (
+    Outcome,
+    Subject,
+    check_choice,
+    check_count,
+    compiled,
+    draw_examples,
+    json_numbers,
+    labels_in_turn,
+    refuse,
+    suffix_of,
+)
+from gen_jax.types import VAE, Array, Key, Params, context_of
 from gen_jax.vae import CodePrior, log_weight
 
 PIECE = 10  # examples whose chains run side by side
@@ -111,8 +122,6 @@ def _forward(
         x, y = view.example(example.x), context_of(vae, example.labels)
         prior, joint = _prior_and_joint(vae, params, x, y)
         first: Any = prior if start == "prior" else vae.encode(params, x, y)
-        if not hasattr(first, "log_prob"):
-            raise InputError("start is 'posterior', and q(z|x) of this VAE has a density at its own draws alone: give prior.")
         return annealed(first.log_prob, joint, first.sample, key, betas, num_chains=num)
 
     return map_examples(one, params, keys, examples, PIECE)
@@ -127,7 +136,7 @@ def _both_ways(
         z = vae.prior(params, y).sample(z_key)
         prior, joint = _prior_and_joint(vae, params, vae.decode(params, z, y).sample(x_key), y)
         lower = annealed(prior.log_prob, joint, prior.sample, lower_key, betas, num_chains=num)
-        return lower, annealed(prior.log_prob, joint, lambda key: z, upper_key, betas, num_chains=num, backward=True)
+        return lower, annealed(prior.log_prob, joint, prior.sample, upper_key, betas, num_chains=num, backward_from=z)
 
     return map_examples(one, params, keys, labels, PIECE)
 
@@ -147,7 +156,11 @@ def _log_weights(vae: VAE, view: DataView, params: Params, keys: Array, examples
         prior_keys, posterior_keys = jax.random.split(key, (2, num))
         from_prior = lambda key: vae.decode(params, vae.prior(params, y).sample(key), y).log_prob(x)
         from_posterior = lambda key: log_weight(vae, params, key, x, y)
-        return {"prior samples": jax.vmap(from_prior)(prior_keys), "importance weights": jax.vmap(from_posterior)(posterior_keys)}
+        in_pieces = lambda function, keys: jax.lax.map(function, keys, batch_size=1000)
+        return {
+            "prior samples": in_pieces(from_prior, prior_keys),
+            "importance weights": in_pieces(from_posterior, posterior_keys),
+        }
 
     return map_examples(one, params, keys, examples, 1)
 
@@ -180,7 +193,7 @@ def perform(
         subject: the run.
         data: Data set; by default, the run's own.
         split: Which part of it.
-        num: Number of examples, from the first; and of drawn ones.
+        num: Number of examples, drawn from the data; and of those that the model draws.
         num_temperatures: Steps from the start of a chain to p(x, z).
         num_chains: Chains for each example.
         schedule: How the temperatures lie.
@@ -196,23 +209,30 @@ def perform(
     model, params, betas = subject.model, subject.params, temperatures(num_temperatures, schedule)
     _check(model, params)
     dataset = subject.load(data, split=split)
-    examples = first(dataset.splits[split], num)
-    num, (data_key, drawn_key, weights_key) = len(examples.x), jax.random.split(subject.key, 3)
+    data_key, drawn_key, weights_key, rows_key = jax.random.split(subject.key, 4)
+    rows, examples = draw_examples(dataset.splits[split], num, rows_key)
+    num = len(examples.x)
     options: dict[str, Any] = {"num_chains": num_chains, "report": lambda done, _: subject.report(done, 3 * num)}
     found = subject._replace(key=data_key).call(annealed_likelihood, examples, betas, start=start, **options)
     options["report"] = lambda done, _: subject.report(num + 2 * done, 3 * num)  # there and back
     lower, upper = bracket(model, params, drawn_key, num, betas, **options)
     keys = example_keys(weights_key, num)
     log_weights = jax.device_get(_log_weights(model, subject.view, params, keys, examples, num=num_importance_samples))
-    curves = {name: _means_of_first(rows) for name, rows in log_weights.items()}
+    curves = {name: _means_of_first(weights) for name, weights in log_weights.items()}
     summary: dict[str, Any] = {"data": dataset.name, "split": split, "num_examples": num, **counts}
     summary |= {"start": start, "schedule": schedule}
     summary |= {f"{split}_log_prob_{name.replace(' ', '_')}": float(values[-1]) for name, (_, values) in curves.items()}
     summary |= _means(split, found, lower, upper)
-    table = {"index": np.arange(num), **found._asdict(), "drawn_lower": lower.log_prob, "drawn_upper": upper.log_prob}
+    table = {"index": rows, **found._asdict(), "drawn_lower": lower.log_prob, "drawn_upper": upper.log_prob}
     level = {f"annealed, {num_temperatures} temperatures": summary[f"{split}_log_prob_annealed"]}
     numbers = json_numbers({**summary, **subject.provenance})
-    return Outcome(f"likelihood-{split}", "", {"likelihood": plots.estimates(curves, level)}, summary=numbers, table=table)
+    return Outcome(
+        f"likelihood-{split}{suffix_of(subject, dataset)}",
+        "",
+        {"likelihood": plots.estimates(curves, level)},
+        summary=numbers,
+        table=table,
+    )
 
 
 def _means(split: str, found: AnnealedEstimate, lower: AnnealedEstimate, upper: AnnealedEstimate) -> dict[str, float]:

@@ -1,24 +1,24 @@
-"""What simple classifiers read off a model's latents, beside pixels and principal components."""
+"""What simple classifiers read off a model's representation, beside pixels and principal components."""
 
 from typing import Any
 
 import jax
 import numpy as np
 
-from gen_jax.data import Split
 from gen_jax.evaluate import principal_components, probe_accuracies
-from gen_jax.tasks.latent_models import check_latents, encode
-from gen_jax.tasks.task import Outcome, Subject, check_count, refuse
-from gen_jax.types import GAN, InputError, Key
+from gen_jax.tasks.latent_models import representation
+from gen_jax.tasks.task import Outcome, Subject, check_count, draw_examples, refuse, suffix_of
+from gen_jax.types import InputError
 
 BUDGETS = (100, 1000)  # of labels, besides all
 
 
 def perform(subject: Subject, *, data: str | None = None, max_labels: int = 10_000, max_test: int = 5000) -> Outcome:
-    """Classify test examples by their latents, their pixels, and as many principal components as there are latents.
+    """Classify test examples by a model's representation, by pixels, and by as many principal components.
 
     A linear probe and ten nearest neighbours, trained on 100, 1,000 and all labels of the training examples; accuracies with
-    standard errors. Latents are posterior means of a VAE, or codes of an autoencoder.
+    standard errors. It is the posterior mean of a VAE, the code of an autoencoder, the last hidden layer of a MADE, or the
+    features of a discriminator.
 
     Args:
         subject: the run.
@@ -29,40 +29,37 @@ def perform(subject: Subject, *, data: str | None = None, max_labels: int = 10_0
     check_count("max_labels", max_labels)
     check_count("max_test", max_test)
     model = subject.model
-    check_latents(model)
-    if isinstance(model, GAN):
-        raise refuse(model, "show what its latents hold, since it encodes none", "a VAE or an autoencoder")
     if getattr(model, "num_classes", None) is not None:
-        raise refuse(model, "be probed if its encoder is told the label", "one that is not conditional")
+        raise refuse(model, "be probed if it is told the label", "one that is not conditional")
     dataset = subject.load(data, split="train")
-    order_key, train_key, test_key = jax.random.split(subject.key, 3)
-    train, test = _some(dataset.train, order_key, max_labels), _some(dataset.test, None, max_test)
+    train_key, test_key, order_key, test_order_key = jax.random.split(subject.key, 4)
+    _, train = draw_examples(dataset.train, max_labels, order_key)
+    _, test = draw_examples(dataset.test, max_test, test_order_key)
     if train.labels is None or test.labels is None:
         raise InputError(f"The examples of {dataset.name} have no labels: give a data set that has.")
-    latents = [_flat(encode(model, subject.view, subject.params, k, e)) for k, e in ((train_key, train), (test_key, test))]
+    of_model = [
+        representation(model, subject.view, subject.params, key, examples)
+        for key, examples in ((train_key, train), (test_key, test))
+    ]
     pixels = [_flat(jax.vmap(subject.view.example)(examples.x)) for examples in (train, test)]
-    size = latents[0].shape[1]
-    sets = {f"latents ({size})": latents, f"pixels ({pixels[0].shape[1]})": pixels}
-    sets[f"components ({min(size, *pixels[0].shape)})"] = list(principal_components(*pixels, size))
+    size = of_model[0].shape[1]
+    sets = {f"model ({size})": of_model, f"pixels ({pixels[0].shape[1]})": pixels}
+    if size < pixels[0].shape[1]:
+        sets[f"components ({min(size, *pixels[0].shape)})"] = list(principal_components(*pixels, size))
     labels, test_labels = np.asarray(train.labels), np.asarray(test.labels)
+    budgets = [num for num in BUDGETS if num < len(labels) and len(np.unique(labels[:num])) > 1]
     rows: dict[str, dict[str, Any]] = {}
-    for name, (x, test_x) in sets.items():
+    for done, (name, (x, test_x)) in enumerate(sets.items()):
         rows[name] = {}
-        for num in (*(n for n in BUDGETS if n < len(labels)), len(labels)):
+        for num in (*budgets, len(labels)):
             found = probe_accuracies(x[:num], labels[:num], test_x, test_labels)
             rows[name] |= {f"{probe}, {num} labels": value for probe, value in found.items()}
-    return Outcome("representation", f"{len(test_labels)} test examples of {dataset.name}", summary=rows)
+        subject.report(done + 1, len(sets))
+    text = f"{len(test_labels)} test examples of {dataset.name}"
+    return Outcome(
+        f"representation{suffix_of(subject, dataset)}", text, summary={**rows, "data": dataset.name, **subject.provenance}
+    )
 
 
-def _some(examples: Split, key: Key | None, most: int) -> Split:
-    """Return at most so many examples, the first or in the order of a key."""
-    num = len(examples.x)
-    rows = np.arange(num) if key is None else np.asarray(jax.random.permutation(key, num))
-    x = np.stack([np.asarray(examples.x[int(i)]) for i in rows[:most]])
-    return Split(x, None if examples.labels is None else np.asarray(examples.labels)[rows[:most]]).on_device()
-
-
-def _flat(latents: Any) -> np.ndarray:
-    """Return the latents as vectors [N, Z]; of layers, side by side."""
-    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(latents)]
-    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+def _flat(x: Any) -> np.ndarray:
+    return np.asarray(x, np.float64).reshape(len(x), -1)

@@ -5,6 +5,8 @@ import functools
 import io
 import math
 import os
+import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +19,7 @@ import numpy as np
 from gen_jax import plots
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import Dataset, DataView, Split
-from gen_jax.train import write_json, write_whole
+from gen_jax.train import PARTIAL, write_json, write_whole
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 
 NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder"}
@@ -39,6 +41,8 @@ class Subject(NamedTuple):
         data: the name of the model's own data set.
         evaluation: options of `tasks.evaluate` that the recipe gives.
         provenance: the seed, epoch, versions and device, which are written beside the numbers of an evaluation.
+        other_run: the folder of another run -> its `Subject`.
+        config: what the model was made by, as `config.json` holds it.
         report: called with (examples done, examples in all) in what takes long.
     """
 
@@ -50,6 +54,8 @@ class Subject(NamedTuple):
     data: str
     evaluation: Mapping[str, Any] = NOTHING
     provenance: Mapping[str, Any] = NOTHING
+    other_run: Callable[[str], "Subject"] | None = None
+    config: Mapping[str, Any] = NOTHING
     report: Callable[[int, int], None] = lambda done, total: None
 
     def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -67,6 +73,7 @@ class Outcome(NamedTuple):
         array: what the figure shows, as numbers.
         summary: named numbers, or rows of them.
         table: columns with an entry for each example.
+        files: contents by name, in place of all that; they are written into a new folder.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Outcome(NamedTuple):
     array: Any = None
     summary: Mapping[str, Any] = NOTHING
     table: Mapping[str, Any] = NOTHING
+    files: Mapping[str, bytes] = NOTHING
 
 
 Task = Callable[..., Outcome]
@@ -138,10 +146,22 @@ def check_count(name: str, value: int, least: int = 1) -> None:
         raise InputError(f"{name} is {value}: give {least} or more{'' if value < least else ', below 2^31'}.")
 
 
-def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Raise an InputError for a value that is none of a `Literal`'s."""
+def check_choice(name: str, value: Any, choices: Any, *others: str) -> None:
+    """Raise an InputError for a value that is none of a `Literal`'s; `others` are named with these."""
     if value not in get_args(choices):
-        raise InputError(f"{name} is {value!r}: give {' or '.join(get_args(choices))}.")
+        raise InputError(f"{name} is {value!r}: give {' or '.join((*get_args(choices), *others))}.")
+
+
+def suffix_of(subject: Subject, dataset: Dataset) -> str:
+    """Return what names the files of a task on other data than the model's own: "" for its own."""
+    return "" if dataset.name == subject.data else f"-{zlib.crc32(dataset.name.encode()):08x}"
+
+
+def draw_examples(examples: Split, num: int, key: Key) -> tuple[np.ndarray, Split]:
+    """Draw at most `num` examples without replacement, since stored ones may be sorted; return their rows, and them."""
+    rows = np.asarray(jax.random.permutation(key, len(examples.x)))[:num]
+    x = examples.x[rows] if isinstance(examples.x, np.ndarray) else np.stack([np.asarray(examples.x[int(row)]) for row in rows])
+    return rows, Split(x, None if examples.labels is None else np.asarray(examples.labels)[rows]).on_device()
 
 
 def first(examples: Split, num: int) -> Split:
@@ -155,6 +175,17 @@ def check_path(path: Path) -> None:
         raise InputError(f"{path} does not end in .png: give the path of a PNG picture.")
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the path of a PNG picture.")
+    _check_parent(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise an InputError for a path at which no new folder can be made."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path} exists already: move it away, or give the path of a new folder.")
+    _check_parent(path)
+
+
+def _check_parent(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError(f"There is no folder {path.parent} for {path.name}: make it, or give another path.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -162,13 +193,15 @@ def check_path(path: Path) -> None:
 
 
 def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
-    """Write what a task returned, and return the files: figures, and beside them arrays, a table and numbers.
+    """Write what a task returned, and return the files: figures, and beside them arrays, a table and numbers; or a new folder.
 
-    No file is ever left half written.
+    No file, and no folder, is ever left half written.
 
     Raises:
-        InputError: the path does not end in .png, or its folder is not there or cannot be written.
+        InputError: the path does not end in .png, or its folder is not there or cannot be written; the new folder exists already.
     """
+    if outcome.files:
+        return [_write_folder(path, outcome.files)]
     check_path(path)
     written = []
 
@@ -190,6 +223,21 @@ def save_outcome(outcome: Outcome, path: Path) -> list[Path]:
         written.append(path.with_suffix(".json"))
         write_json(written[-1], json_numbers(outcome.summary))
     return written
+
+
+def _write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Write a new folder; after a kill it is there with all its files, or not at all."""
+    check_folder(path)
+    partial = path.with_name(path.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    try:
+        partial.mkdir()
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # where the disk is full
+    return path
 
 
 def json_numbers(value: Any) -> Any:

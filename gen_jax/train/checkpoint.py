@@ -134,9 +134,11 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
         try:
             return (checkpointer.restore(folder / str(chosen), jax.tree.map(on_this_machine, like)), chosen), damaged
         except Exception as error:  # of whatever type, for files that were changed together with their checksums
+            if isinstance(error, MemoryError | OSError) or "RESOURCE_EXHAUSTED" in str(error):
+                raise
             raise InputError(
-                f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}): remove it and "
-                f"{chosen}.json, and the run goes on from the one before."
+                f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}: {error}): use the version "
+                f"that wrote it, or move it and {chosen}.json away, and the run goes on from one before, if there is one."
             ) from error
 
 

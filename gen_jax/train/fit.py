@@ -33,7 +33,7 @@ from gen_jax.types import Adversaries, Array, Key, Loss, Metrics, Params, contex
 
 SOME_STEPS = 1_000_000
 """Steps of a run where their number has no effect: enough for any warm-up of a learning rate."""
-PROGRAMS = ("init", "step", "validate")
+PROGRAMS = ("program.init", "program.step", "program.validate")  # where a config holds their checksums
 """What a run computes, of which its directory holds checksums."""
 
 
@@ -169,8 +169,16 @@ def _programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, chosen:
     traced = {"init": jax.jit(begin).trace(key), "step": jax.jit(step).trace(state, shapes(data.train, chosen.batch_size))}
     if hasattr(validate, "trace"):
         traced["validate"] = validate.trace(evaluation_params(state), key, shapes(data.valid, len(data.valid.x)))
-    lowered = {name: program.lower(lowering_platforms=("cpu",)).as_text() for name, program in traced.items()}
+    lowered = {name: _lowered(program) for name, program in traced.items()}
     return {name: f"{zlib.crc32(text.encode()):08x}" for name, text in lowered.items()}
+
+
+def _lowered(traced: Any) -> str:
+    """Return the text of a program for CPUs, or for the backend in use if CPUs cannot run it, as a kernel of a GPU."""
+    try:
+        return traced.lower(lowering_platforms=("cpu",)).as_text()
+    except Exception:  # of whatever type the rule of an operation raises
+        return traced.lower(lowering_platforms=(jax.default_backend(),)).as_text()
 
 
 LOOP_OPTIONS = ("best_metric", "validate_every", "patience", "tensorboard", "report", "snapshot")

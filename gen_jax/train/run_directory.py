@@ -44,7 +44,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
     """
     # a kill may leave the folder without its config, or with half of it
     half_made = {LOCK_FILE, CONFIG_FILE + PARTIAL}
-    is_run = (directory / CONFIG_FILE).exists()
+    is_run, was_there = (directory / CONFIG_FILE).exists(), directory.exists()
     if not is_run and directory.exists() and (not directory.is_dir() or {path.name for path in directory.iterdir()} - half_made):
         raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another folder.")
     try:
@@ -69,10 +69,11 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
                 _remove_untrained(directory)
             raise
     finally:
+        if not (directory / CONFIG_FILE).exists():
+            (directory / LOCK_FILE).unlink(missing_ok=True)  # while it is held: no other process has it
         lock.release()
         with contextlib.suppress(OSError):  # it holds something, as it should
-            if not (directory / CONFIG_FILE).exists():
-                (directory / LOCK_FILE).unlink(missing_ok=True)
+            if not was_there:
                 directory.rmdir()
 
 
@@ -172,7 +173,8 @@ def _check_same(directory: Path, old: dict[str, Any], new: dict[str, Any], may_c
 
     was, now = flat(old), flat(new)
     different = [name for name in sorted(was | now) if was.get(name) != now.get(name)]
-    if wrong := [name for name in different if name.rpartition(".")[2] not in may_change]:
+    ends = lambda name: {".".join(name.split(".")[-num:]) for num in (1, 2)}
+    if wrong := [name for name in different if not ends(name) & set(may_change)]:
         differences = ", ".join(f"{name} = {was.get(name)} (now {now.get(name)})" for name in wrong)
         raise InputError(
             f"{directory} was made by other settings: {differences}. Choose another folder, or give the same settings to resume."

@@ -50,10 +50,15 @@ class ElboTerms(NamedTuple):
 
 def elbo_terms(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> ElboTerms:
     """Return the terms of the ELBO of one example, at one posterior sample."""
+    return terms_and_draw(vae, params, key, x, context)[0]
+
+
+def terms_and_draw(vae: VAE, params: Params, key: Key, x: Array, context: Any = None) -> tuple[ElboTerms, Posterior, Any]:
+    """Return the terms, q(z|x) and the sample that they are at."""
     posterior = vae.encode(params, x, context)
     z, log_q = posterior.sample_and_log_prob(key)
     log_likelihood = vae.decode(params, z, context).log_prob(x)
-    return ElboTerms(log_likelihood, kl_term(posterior, vae.prior(params, context), z, log_q))
+    return ElboTerms(log_likelihood, kl_term(posterior, vae.prior(params, context), z, log_q)), posterior, z
 
 
 def kl_term(posterior: Posterior, prior: Distribution, z: Any, log_q: Float[Array, ""]) -> Float[Array, "G"]:

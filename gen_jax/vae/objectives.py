@@ -12,11 +12,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.distributions import Estimator, Factorised, Normal, aggregate_density
 from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params, join
-from gen_jax.vae.elbo import ElboTerms, elbo_terms, log_weight
+from gen_jax.vae.elbo import ElboTerms, log_weight, terms_and_draw
 
 TermsObjective = Callable[[ElboTerms, Array], Array]
 """(terms, training step) -> what to minimise, in nats; at a step of infinity, with its final weights."""
+
+
+Penalty = Callable[[Any, Array], Array]
+"""(q(z|x) of a batch, with leaves [B, Z]; a z of each, [B, Z]) -> what is added to the objective, in nats."""
 
 
 def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
@@ -44,6 +49,41 @@ def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:
     needs a KL in closed form, since the maximum with a one-sample estimate is biased by its noise.
     """
     return terms.distortion + jnp.sum(jnp.maximum(free_nats, terms.kl_parts), axis=-1)
+
+
+def total_correlation_penalty(weight: float | Float[Array, ""], estimator: Estimator = "weighted") -> Penalty:
+    """Return w TC, with TC = E[log q(z) − Σ_j log q(z_j)] estimated on the batch (`distributions.rate_parts`).
+
+    With −ELBO and w = β − 1 this is β-TCVAE (Chen et al. 2018, arXiv:1802.04942). By the weighted estimator, as there, the number
+    of training examples adds a constant to TC, and is left out.
+    """
+
+    def penalty(posteriors: Factorised, z: Float[Array, "B Z"]) -> Float[Array, ""]:
+        found = aggregate_density(posteriors, z, estimator=estimator)
+        return weight * jnp.mean(found.joint - jnp.sum(found.marginals, axis=1))
+
+    return penalty
+
+
+def covariance_penalty(
+    off_diagonal: float | Float[Array, ""], diagonal: float | Float[Array, ""], of: Literal["means", "draws"] = "means"
+) -> Penalty:
+    """Return λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii − 1)², C a covariance over the batch (Kumar et al. 2018, arXiv:1711.00848).
+
+    Of "means", C = Cov[μ(x)] (DIP-VAE-I); of "draws", C = Cov[μ(x)] + E[diag σ²(x)], the covariance of q(z) (DIP-VAE-II).
+    """
+
+    def penalty(posteriors: Normal, z: Float[Array, "B Z"]) -> Float[Array, ""]:
+        if not isinstance(posteriors, Normal):
+            raise InputError(f"q(z|x) is {type(posteriors).__name__}, and this penalty takes a normal one: use another.")
+        centred = posteriors.loc - jnp.mean(posteriors.loc, axis=0, keepdims=True)
+        covariance = centred.T @ centred / len(z)
+        if of == "draws":
+            covariance += jnp.diag(jnp.mean(posteriors.scale**2, axis=0))
+        variances = jnp.diagonal(covariance)
+        return off_diagonal * (jnp.sum(covariance**2) - jnp.sum(variances**2)) + diagonal * jnp.sum((variances - 1) ** 2)
+
+    return penalty
 
 
 def iwae_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, context: Any = None) -> Float[Array, ""]:
@@ -110,6 +150,7 @@ def elbo_loss(
     objective: TermsObjective = lambda terms, step: negative_elbo(terms),
     objective_of: Literal["example", "batch-mean"] = "example",
     num_samples: int = 1,
+    penalty: Penalty | None = None,
 ) -> Loss:
     """Return the `Loss` of an objective, for a batch with `x` and, as the context, `labels` (or None).
 
@@ -118,25 +159,35 @@ def elbo_loss(
         objective: a function of the terms.
         objective_of: apply it to each example's terms and average, or to the batch's mean terms.
         num_samples: samples of z for each example, over which its terms are averaged.
+        penalty: of the batch's posteriors, added to the objective and reported as `penalty`.
 
     Raises:
-        InputError: `num_samples` is less than 1.
+        InputError: `num_samples` is less than 1, or not 1 where there is a penalty; (when called) the posterior has none.
     """
     _check_num_samples(num_samples)
+    if penalty is not None and num_samples != 1:
+        raise InputError(f"num_samples is {num_samples}, and the penalty takes one sample of each posterior: give 1.")
 
     def loss(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
-        def terms_of(key: Key, x: Array, context: Any) -> ElboTerms:
-            of_sample = lambda k: elbo_terms(vae, join(params, state), k, x, context)
+        def of_example(key: Key, x: Array, context: Any) -> tuple[ElboTerms, Any, Any]:
+            of_sample = lambda k: terms_and_draw(vae, join(params, state), k, x, context)
             keys = jax.random.split(key, num_samples)
             if num_samples == 1:  # an axis of one sample costs transposed copies of the gradients, a tenth of a step
                 return of_sample(keys[0])
-            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), jax.vmap(of_sample)(keys))
+            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), jax.vmap(lambda k: of_sample(k)[0])(keys)), None, None
 
-        terms = jax.vmap(terms_of)(jax.random.split(key, len(batch.x)), batch.x, batch.labels)
+        terms, posteriors, z = jax.vmap(of_example)(jax.random.split(key, len(batch.x)), batch.x, batch.labels)
         mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), terms)
         if objective_of == "batch-mean":
-            return objective(mean, step), (state, mean.metrics)
-        return jnp.mean(jax.vmap(objective, in_axes=(0, None))(terms, step)), (state, mean.metrics)
+            value = objective(mean, step)
+        else:
+            value = jnp.mean(jax.vmap(objective, in_axes=(0, None))(terms, step))
+        if penalty is None:
+            return value, (state, mean.metrics)
+        if not isinstance(posteriors, Factorised):
+            raise InputError(f"q(z|x) is {type(posteriors).__name__}, and the penalty takes a normal one of independent latents.")
+        added = penalty(posteriors, z)
+        return value + added, (state, mean.metrics | {"penalty": added})
 
     return loss
 

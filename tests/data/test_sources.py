@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gen_jax.data import absolute_name, load_dataset
+from gen_jax.data import SPRITE_FACTORS, absolute_name, load_dataset, sprite_factors
 from gen_jax.data.dataset import random_parts
 from gen_jax.types import InputError
 
@@ -173,6 +173,39 @@ def test_npz_parts_that_are_missing_are_taken_from_the_training_examples(tmp_pat
     assert len(np.unique(all_images(dataset), axis=0)) == sum(sizes)  # no example is in two parts
 
 
+def test_npz_with_factors_of_every_example(tmp_path):
+    """They go with their images into the parts, whether the file has these or not; no batch has them."""
+    x, factors = RNG.random((30, 5), np.float32), RNG.integers(-3, 9, (30, 2))
+    np.savez(tmp_path / "a.npz", images=x, factors=factors)
+    np.savez(tmp_path / "b.npz", train=x, train_factors=factors, test=x[:4], test_factors=factors[:4])
+    np.savez(tmp_path / "c.npz", images=x)
+    by_image = {image.tobytes(): row.tolist() for image, row in zip(x, factors, strict=True)}
+    for name in "ab":
+        dataset = load_dataset(f"npz:{tmp_path}/{name}.npz", "threshold")
+        assert dataset.factors.names == ("factor 0", "factor 1")
+        stored = load_dataset(f"npz:{tmp_path}/{name}.npz", "none")
+        for part, split in stored.splits.items():
+            rows = getattr(dataset.factors, part)
+            assert [by_image[image.tobytes()] for image in split.x] == rows.tolist()
+            assert rows.dtype == np.int32
+    bare = load_dataset(f"npz:{tmp_path}/c.npz")
+    assert bare.factors is None
+    assert bare.fingerprints() == load_dataset(f"npz:{tmp_path}/a.npz").fingerprints()
+    binary = (x > 0.5).astype(np.uint8)  # which are scaled to 0 and 255
+    np.savez(tmp_path / "d.npz", images=binary, factors=factors)
+    np.testing.assert_array_equal(load_dataset(f"npz:{tmp_path}/d.npz").factors.train, factors[random_parts(30, (3, 3))[0]])
+
+
+def test_factors_of_sprites_are_those_of_their_numbers():
+    dataset = load_dataset("sprites")
+    assert dataset.factors.names == SPRITE_FACTORS
+    for part, split in dataset.splits.items():
+        rows = getattr(dataset.factors, part)
+        assert len(rows) == len(split.x)
+        for i in (0, 17, -1):
+            np.testing.assert_array_equal(rows[i], sprite_factors(int(split.x[i])))
+
+
 BAD_NPZ = {
     "no known names": ({"pictures": np.zeros((3, 2))}, "holds pictures: name its arrays"),
     "a NaN": (
@@ -191,6 +224,22 @@ BAD_NPZ = {
     "labels that do not fit": ({"images": np.zeros((4, 2)), "labels": np.zeros(3, int)}, "4 examples and labels of shape"),
     "labels that are no integers": ({"images": np.zeros((4, 2)), "labels": np.zeros(4)}, "give one integer each"),
     "labels of more than 32 bits": ({"images": np.zeros((4, 2)), "labels": np.arange(4) + 2**40}, "give numbers of 32 bits"),
+    "factors that do not fit": (
+        {"images": np.zeros((4, 2)), "factors": np.zeros((3, 2), int)},
+        "4 examples and factors of shape",
+    ),
+    "factors without an axis": ({"images": np.zeros((4, 2)), "factors": np.zeros(4, int)}, r"give integers \[N, F\]"),
+    "factors that are no integers": ({"images": np.zeros((4, 2)), "factors": np.zeros((4, 2))}, "float64: give integers"),
+    "factors of more than 32 bits": ({"images": np.zeros((4, 2)), "factors": np.full((4, 1), 2**40)}, "give numbers of 32 bits"),
+    "factors of one part": (
+        {"train": np.zeros((4, 2)), "test": np.zeros((4, 2)), "train_factors": np.zeros((4, 2), int)},
+        "factors of some examples and no test_factors",
+    ),
+    "different factors": (
+        dict.fromkeys(("train", "test"), np.zeros((4, 2)))
+        | {"train_factors": np.zeros((4, 2), int), "test_factors": np.zeros((4, 3), int)},
+        r"different numbers of factors, \[2, 3\]",
+    ),
     "too few": ({"images": np.zeros((2, 2))}, "2 training examples are too few"),
 }
 

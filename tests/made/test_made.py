@@ -329,6 +329,19 @@ def test_contract_of_log_prob(name):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(extreme))
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_conditionals_add_up_to_log_prob_and_depend_on_what_comes_first(name):
+    """In a sum over the dimensions, and by the first k of them alone, whatever the others are."""
+    case, degrees = CASES[name], shuffled(CASES[name])
+    conditionals = jax.jit(lambda x: case.model.conditionals(case.params, degrees, x))
+    found = conditionals(case.x)
+    assert jnp.sum(found) == pytest.approx(float(case.model.log_prob(case.params, degrees, case.x)), rel=1e-5)
+    num = case.dim // 2
+    first = np.argsort(np.asarray(degrees.inputs))[:num]
+    other = jnp.zeros_like(case.x).at[first].set(case.x[first])
+    np.testing.assert_allclose(conditionals(other)[first], found[first], rtol=1e-5, atol=1e-6)
+
+
 def test_draws_of_degrees_are_permutations_and_differ():
     degrees = natural_degrees(6, (11, 7))
     draws = [draw_degrees(jax.random.key(i), degrees) for i in range(3)]

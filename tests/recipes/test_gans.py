@@ -147,11 +147,11 @@ def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(tmp_p
 def test_a_sweep_counts_games_that_diverge():
     """At a rate that no network survives, as at one that does: diverged games cover nothing and are in no other mean."""
     small = settings("gan-ring", epochs=1, epoch_steps=5, hidden_sizes=(4,), batch_size=20, penalty="none")
-    (row,) = sweep(dataclasses.replace(small, learning_rate=1e30), 2, [0.0])
+    (row,) = sweep("gan-ring", dataclasses.replace(small, learning_rate=1e30), num_seeds=2)
     assert (row["num_diverged"], row["share_covering"], row["num_modes"]) == (2, 0.0, 0.0)
     assert row["high_quality"] is None
     assert row["high"] < 1.0
-    (row,) = sweep(small, 2, [0.0])
+    (row,) = sweep("gan-ring", small, num_seeds=2)
     assert row["num_diverged"] == 0
     assert 0 <= row["high_quality"] <= 1
 
@@ -165,7 +165,7 @@ def test_importance_samples_are_refused(points, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     small = settings("gan-ring", epochs=3, epoch_steps=30, hidden_sizes=(16,), batch_size=20, seed=3)
-    rows = sweep(small, num_seeds=2, penalty_weights=(0.003, 0.3))
+    rows = sweep("gan-ring", small, num_seeds=2, vary="penalty_weight", values=(0.003, 0.3))
     for row in rows:
         of_weight = change(small, penalty_weight=row["penalty_weight"])
         results = [
@@ -185,10 +185,14 @@ def test_a_sweep_from_the_command_line_and_one_that_cannot_be(capsys):
     assert main(["sweep", "gan-ring", *flags]) == 0
     assert "share_covering" in capsys.readouterr().out
     assert main(["sweep", "gan-ring", *flags, "--data", "toy:two-moons"]) == 2
-    assert main(["sweep", "vae", "--num-seeds", "3"]) == 2
-    assert "give a GAN of points" in capsys.readouterr().err
-    assert main(["sweep", "gan-ring", *flags, "--penalty", "none", "--penalty-weights", "1", "2"]) == 2
-    assert "[1.0, 2.0], and the penalty is none: leave them out, or give a --penalty" in capsys.readouterr().err
+    assert main(["sweep", "gan-mnist", "--num-seeds", "3"]) == 2
+    assert "give a VAE, or a GAN of points" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--penalty", "none", "--vary", "penalty-weight", "--values", "1", "2"]) == 2
+    assert "penalty_weight is no real number among the settings: give one of" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--vary", "penalty-weight"]) == 2
+    assert "of penalty_weight the values []: give 1 or more of each" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--vary", "learning-rate", "--values", "1"]) == 2
+    assert "learning_rate does not enter the loss of this recipe" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

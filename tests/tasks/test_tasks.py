@@ -162,7 +162,7 @@ def test_a_choice_that_there_is_not_is_told_from_python_too():
         (lambda: unwrap(tasks.TASKS["interpolate"])(subject, ends="data"), "ends is 'data': give prior or test."),
         (
             lambda: unwrap(observed_part)("uper", (2, 2), KEY),
-            "observed is 'uper': give upper or lower or left or right or random.",
+            "observed is 'uper': give upper or lower or left or right or random or the path of a mask (.npy, .npz, .png).",
         ),
     ):
         with pytest.raises(InputError) as told:
@@ -173,7 +173,7 @@ def test_a_choice_that_there_is_not_is_told_from_python_too():
 def test_what_a_task_is_not_given_nobody_can_fill_in_for_all():
     defaults = (tasks.Outcome, tasks.Subject, tasks.Evaluation)
     found = [value for kind in defaults for value in kind._field_defaults.values() if hasattr(value, "keys")]
-    assert len(found) == 6
+    assert len(found) == 8
     for value in found:
         with pytest.raises(TypeError):
             value["name"] = 1
@@ -301,10 +301,11 @@ def test_a_path_stays_where_latents_can_be(latent, path, other):
 @pytest.mark.parametrize(
     ("observed", "options", "message"),
     [
-        (np.ones(IMAGE, bool), {}, "16 of it true"),
-        (np.zeros(IMAGE, bool), {}, "0 of it true"),
-        (np.ones(5, bool), {}, r"of shape \(5,\) and bool"),
-        (np.ones(IMAGE), {}, "float32"),
+        (np.ones(IMAGE, bool), {}, "observed is True everywhere, so that nothing is missing"),
+        (np.zeros(IMAGE, bool), {}, "observed is False everywhere, so that nothing is known"),
+        (np.ones(5, bool), {}, r"observed is bool of shape \(5,\): give booleans of the shape of an example, \(4, 4, 1\)"),
+        (np.ones(IMAGE, np.float32), {}, "observed is float32 of shape"),
+        (np.indices(IMAGE)[0] < 2, {"num_importance_samples": 9}, "num_importance_samples is of the method resampling"),
         (np.indices(IMAGE)[0] < 2, {"num_steps": 0}, "num_steps is 0"),
     ],
 )
@@ -314,7 +315,7 @@ def test_what_cannot_be_completed_is_refused(observed, options, message):
         tasks.complete(PLAIN, params, KEY, IMAGES, observed, **options)
     bits = FAMILIES["MADE"]
     with pytest.raises(InputError, match="a MADE takes none"):
-        tasks.complete(bits, bits.init(KEY), KEY, IMAGES, np.indices(IMAGE)[0] < 2, chain="gibbs")
+        tasks.complete(bits, bits.init(KEY), KEY, IMAGES, np.indices(IMAGE)[0] < 2, method="gibbs")
 
 
 def test_a_completion_keeps_what_is_observed_and_draws_the_rest_given_it():
