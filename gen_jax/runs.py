@@ -15,7 +15,7 @@ import numpy as np
 import gen_jax
 from gen_jax import plots, recipes, tasks
 from gen_jax import train as training
-from gen_jax.data import Dataset, absolute_name, load_dataset
+from gen_jax.data import RENDERED, Dataset, absolute_name, load_dataset
 from gen_jax.recipes import Experiment, Recipe, Settings, check_settings
 from gen_jax.recipes.experiment import fit_options
 from gen_jax.recipes.own import UNNAMED, blame, checked_programs, default_folder, full_name, is_own
@@ -180,7 +180,8 @@ def _finish(run: Run, data: Dataset, rows: list[dict[str, Any]], on_evaluation: 
         draw = functools.partial(picture, model=experiment.model, data=shown)
         write_animation(run.directory, draw, folder / "training.gif")
     # the epochs' own time: steps, validation and compilation, without what comes before, between and after them
-    seconds = sum(row["seconds"] for row in rows)
+    whole = [row["epoch"] for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= run.epoch
+    seconds = sum(row["seconds"] for row in rows) if whole else None  # where rows were lost, nobody knows
     # with the settings, by which a stale result is known
     result = {**found, "train_seconds": seconds, "settings": settings_json(run.settings)}
     training.write_json(run.directory / training.RESULT_FILE, result)
@@ -259,6 +260,11 @@ def _subject(run: Run, key: Key, report: Callable[[int, int], None], loaded: dic
         name = absolute_name(data or settings.data)
         if binarise is None and split != "train" and loaded and name in loaded:
             return loaded[name]
+        if name != settings.data and {name, settings.data} & set(RENDERED):
+            raise InputError(
+                f"Examples of {', '.join(RENDERED)} are numbers that their view renders, and the model of {run.directory} is of "
+                f"{settings.data}, and not of {name}: give {settings.data}."
+            )
         stored = load_dataset(name, "none")
         if name == settings.data:
             _check_same_data(run, stored)

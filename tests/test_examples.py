@@ -37,13 +37,13 @@ class Located(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocatedSettings(Settings):
-    power: Positive = 2.0
+    step: Positive = 2.0  # named as a part of the checksums is
 
 
 def build(settings: LocatedSettings, event_shape: tuple[int, ...]) -> Experiment:
     def loss(params, state, key, step, batch):
         warm = 0.0 * jnp.minimum(step, 100 * settings.epochs)  # what depends on the number of epochs may be another after more
-        return jnp.mean(jnp.abs(batch.x - params[None]) ** settings.power) + warm, (state, {})
+        return jnp.mean(jnp.abs(batch.x - params[None]) ** settings.step) + warm, (state, {})
 
     model = Located(lambda key, x: jnp.zeros(event_shape))
     rates = lambda num_steps: optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, 2, num_steps)
@@ -202,8 +202,8 @@ def test_a_run_does_not_go_on_with_a_recipe_that_computes_something_else(located
     for epochs in (2, 3):
         with pytest.raises(InputError, match=r"was made before .*point.py:RECIPE was edited.* Undo the edit"):
             again(tmp_path, f"{file}:RECIPE", epochs=epochs)
-    with pytest.raises(InputError, match=r"other settings: settings.power = 2.0 \(now 3.0\)\. Choose"):
-        again(tmp_path, f"{file}:RECIPE", power=3.0)
+    with pytest.raises(InputError, match=r"other settings: settings.step = 2.0 \(now 3.0\)\. Choose"):
+        again(tmp_path, f"{file}:RECIPE", step=3.0)
     assert contents(run) == before
     file.write_text("# a remark changes nothing\n" + LOCATED)
     assert again(tmp_path, f"{file}:RECIPE", epochs=3)["epoch"] == 3

@@ -1,6 +1,7 @@
 """Recipes from Python and from the command line, on a data set of a few images."""
 
 import csv
+import errno
 import json
 import os
 import random
@@ -19,7 +20,7 @@ from filelock import FileLock
 
 from gen_jax import recipes, runs, tasks, train
 from gen_jax.__main__ import STOPPED
-from gen_jax.cli import main
+from gen_jax.cli import _sentence, main
 from gen_jax.data import load_dataset
 from gen_jax.densities import density_loss, with_event_shape
 from gen_jax.distributions import Normal
@@ -529,12 +530,22 @@ def test_a_full_memory_leaves_no_folder_behind(data, tmp_path, monkeypatch, caps
     with monkeypatch.context() as patched:
         patched.setattr(train.loop.MetricsLog, "__init__", full_memory)
         assert "Out of memory" in error_of(capsys, *argv, "--latent-dim", 3)
-    assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "run").exists()
+        (tmp_path / "run").mkdir()  # one's own stays
+        assert "Out of memory" in error_of(capsys, *argv, "--latent-dim", 3)
+    assert list((tmp_path / "run").iterdir()) == []
     assert main([str(a) for a in [*argv, "--latent-dim", "2"]]) == 0
 
 
 def full_memory(*args, **options):
     raise MemoryError
+
+
+def test_an_error_of_the_system_that_is_of_no_file_speaks_for_itself():
+    assert _sentence(OSError(errno.ECONNRESET, "Connection reset by peer")) == "[Errno 104] Connection reset by peer"
+    assert _sentence(OSError(errno.EACCES, "Permission denied", "data")).startswith(
+        "data cannot be used (Permission denied): give"
+    )
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ mnist           the IDX files in $GEN_JAX_DATA_DIR/mnist, else TensorFlow Datase
 fashion_mnist   the IDX files in $GEN_JAX_DATA_DIR/fashion_mnist, else TensorFlow Datasets
 cifar10         the .npz file in $GEN_JAX_DATA_DIR/cifar10, else TensorFlow Datasets
 sprites         the 737,280 images of `data.sprites`, rendered on the device when they are seen
+sprites-colour  the same, each in one of seven colours, drawn once: a sixth factor
 dna             the file $GEN_JAX_DATA_DIR/uci_binary/dna.npz
 stacked:NAME    three images of another data set as the channels of one, with 1,000 modes for ten classes
 toy:NAME        60,000 points in the plane (`data.toy`), the same every time
@@ -16,7 +17,7 @@ folder:PATH     a folder of image files
 import gzip
 import importlib.resources
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,15 @@ from gen_jax.data.dataset import (
     stratified_parts,
 )
 from gen_jax.data.files import load_folder, load_idx, load_npz
-from gen_jax.data.sprites import SPRITE_FACTORS, SPRITE_SIZES, canonical_sprite_indices, render_sprite, sprite_factors
+from gen_jax.data.sprites import (
+    NUM_COLOURS,
+    SPRITE_FACTORS,
+    SPRITE_SIZES,
+    canonical_sprite_indices,
+    render_coloured_sprite,
+    render_sprite,
+    sprite_factors,
+)
 from gen_jax.data.tfds import load_tfds
 from gen_jax.data.toy import SAMPLERS, TOY_SIZES
 from gen_jax.types import Array, InputError, unknown
@@ -62,12 +71,22 @@ def absolute_name(name: str) -> str:
 
 def data_view(name: str, binarise: Binarisation) -> DataView:
     """Return how a model sees the examples of a data set, without loading it."""
-    return DataView(read=read_sprite, binarise=binarise) if name == "sprites" else DataView(binarise=binarise)
+    return DataView(read=RENDERED[name], binarise=binarise) if name in RENDERED else DataView(binarise=binarise)
 
 
 def read_sprite(index: Array) -> Array:
     """Return the sprite of a stored index."""
     return render_sprite(sprite_factors(jnp.asarray(index)))
+
+
+def read_coloured_sprite(number: Array) -> Array:
+    """Return the sprite of a stored number, which is 7 times its index and its colour."""
+    index, colour = jnp.divmod(jnp.asarray(number), NUM_COLOURS)
+    return render_coloured_sprite(jnp.append(sprite_factors(index), colour))
+
+
+RENDERED: dict[str, Callable[[Array], Array]] = {"sprites": read_sprite, "sprites-colour": read_coloured_sprite}
+"""Data sets of which numbers are stored, and what they stand for."""
 
 
 def load_dataset(name: str, binarise: Binarisation | None = None, seed: int = 0, stream: bool = False) -> Dataset:
@@ -128,6 +147,7 @@ def _load(name: str) -> Dataset:
         "fashion_mnist": lambda: _idx("fashion_mnist"),
         "cifar10": _cifar10,
         "sprites": _sprites,
+        "sprites-colour": _coloured_sprites,
         "dna": _dna,
     }
     prefixed = {"stacked": _stacked, "toy": _toy, "tfds": load_tfds, "npz": load_npz, "folder": load_folder}
@@ -208,3 +228,14 @@ def _sprites() -> Dataset:
     rows = [np.flatnonzero(part_of[image_of] == i).astype(np.int32) for i in range(3)]
     factors = [np.stack(np.unravel_index(part, SPRITE_SIZES), axis=1).astype(np.int32) for part in rows]
     return _dataset(map(Split, rows))._replace(factors=Factors(SPRITE_FACTORS, *factors))
+
+
+def _coloured_sprites() -> Dataset:
+    plain, draws = _sprites(), np.random.default_rng(0)
+    splits, factors, known = [], [], plain.factors
+    assert known is not None
+    for name, split in plain.splits.items():
+        colours = draws.integers(0, NUM_COLOURS, len(split.x), np.int32)
+        splits.append(Split(NUM_COLOURS * split.x + colours))
+        factors.append(np.column_stack([getattr(known, name), colours]))
+    return _dataset(splits)._replace(factors=Factors((*SPRITE_FACTORS, "colour"), *factors))

@@ -29,6 +29,7 @@ from gen_jax.types import Array, InputError, Key, unknown
 SPRITE_FACTORS = ("shape", "scale", "orientation", "x", "y")
 SPRITE_SIZES = (3, 6, 40, 32, 32)
 NUM_SPRITES = math.prod(SPRITE_SIZES)
+NUM_COLOURS = 7
 
 _STRIDES = np.array([math.prod(SPRITE_SIZES[i + 1 :]) for i in range(5)], np.int32)
 _PIXELS = np.arange(64, dtype=np.int32)
@@ -98,6 +99,15 @@ def render_sprite(factors: Int[Array, "5"]) -> Float[Array, "64 64 1"]:
     lobes = (side - _LOBE) ** 2 + (height - _LOBE) ** 2 <= 2 * _LOBE**2
     inside = jnp.where(shape == 0, square, jnp.where(shape == 1, ellipse, diamond | lobes))
     return inside.astype(jnp.float32)[..., None]
+
+
+def render_coloured_sprite(factors: Int[Array, "6"]) -> Float[Array, "64 64 3"]:
+    """Return the image of the five factors and a colour 0 … 6: red, green, yellow, blue, magenta, cyan, white, on black.
+
+    Each channel of a pixel is 0 or 1: channel c is lit if bit c of the colour's number and 1 is.
+    """
+    channels = (factors[5] + 1) >> jnp.arange(3) & 1
+    return render_sprite(factors[:5]) * channels[None, None, :].astype(jnp.float32)
 
 
 def canonical_sprite_indices() -> Int[np.ndarray, "N"]:

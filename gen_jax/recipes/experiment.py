@@ -91,11 +91,8 @@ def view_of(
     view = data_view(settings.data, settings.binarise)._replace(symmetric=symmetric)
 
     def check_all(x: np.ndarray, where: str) -> None:
-        try:
-            shape = jax.eval_shape(view.read, x[0]).shape
-        except Exception:  # images, where another thing is read: sprites are rendered from whole numbers
-            shape = x.shape[1:]
-        if shape != event_shape or (view.read is not to_unit and x.ndim > 1):
+        shape = jax.eval_shape(view.read, x[0]).shape
+        if shape != event_shape:
             raise InputError(f"{where} are {shape} each and the model takes {event_shape}: give data of that shape.")
         if view.read is to_unit:  # examples that are stored as values; others, such as sprites, are rendered
             check(x, where)

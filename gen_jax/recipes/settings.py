@@ -77,7 +77,7 @@ class Settings:
 
     __pydantic_config__ = STRICT
     data: str = "mnist-5k"
-    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, stacked:, toy:, tfds:NAME, npz: or folder:PATH."""
+    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, sprites-colour, stacked:, toy:, tfds:, npz:, folder:."""
     binarise: Binarisation = "dynamic"
     """How grey values become what the model sees: drawn anew at each step, drawn once, by threshold, or left as they are."""
     binarise_seed: Seed = 0

@@ -68,12 +68,15 @@ def _check(model: Any, params: Params, examples: Split, view: DataView, of: Any)
     if not isinstance(model, VAE) or model.num_classes is not None:
         raise refuse(model, what, f"{wanted}, and no labels")
 
-    def both(params: Params, example: Split) -> Any:
-        return model.encode(params, view.example(example.x)), model.prior(params)
+    kinds: list[type] = []
 
-    posterior, prior = jax.eval_shape(both, params, jax.tree.map(lambda leaf: np.asarray(leaf[0]), examples))
-    if not isinstance(posterior, of) or not isinstance(prior, Factorised):
-        raise refuse(model, f"{what}: q(z|x) is {type(posterior).__name__}, p(z) is {type(prior).__name__}", wanted)
+    def look(params: Params, example: Split) -> None:
+        kinds.extend(map(type, (model.encode(params, view.example(example.x)), model.prior(params))))
+
+    jax.eval_shape(look, params, jax.tree.map(lambda leaf: np.asarray(leaf[0]), examples))
+    posterior, prior = kinds
+    if not issubclass(posterior, of) or not issubclass(prior, Factorised):
+        raise refuse(model, f"{what}: q(z|x) is {posterior.__name__}, p(z) is {prior.__name__}", wanted)
 
 
 @compiled

@@ -137,8 +137,8 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
             if isinstance(error, MemoryError | OSError) or "RESOURCE_EXHAUSTED" in str(error):
                 raise
             raise InputError(
-                f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}: {error}): use the version "
-                f"that wrote it, or move it and {chosen}.json away, and the run goes on from one before, if there is one."
+                f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}): use the library "
+                f"versions that wrote it, or move it and {chosen}.json away to go on from one before, if there is one."
             ) from error
 
 

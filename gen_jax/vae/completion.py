@@ -1,6 +1,6 @@
 """Completing an example of which a VAE knows a part: Markov chains over z and what is missing, and importance weights."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -77,10 +77,12 @@ def complete_by_chain(
         context: such as a label.
 
     Raises:
-        InputError: less than one step.
+        InputError: less than one step, or no such chain.
     """
     if num_steps < 1:
         raise InputError(f"num_steps is {num_steps}: give 1 or more.")
+    if chain not in get_args(Chain):
+        raise InputError(f"chain is {chain!r}: give {' or '.join(get_args(Chain))}.")
     prior = vae.prior(params, context)
 
     def fill(key: Key, z: Any) -> Array:

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -194,6 +195,21 @@ def test_npz_with_factors_of_every_example(tmp_path):
     binary = (x > 0.5).astype(np.uint8)  # which are scaled to 0 and 255
     np.savez(tmp_path / "d.npz", images=binary, factors=factors)
     np.testing.assert_array_equal(load_dataset(f"npz:{tmp_path}/d.npz").factors.train, factors[random_parts(30, (3, 3))[0]])
+
+
+def test_coloured_sprites_are_the_plain_ones_in_the_colour_that_is_their_sixth_factor():
+    coloured, plain = load_dataset("sprites-colour"), load_dataset("sprites")
+    assert coloured.factors.names == (*plain.factors.names, "colour")
+    assert coloured.event_shape == (64, 64, 3)
+    for part in ("valid", "test"):
+        np.testing.assert_array_equal(getattr(coloured.factors, part)[:, :5], getattr(plain.factors, part))
+    counts = np.bincount(coloured.factors.train[:, 5])
+    assert len(counts) == 7
+    assert np.ptp(counts) < 0.03 * counts.mean()
+    seen, wanted = (np.asarray(jax.vmap(data.view.read)(data.test.x[:40])) for data in (coloured, plain))
+    colours = coloured.factors.test[:40, 5]
+    lit = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]])[colours]
+    np.testing.assert_array_equal(seen, wanted * lit[:, None, None, :])
 
 
 def test_factors_of_sprites_are_those_of_their_numbers():

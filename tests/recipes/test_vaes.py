@@ -1,5 +1,6 @@
 """The recipes of the VAE family, each by what only it does, on images of which the left or the right half is bright."""
 
+import dataclasses
 import json
 import math
 
@@ -10,7 +11,9 @@ import pytest
 from gen_jax import runs
 from gen_jax.cli import main
 from gen_jax.data import load_dataset
+from gen_jax.recipes import change
 from gen_jax.recipes.vae_choices import Elbo
+from gen_jax.sweep import sweep
 from gen_jax.types import InputError
 from tests.small import done, drawn_from, settings
 
@@ -158,7 +161,47 @@ def test_an_autoencoder_learns_and_draws_nothing(data, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
+@pytest.mark.parametrize("objective", ["tcvae", "dip-i", "dip-ii", "factor"])
+def test_objectives_of_the_latents_train(data, tmp_path, objective):
+    """The bright half is found; the penalty is reported, and falls, or what it holds is small from the start."""
+    out, more = tmp_path / "run", {"disc_hidden_sizes": (16, 16)} if objective == "factor" else {}
+    changes = MLP | more | {"objective": objective, "latent_dim": 2, "epochs": 30, "learning_rate": 1e-2}
+    result = trained("vae", data, out, **changes)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert result["test_elbo"] > -10 > rows[0]["train_elbo"]
+    assert "train_penalty" in rows[0]
+    assert ("train_discriminator_loss" in rows[0]) == (objective == "factor")
+    if objective.startswith("dip"):
+        assert rows[-1]["train_penalty"] < 0.3 * rows[0]["train_penalty"]
+    means = done(runs.load_run(out), "evaluate").table
+    assert np.isfinite(means["log_prob"]).all()
+    assert main(["bound", str(out), "--num", "5", "--num-steps", "20"]) == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_is_the_runs_of_its_seeds_and_values(data, tmp_path):
+    """Rates and distortions of two β and two seeds in one program, and of each run alone."""
+    small = settings("vae", data=data, latent_dim=2, epochs=3, validate_every=3, **MLP)
+    rows = sweep("vae", small, num_seeds=2, vary="beta", values=(0.5, 4.0))
+    for row, beta in zip(rows, (0.5, 4.0), strict=True):
+        assert row["beta"] == beta
+        found = []
+        for seed in (0, 1):
+            changed = dataclasses.replace(change(small, beta=beta), seed=seed)
+            found.append(runs.train("vae", changed, tmp_path / f"{beta}-{seed}"))
+        for name in ("rate", "distortion"):
+            of_runs = np.array([result[f"test_{name}"] for result in found])
+            np.testing.assert_allclose(row[name], of_runs.mean(), atol=0.3)  # one draw of each z, with other keys
+    assert rows[0]["rate"] > rows[1]["rate"]
+    assert rows[0]["distortion"] < rows[1]["distortion"]
+    to = tmp_path / "rates.png"
+    flags = ["--data", data, "--epochs", "1", "--batch-size", "8", "--hidden-sizes", "4", "--num-seeds", "1"]
+    assert main(["sweep", "vae", *flags, "--vary", "beta", "--values", "1", "2", "--to", str(to)]) == 0
+    assert to.stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch, capsys):
     """Two steps, and an evaluation on a few of them."""
     monkeypatch.setattr("gen_jax.data.sources.SPRITES_HELD_OUT", (40, 40))
     result = trained(
@@ -167,6 +210,9 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
     assert result["num_examples"] == len(load_dataset("sprites").test.x) < 160
     assert -64 * 64 * math.log(2) * 1.2 < result["test_elbo"] < 0
     assert main(["traverse", str(tmp_path / "run"), "--steps", "2"]) == 0
+    for other in ("sprites-colour", "mnist-5k"):
+        assert main(["evaluate", str(tmp_path / "run"), "--data", other]) == 2
+        assert f"is of sprites, and not of {other}: give sprites" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -190,6 +236,8 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch):
         ("vae", {"epoch_steps": 100}, "epoch_steps is 100, and 64 examples make 8 batches"),
         ("hvae-mnist", {"latent_dims": (3,)}, "give as many of each"),
         ("hvae-mnist", {"latent_dims": (), "hidden_sizes": ()}, "give as many of each"),
+        ("hvae-mnist", {"objective": "tcvae"}, "objective is tcvae, which takes one vector of latents"),
+        ("vae", {"objective": "tcvae", "latent": "power-spherical"}, r"q\(z\|x\) is PowerSpherical, and the penalty takes"),
         ("hvae-mnist", {"objective": "free-bits"}, "only the sum over layers is a KL"),
         ("vae", {"latent": "mixture", "latent_dim": -1}, "latent_dim is -1: give 1 or more"),
         ("vae", {"beta": float("inf")}, "beta is inf"),

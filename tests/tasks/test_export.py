@@ -30,7 +30,8 @@ from tests.contracts import bijections, gans, mades, vaes
 from tests.tasks.test_tasks import FAMILIES, IMAGE, KEY
 
 FAST = {"autoencoder", "flow"}
-FAMILY_ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in FAMILIES]
+SLOW = ("conditional VAE", "VQ-VAE", "MADE", "conditional GAN")
+FAMILY_ROWS = [*sorted(FAST), *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 SIZES = (1, 7)
 BITS = jnp.asarray(np.random.default_rng(0).integers(0, 2, (max(SIZES), *IMAGE)), jnp.float32)
 
@@ -113,7 +114,7 @@ def test_programs_return_what_the_functions_of_the_model_do(family):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(vaes.CASES) - {"context"}))  # whose context is no label
+@pytest.mark.parametrize("name", ["discretised-logistic", "flow-iaf", "von-mises-fisher", "ladder"])
 def test_every_vae_can_be_exported(name):
     case = vaes.CASES[name]
     params = case.vae.init(KEY, case.x, case.context)
@@ -121,7 +122,7 @@ def test_every_vae_can_be_exported(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["points-packed", "points-spectral", "images-classifier", "dcgan-projection", "residual"])
+@pytest.mark.parametrize("name", ["points-packed", "dcgan-projection"])
 def test_every_kind_of_gan_can_be_exported(name):
     case = gans.CASES[name]
     x = case.batch.x
@@ -129,7 +130,7 @@ def test_every_kind_of_gan_can_be_exported(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["categorical", "normal-mixture", "bernoulli-one-hot"])
+@pytest.mark.parametrize("name", ["categorical"])
 def test_every_kind_of_made_can_be_exported(name):
     case = mades.CASES[name]
     model = made.ensemble(case.model, made.shuffled_masks(KEY, case.model.degrees), 3)
@@ -138,14 +139,16 @@ def test_every_kind_of_made_can_be_exported(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["planar", "radial", "sylvester-householder", "coupling-spline", "maf-spline", "stack-deep"])
+@pytest.mark.parametrize("name", ["maf-spline"])
 def test_every_kind_of_flow_can_be_exported(name):
     case = bijections.CASES[name]
     model = flow_density(Normal(jnp.zeros(bijections.DIM), jnp.ones(bijections.DIM)), case.bijection)
     check(model, case.params, [case.xs[:1], case.xs], 1e-4)
 
 
-@pytest.mark.parametrize("family", [pytest.param(name, marks=() if name == "flow" else pytest.mark.slow) for name in FAMILIES])
+@pytest.mark.parametrize(
+    "family", ["flow", *(pytest.param(name, marks=pytest.mark.slow) for name in ("VAE", "GAN", "MADE", "autoencoder"))]
+)
 def test_a_process_without_the_package_runs_the_programs(family, tmp_path):
     """By the script of the README first, then on known arrays, against what this process computes."""
     model, params = made_up(family)

@@ -8,7 +8,8 @@ import pytest
 from gen_jax import flows, tasks
 from gen_jax.data import Dataset, DataView, Split
 from gen_jax.distributions import Normal
-from gen_jax.tasks.novelty import perform
+from gen_jax.tasks.novelty import _row, compressed_nats, novelty_scores, perform
+from gen_jax.types import InputError
 from tests.tasks.test_tasks import AUTOENCODER, KEY, LINEAR, MARGINAL, PARAMS, POINTS
 
 RNG = np.random.default_rng(0)
@@ -65,3 +66,29 @@ def test_each_family_has_its_scores(model, params, scores):
         assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]
     assert found.summary[distance]["auroc"] > 0.9 or model is AUTOENCODER
     assert found.summary[scores[0]]["auroc"] > 0.9 or model is POINTS
+
+
+def test_likelihoods_are_held_against_a_background_and_a_compressor():
+    """Two normals: the ratio is exact; a compressor gives flat images less than noise."""
+    density = flows.flow_density(Normal(jnp.zeros(5), jnp.ones(5)), flows.elementwise_affine(5))
+    own, other = (dataset(name, lambda s=s: s * RNG.normal(size=(40, 5))) for name, s in (("own", 1.0), ("other", 3.0)))
+    params = density.init(KEY)
+    wide = jax.tree.map(lambda leaf: leaf, params)
+    subject = subject_of(density, params, own, [other])
+    found = perform(subject._replace(other_run=lambda folder: subject._replace(params=wide)), other="other", background="run")
+    np.testing.assert_array_equal(found.table["ratio to the background"], np.zeros(80))
+    with pytest.raises(InputError, match="there is no run folder here"):
+        perform(subject, other="other", background="run")
+    images = Split(np.concatenate([np.zeros((1, 28, 28, 1)), RNG.integers(0, 256, (1, 28, 28, 1))]).astype(np.uint8))
+    flat, noise = compressed_nats(images)
+    assert flat < 30 * np.log(256)
+    assert noise > 784 * np.log(256)
+
+
+def test_a_score_that_is_no_number_is_left_out_and_counted():
+    """One point at −∞ among training data does not make the typicality of others NaN."""
+    table = {"log_prob": np.array([-1.0, -2.0])}
+    scores = novelty_scores(table, {"log_prob": np.array([-1.0, -np.inf, -3.0])})
+    np.testing.assert_array_equal(scores["typicality of log_prob"], [1.0, 0.0])
+    row = _row(np.array([0.0, np.nan, 1.0]), np.array([2.0, 3.0]), 0)
+    assert (row["left_out"], row["auroc"]) == (1, 1.0)

@@ -1,5 +1,6 @@
 """What is read off latents, on images whose label is which half is bright."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,17 +19,17 @@ def params_of(model):
     return model.init(KEY, jnp.zeros(IMAGE))
 
 
-@pytest.mark.parametrize("family", ["VAE", "autoencoder", "hierarchical VAE", "VQ-VAE"])
+@pytest.mark.parametrize("family", ["VAE", "autoencoder", "hierarchical VAE", "VQ-VAE", "MADE", "GAN"])
 def test_latents_pixels_and_components_are_probed(family):
     model = FAMILIES[family]
     rows = perform(subject_of(model, params_of(model), DATA), max_labels=120, max_test=60).summary
-    size = {"VAE": 2, "autoencoder": 2, "hierarchical VAE": 3, "VQ-VAE": 4}[family]
+    size = {"VAE": 2, "autoencoder": 2, "hierarchical VAE": 3, "VQ-VAE": 4, "MADE": 16, "GAN": 3}[family]
     assert rows.pop("data") == "halves"
-    assert list(rows) == [f"model ({size})", "pixels (16)", f"components ({size})"]
-    latents, pixels, components = rows.values()
+    assert list(rows) == [f"model ({size})", "pixels (16)", *([f"components ({size})"] if size < 16 else [])]
+    latents, pixels, *components = rows.values()
     assert list(latents)[:2] == ["linear, 100 labels", "linear_se, 100 labels"]
     assert len(latents) == 2 * 2 * 2
-    assert min(pixels["linear, 120 labels"], components["linear, 120 labels"]) > 0.95
+    assert min(part["linear, 120 labels"] for part in (pixels, *components)) > 0.95
     assert all(0 <= value <= 1 for row in rows.values() for value in row.values())
 
 
@@ -42,6 +43,21 @@ def test_a_latent_that_is_the_label_is_read_and_noise_is_not():
         found[name] = perform(subject, max_labels=100).summary["model (2)"]["linear, 100 labels"]
     assert found["halves"] > 0.95
     assert abs(found["nothing"] - 0.5) < 0.1
+
+
+def test_features_are_the_layer_before_the_last_by_hand():
+    """Of a MADE, relu of the masked product; of a discriminator, what its last layer makes the logit of."""
+    made, gan, x = FAMILIES["MADE"], FAMILIES["GAN"], jnp.asarray(MANY.x[3])
+    variables = made.init(KEY)
+    layer = variables.params["params"]["hidden_0"]
+    degrees = jax.tree.map(lambda leaf: np.asarray(leaf[0]), variables.state)
+    mask = degrees.hidden[0][None, :] >= degrees.inputs[:, None]
+    wanted = jax.nn.relu(jnp.ravel(x) @ (layer["kernel"] * mask) + layer["bias"])
+    np.testing.assert_allclose(made.features(variables, x), wanted, atol=1e-6)
+    variables = gan.init(KEY, x)
+    output, _ = gan.discriminate(*variables, x[None])
+    head = variables.params.discriminator["DiscriminatorHead_0"]["Dense_0"]
+    np.testing.assert_allclose(output.features @ head["kernel"] + head["bias"][None], output.logits[:, None], atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["flow", "conditional VAE"])

@@ -349,7 +349,7 @@ def test_a_checkpoint_that_was_forged_is_a_sentence(uninterrupted, tmp_path, wha
         if file.is_file() and (file.parent.name == "d" if what == "data" else file.name == "_METADATA"):
             file.write_bytes(b"garbage" * 20)
     with_checksums(directory / "checkpoints", EPOCHS)
-    with pytest.raises(InputError, match=f"checkpoints/{EPOCHS} cannot be read .*: remove it and {EPOCHS}.json"):
+    with pytest.raises(InputError, match=f"checkpoints/{EPOCHS} cannot be read .*: use .* or move it and {EPOCHS}.json away"):
         problem.run(directory, EPOCHS + 1)
 
 
