@@ -177,7 +177,7 @@ def _rates(trained: ManyTrained) -> list[dict[str, Any]]:
             return elbo_terms(vae, params, key, x, y).metrics, mean
 
         metrics, means = map_examples(one, variables, example_keys(key, len(test.x)), test, 500)
-        units = {} if means is None else {"active_units": jnp.sum(active_units(means))}
+        units = {} if means is None else {"active_units": jnp.sum(active_units(means), dtype=jnp.float32)}
         return jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics) | units
 
     found = jax.device_get(jax.jit(jax.vmap(jax.vmap(of_run)))(trained.variables, trained.keys.evaluation))

@@ -44,7 +44,7 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
         "recipes",
         *["train"] * 4,
         "runs",
-        "sweep",
+        *["sweep"] * 2,
         "evaluate",
         "sample",
         "reconstruct",
@@ -53,7 +53,7 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
         "latents",
     ]
     assert [line[1] for line in lines] == [*wanted, "quality"]
-    small = {"20": "1", "30": "2", "5000": "2", "16": "2"}
+    small = {"20": "1", "30": "2", "5000": "2", "16": "2", "0.5": "1"}
     for line in lines:
         arguments = [small.get(word, word) for word in line[1:]]
         if any("own_vae" in word for word in arguments):

@@ -32,8 +32,8 @@ DISC = {"disc_hidden_sizes": (256, 256, 256)}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     **{f"beta-{beta}": {"objective": "elbo", "beta": float(beta)} for beta in (1, 2, 4, 8, 16)},
     "capacity": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 8000},
-    "tcvae": {"objective": "tcvae", "beta": 6.0},
-    "factor": {"objective": "factor", "gamma": 35.0, **DISC},
+    "tcvae": {"objective": "tcvae"},
+    "factor": {"objective": "factor", **DISC},
     "dip-i": {"objective": "dip-i"},
     "dip-ii": {"objective": "dip-ii"},
 }

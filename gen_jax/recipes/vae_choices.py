@@ -73,8 +73,8 @@ class Iwae(Objective, kinds=("iwae", "dreg")):
 class TotalCorrelation(Choice, kinds=("tcvae",)):
     """−ELBO + (β − 1) TC: the total correlation, of the batch, weighs β (β-TCVAE)."""
 
-    beta: NonNegative = 6.0
-    """Weight of the total correlation."""
+    tc_weight: NonNegative = 6.0
+    """Weight β of the total correlation."""
 
 
 class Dip(Choice, kinds=("dip-i",)):
@@ -96,8 +96,8 @@ class DipOfDraws(Dip, kinds=("dip-ii",)):
 class Factor(Choice, kinds=("factor",)):
     """−ELBO + γ TC, the total correlation by a discriminator of z (FactorVAE)."""
 
-    gamma: NonNegative = 35.0
-    """Weight γ of the total correlation."""
+    tc_weight: NonNegative = 35.0
+    """Weight γ of the total correlation, beyond its 1 in the ELBO."""
     disc_hidden_sizes: Sizes = (1000,) * 6
     """Widths of the hidden layers of the discriminator."""
     disc_learning_rate: Positive = 1e-4
@@ -168,7 +168,7 @@ def make_loss(objective: Any, vae: VAE) -> Loss:
     """Return the loss of a VAE; that of a capacity reports C. To that of a FactorVAE, `_as_game` adds the penalty."""
     num_samples = objective.num_train_samples if isinstance(objective, Objective) else 1
     match objective:
-        case TotalCorrelation(beta=beta):
+        case TotalCorrelation(tc_weight=beta):
             return models.elbo_loss(vae, penalty=models.total_correlation_penalty(beta - 1))
         case Dip(off_diagonal_weight=off_diagonal, diagonal_weight=diagonal):
             of = "draws" if isinstance(objective, DipOfDraws) else "means"
@@ -222,7 +222,7 @@ def vae_experiment(vae: VAE, settings: ObjectiveSettings, event_shape: tuple[int
 def _as_game(experiment: Experiment, objective: Factor, batch_size: int) -> Experiment:
     """Return the experiment of a FactorVAE, whose discriminator is trained beside it."""
     discriminator = MLP(objective.disc_hidden_sizes, (1,), jax.nn.leaky_relu)
-    losses = models.factor_losses(experiment.model, discriminator, objective.gamma)
+    losses = models.factor_losses(experiment.model, discriminator, objective.tc_weight)
     of_vae, of_discriminator = experiment.optimizer, adam(objective.disc_learning_rate, b1=0.5)
     return experiment._replace(
         model=models.with_discriminator(experiment.model, discriminator),

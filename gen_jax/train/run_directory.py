@@ -78,6 +78,8 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
 
 
 def _remove_untrained(directory: Path) -> None:
+    if not directory.exists():  # somebody else has removed it
+        return
     own = {LOCK_FILE, CONFIG_FILE, METRICS_FILE, CHECKPOINTS}
     trained = read_metrics(directory / METRICS_FILE) or any((directory / CHECKPOINTS).glob("*"))
     if trained or {path.name for path in directory.iterdir()} - own:

@@ -163,16 +163,18 @@ def test_an_autoencoder_learns_and_draws_nothing(data, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["tcvae", "dip-i", "dip-ii", "factor"])
 def test_objectives_of_the_latents_train(data, tmp_path, objective):
-    """The bright half is found; the penalty is reported, and falls, or what it holds is small from the start."""
-    out, more = tmp_path / "run", {"disc_hidden_sizes": (16, 16)} if objective == "factor" else {}
+    """What is minimised is −ELBO and the penalty; the bound improves, and the run can be used."""
+    out, more = tmp_path / "run", {"disc_hidden_sizes": (16, 16), "tc_weight": 1.0} if objective == "factor" else {}
     changes = MLP | more | {"objective": objective, "latent_dim": 2, "epochs": 30, "learning_rate": 1e-2}
     result = trained("vae", data, out, **changes)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert result["test_elbo"] > -10 > rows[0]["train_elbo"]
-    assert "train_penalty" in rows[0]
-    assert ("train_discriminator_loss" in rows[0]) == (objective == "factor")
-    if objective.startswith("dip"):
-        assert rows[-1]["train_penalty"] < 0.3 * rows[0]["train_penalty"]
+    assert result["test_elbo"] > rows[0]["train_elbo"]
+    assert abs(rows[0]["train_penalty"]) > 1e-3
+    if objective == "factor":
+        assert 0.3 < rows[-1]["train_discriminator_loss"] < 0.8  # log 2, if it tells nothing
+    else:
+        for row in rows:
+            np.testing.assert_allclose(row["train_loss"], row["train_penalty"] - row["train_elbo"], rtol=1e-4)
     means = done(runs.load_run(out), "evaluate").table
     assert np.isfinite(means["log_prob"]).all()
     assert main(["bound", str(out), "--num", "5", "--num-steps", "20"]) == 0
