@@ -138,6 +138,7 @@ def test_completions_in_order_have_the_frequencies_of_all_its_values(of_bits):
     assert p_value(found.x[:, 0], probs, BITS[37], FIRST) > 1e-3
 
 
+@pytest.mark.slow
 def test_by_resampling_any_order_is_right(of_bits):
     """As many examples as draws, since each has its own weighted completions."""
     params, probs = of_bits

@@ -21,7 +21,7 @@ X = Split(np.asarray(jax.vmap(MARGINAL.sample)(jax.random.split(jax.random.key(1
 EXACT = np.asarray(jax.vmap(MARGINAL.log_prob)(X.x), np.float64)
 
 
-@pytest.mark.parametrize("start", ["prior", "posterior"])
+@pytest.mark.parametrize("start", ["prior", pytest.param("posterior", marks=pytest.mark.slow)])
 def test_annealed_likelihoods_are_log_p_within_their_standard_errors(start):
     done = []
     found = tasks.annealed_likelihood(
@@ -33,6 +33,7 @@ def test_annealed_likelihoods_are_log_p_within_their_standard_errors(start):
     assert done == [(10, 24), (20, 24), (24, 24)]
 
 
+@pytest.mark.slow
 def test_the_bounds_meet():
     """Of x that the model draws: as wide apart as chance with many temperatures, and the right way round with few."""
     lower, upper = tasks.bracket(VAE, PARAMS, KEY, 24, temperatures(3), num_chains=4)

@@ -19,7 +19,15 @@ def params_of(model):
     return model.init(KEY, jnp.zeros(IMAGE))
 
 
-@pytest.mark.parametrize("family", ["VAE", "autoencoder", "hierarchical VAE", "VQ-VAE", "MADE", "GAN"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "VAE",
+        "MADE",
+        "GAN",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("autoencoder", "hierarchical VAE", "VQ-VAE")),
+    ],
+)
 def test_latents_pixels_and_components_are_probed(family):
     model = FAMILIES[family]
     rows = perform(subject_of(model, params_of(model), DATA), max_labels=120, max_test=60).summary
