@@ -189,6 +189,8 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
     _keep_compilations()
     if command.to is not None:
         tasks.check_path(command.to)  # before the work is done
+        if not isinstance(command.settings, gen_jax.recipes.vae_choices.LikelihoodSettings):
+            raise InputError("to is given, and the figure is of the rates of a VAE: leave it out.")
     settings, vary = command.settings, None if command.vary is None else command.vary.replace("-", "_")
     with _progress() as progress:
         note = f"{command.num_seeds * max(len(command.values), 1)} runs"
@@ -204,8 +206,6 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
     for row in rows:
         _print_table(row)
     if command.to is not None:
-        if "rate" not in rows[0]:
-            raise InputError("to is given, and the figure is of the rates of a VAE: leave it out.")
         write_whole(command.to, plots.png(plots.rate_distortion(rows, vary or "")))
         _say(f"{command.to}")
     return 0

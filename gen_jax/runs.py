@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 import gen_jax
 from gen_jax import plots, recipes, tasks
 from gen_jax import train as training
 from gen_jax.data import RENDERED, Dataset, absolute_name, load_dataset
 from gen_jax.recipes import Experiment, Recipe, Settings, check_settings
-from gen_jax.recipes.experiment import fit_options
+from gen_jax.recipes.experiment import as_seen, fit_options
 from gen_jax.recipes.own import UNNAMED, blame, checked_programs, default_folder, full_name, is_own
 from gen_jax.recipes.settings import MAY_CHANGE, RUN, SAMPLES, read_settings, seed_key, settings_json
 from gen_jax.tasks.animation import frame_epochs, save_frame, write_animation
@@ -86,7 +85,7 @@ def train(
     settings = dataclasses.replace(settings, data=absolute_name(settings.data))
     stored = load_dataset(settings.data, "none", stream=settings.stream)
     experiment = found.build(settings, stored.event_shape)
-    data = _as_seen(stored, settings, experiment)
+    data = as_seen(stored, settings, experiment)
     _check_steps(settings, experiment, data)
     for task in experiment.tasks:
         if task not in (*tasks.TASKS, "animate"):
@@ -268,7 +267,7 @@ def _subject(run: Run, key: Key, report: Callable[[int, int], None], loaded: dic
         stored = load_dataset(name, "none")
         if name == settings.data:
             _check_same_data(run, stored)
-        return stored if binarise == "none" else _as_seen(stored, settings, experiment, split == "train")
+        return stored if binarise == "none" else as_seen(stored, settings, experiment, split == "train")
 
     provenance = {
         "seed": settings.seed,
@@ -322,30 +321,6 @@ def save(run: Run, outcome: tasks.Outcome, to: Path | None = None) -> list[Path]
     """Write what `perform` returned, by default under its name into the run folder, and return the files."""
     name = outcome.name if outcome.files else f"{outcome.name}.png"
     return save_outcome(outcome, run.directory / name if to is None else to)
-
-
-def _as_seen(stored: Dataset, settings: Settings, experiment: Experiment, train: bool = False) -> Dataset:
-    """Return stored data as a model sees them, or raise an InputError for examples that it cannot take.
-
-    Of examples that are read lazily, the reader checks the shape; values that a model gives no probability stop its training.
-    """
-    num_classes = getattr(experiment.model, "num_classes", None)
-    for name, split in stored.splits.items():
-        if isinstance(split.x, np.ndarray):
-            experiment.view.check(split.x, f"The {name} examples of {stored.name}")
-        if num_classes is None:
-            continue
-        if split.labels is None:
-            raise InputError(
-                f"The {name} examples of {stored.name} have no labels, and this model is conditioned on them: give some."
-            )
-        low, high = split.labels.min(), split.labels.max()
-        if low < 0 or high >= num_classes:
-            raise InputError(
-                f"The {name} labels of {stored.name} range from {low} to {high}, and the model has {num_classes} classes: give "
-                f"labels in 0 … {num_classes - 1}, or another --num-classes."
-            )
-    return stored.binarised(settings.binarise, settings.binarise_seed, train)._replace(view=experiment.view)
 
 
 def _check_same_data(run: Run, stored: Dataset) -> None:

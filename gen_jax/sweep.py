@@ -17,10 +17,12 @@ from gen_jax.evaluate import (
     map_examples,
     mean_and_standard_error,
     mode_coverage,
+    posterior_mean,
     wilson_interval,
 )
 from gen_jax.gan import draw_latents
 from gen_jax.recipes import Experiment, Recipe, change, check_settings, find_recipe
+from gen_jax.recipes.experiment import as_seen
 from gen_jax.recipes.gan_points import NUM_POINTS
 from gen_jax.recipes.settings import RUN, seed_key, with_number
 from gen_jax.train import (
@@ -81,8 +83,12 @@ def train_many(
     """
     recipe = find_recipe(recipe)
     settings = recipe.settings if settings is None else settings
-    if num_seeds < 1 or (vary is not None) != bool(values):
+    if num_seeds < 1 or (vary is not None and not values):
         raise InputError(f"{num_seeds} seeds, and of {vary} the values {list(values)}: give 1 or more of each.")
+    if vary is None and values:
+        raise InputError(f"values is {list(values)}, and vary, the name of a setting, is missing: give it.")
+    if settings.patience is not None:
+        raise InputError(f"patience is {settings.patience}, and all runs of a sweep go to the end: leave it out.")
     for seed in (settings.seed, settings.seed + num_seeds - 1):
         check_settings(dataclasses.replace(settings, seed=seed))
     for value in values:
@@ -90,9 +96,7 @@ def train_many(
         check_settings(change(settings, **{str(vary): value}))
     stored = load_dataset(settings.data, "none")
     experiment = recipe.build(settings, stored.event_shape)
-    for name, part in stored.splits.items():
-        experiment.view.check(part.x, f"The {name} examples of {stored.name}")
-    data = stored.binarised(settings.binarise, settings.binarise_seed)._replace(view=experiment.view)
+    data = as_seen(stored, settings, experiment)
     examples, model = data.train.on_device(), experiment.model
     num_steps = settings.epochs * steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
     settings.check_steps(num_steps)
@@ -115,7 +119,10 @@ def train_many(
     states = jax.jit(jax.vmap(begin))(jnp.stack(roots))
     run_epoch = jax.jit(jax.vmap(epoch), donate_argnums=1)
     if vary is not None:
-        jaxpr = jax.make_jaxpr(jax.vmap(epoch))(of_runs, states, keys.order).jaxpr
+        try:
+            jaxpr = jax.make_jaxpr(jax.vmap(epoch))(of_runs, states, keys.order).jaxpr
+        except Exception as error:  # of whatever type: what must be known when it is compiled is compared, say
+            raise InputError(f"{vary} cannot be varied in one program: give a setting of the objective or penalty.") from error
         if not any(variable is jaxpr.invars[0] for equation in jaxpr.eqns for variable in equation.invars):
             raise InputError(f"{vary} does not enter the loss of this recipe: give a setting of its objective or its penalty.")
     for done in range(settings.epochs):
@@ -138,7 +145,7 @@ def sweep(
 
     Of a GAN of points: how many runs diverged, the share that cover all modes with its 95 % interval (Wilson), and what
     `evaluate.mode_coverage` measures (None where there is none). Of a VAE, on the test data: rate, distortion, ELBO, and active
-    units.
+    units, where latents are real numbers without bounds.
 
     Raises:
         InputError: as for `train_many`; or it is neither, or the modes of its data are not known.
@@ -173,12 +180,13 @@ def _rates(trained: ManyTrained) -> list[dict[str, Any]]:
     def of_run(variables: Params, key: Key) -> dict[str, Array]:
         def one(params: Params, key: Key, example: Any) -> tuple[dict[str, Array], Any]:
             x, y = view.example(example.x), context_of(vae, example.labels)
-            mean = getattr(vae.encode(params, x, y), "mean", None)
-            return elbo_terms(vae, params, key, x, y).metrics, mean
+            return elbo_terms(vae, params, key, x, y).metrics, posterior_mean(vae.encode(params, x, y), key)
 
         metrics, means = map_examples(one, variables, example_keys(key, len(test.x)), test, 500)
-        units = {} if means is None else {"active_units": jnp.sum(active_units(means), dtype=jnp.float32)}
-        return jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics) | units
+        found = jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics)
+        if vae.latent is None or not vae.latent.unbounded:  # as in an evaluation
+            return found
+        return found | {"active_units": jnp.sum(active_units(means), dtype=jnp.float32)}
 
     found = jax.device_get(jax.jit(jax.vmap(jax.vmap(of_run)))(trained.variables, trained.keys.evaluation))
     rows = []

@@ -23,7 +23,7 @@ from gen_jax.train import write_whole
 SMALL = {
     "architecture": "mlp",
     "hidden_sizes": (256, 128),
-    "epochs": 20,
+    "epochs": 10,
     "epoch_steps": 500,
     "learning_rate": 1e-3,
     "schedule": "cosine",
@@ -31,7 +31,7 @@ SMALL = {
 DISC = {"disc_hidden_sizes": (256, 256, 256)}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     **{f"beta-{beta}": {"objective": "elbo", "beta": float(beta)} for beta in (1, 2, 4, 8, 16)},
-    "capacity": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 8000},
+    "capacity": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 4000},
     "tcvae": {"objective": "tcvae"},
     "factor": {"objective": "factor", **DISC},
     "dip-i": {"objective": "dip-i"},

@@ -5,7 +5,7 @@
 Hoffman & Johnson 2016 (Workshop on Advances in Approximate Bayesian Inference); Chen et al. 2018 (arXiv:1802.04942).
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def aggregate_density(
 
     "stratified" has w_ii = 1/N, and (N − 1) / (N (B − 1)) for the others: the estimate of q(z_i) has the right expectation, and
     it is exact for B = N. (Chen et al. give one of the others another weight; over their orders this is the mean.) "weighted" has
-    1 / (N B) for all of them: too small, by log B for posteriors far apart.
+    1 / (N B) for all of them: log q is too small by log B for posteriors far apart, and by log N for equal ones.
 
     Args:
         posteriors: q(z|x_m), stacked: leaves [B, Z].
@@ -64,6 +64,8 @@ def aggregate_density(
     Raises:
         InputError: N is less than B, or B is 1 and N is not.
     """
+    if estimator not in get_args(Estimator):
+        raise InputError(f"estimator is {estimator!r}: give {' or '.join(get_args(Estimator))}.")
     batch = len(z)
     num_data = batch if num_data is None else num_data
     if num_data < batch or batch == 1 < num_data:

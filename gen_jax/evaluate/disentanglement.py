@@ -35,7 +35,7 @@ BATCH = 64  # examples, or pairs of them, behind one point of the β-VAE and the
 LEAST_EXAMPLES = BATCH
 NUM_TRAIN, NUM_TEST = 10_000, 5000  # points or examples of which classifiers are trained and tested
 NUM_BINS = 20  # of equal width, for mutual information
-LEAST_VARIANCE = 0.05  # of a latent that the FactorVAE score counts
+LEAST_SCALE = 0.05  # standard deviation of a latent that the FactorVAE score counts, as in the code of disentanglement_lib
 NUM_TREES, LEAST_LEAF = 50, 10
 AT_ONCE = 1000  # points, of 64 examples each
 
@@ -115,7 +115,7 @@ def factor_vae_score(
 
     A point is drawn so: a factor k, uniformly; one of its values, that of a random example (of the values that two examples or
     more have); 64 examples with this value, with replacement. The feature is d = argmin_z Var_batch(z) / Var(z), among latents
-    whose variance Var(z) over all examples is at least 0.05; the label is k. To each d the classifier gives the factor that is
+    whose standard deviation over all examples is at least 0.05; the label is k. To each d the classifier gives the factor that is
     most frequent with it among `num_train` points; the accuracy is that on `num_test` others. If all latents are pruned, it is 0.
 
     Raises:
@@ -123,7 +123,8 @@ def factor_vae_score(
     """
     codes, factors = _checked(codes, factors, 1, 2)
     variances = codes.var(axis=0, ddof=1)
-    codes = codes[:, variances >= LEAST_VARIANCE] / np.sqrt(variances[variances >= LEAST_VARIANCE])
+    kept = np.sqrt(variances) >= LEAST_SCALE
+    codes = codes[:, kept] / np.sqrt(variances[kept])
     if not codes.shape[1]:
         return 0.0
     rng = np.random.default_rng(seed)

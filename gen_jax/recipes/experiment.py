@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import DataView, data_view, to_unit
+from gen_jax.data import Dataset, DataView, data_view, to_unit
 from gen_jax.recipes.settings import Settings
 from gen_jax.train import Step, adam, learning_rate_schedule
 from gen_jax.types import Adversaries, InputError, Loss
@@ -69,6 +69,30 @@ def fit_options(experiment: Experiment, settings: Settings) -> dict[str, Any]:
         **{name: getattr(settings, name) for name in of_settings},
         **{name: getattr(experiment, name) for name in of_experiment},
     }
+
+
+def as_seen(stored: Dataset, settings: Settings, experiment: Experiment, train: bool = False) -> Dataset:
+    """Return stored data as a model sees them, or raise an InputError for examples that it cannot take.
+
+    Of examples that are read lazily, the reader checks the shape; values that a model gives no probability stop its training.
+    """
+    num_classes = getattr(experiment.model, "num_classes", None)
+    for name, split in stored.splits.items():
+        if isinstance(split.x, np.ndarray):
+            experiment.view.check(split.x, f"The {name} examples of {stored.name}")
+        if num_classes is None:
+            continue
+        if split.labels is None:
+            raise InputError(
+                f"The {name} examples of {stored.name} have no labels, and this model is conditioned on them: give some."
+            )
+        low, high = split.labels.min(), split.labels.max()
+        if low < 0 or high >= num_classes:
+            raise InputError(
+                f"The {name} labels of {stored.name} range from {low} to {high}, and the model has {num_classes} classes: give "
+                f"labels in 0 … {num_classes - 1}, or another --num-classes."
+            )
+    return stored.binarised(settings.binarise, settings.binarise_seed, train)._replace(view=experiment.view)
 
 
 def adam_of(settings: Settings) -> Callable[[int], Any]:

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from jaxtyping import Float
-
 from gen_jax.data import Binarisation, DataView
 from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses
 from gen_jax.recipes.experiment import Experiment
 from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Nothing, Positive, Settings
 from gen_jax.train import ScheduleName, Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
-from gen_jax.types import GAN, Adversaries, Array, InputError
+from gen_jax.types import GAN, Adversaries, InputError
 
 
 class GradientPenalty(Choice, kinds=("gradient-penalty", "zero-centred", "r1", "r2")):
@@ -83,9 +81,9 @@ class GanSettings(Settings):
             raise InputError(f"weight_decay is {self.weight_decay}, and the optimizer is rmsprop: leave it out, or use adam.")
 
 
-def make_losses(gan: GAN, settings: GanSettings, penalty_weight: float | Float[Array, ""] | None = None) -> Adversaries:
-    """Return the losses of a GAN; a given penalty weight, such as one of many under a `vmap`, replaces the settings'."""
-    weight = getattr(settings.penalty, "penalty_weight", 0.0) if penalty_weight is None else penalty_weight
+def make_losses(gan: GAN, settings: GanSettings) -> Adversaries:
+    """Return the losses of a GAN."""
+    weight = getattr(settings.penalty, "penalty_weight", 0.0)
     penalty = PENALTIES.get(settings.penalty.kind)
     return adversarial_losses(gan, LOSSES[settings.loss], penalty, weight, joint_batch=settings.disc_batch == "joint")
 

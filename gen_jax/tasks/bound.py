@@ -63,7 +63,7 @@ def inference_gaps(
 
 
 def _check(model: Any, params: Params, examples: Split, view: DataView, of: Any) -> None:
-    """Raise an InputError unless the model is a VAE whose q(z|x), and p(z), are of the given kinds."""
+    """Raise an InputError unless the model is a VAE whose q(z|x) is of the given kinds, and p(z) has independent dimensions."""
     what, wanted = "have its bound taken apart", "a VAE whose latents are independent given x, with a normal density"
     if not isinstance(model, VAE) or model.num_classes is not None:
         raise refuse(model, what, f"{wanted}, and no labels")
@@ -134,6 +134,7 @@ def perform(
     dataset = subject.load(data, split=split)
     keys = jax.random.split(subject.key, 4)
     rows, some = draw_examples(dataset.splits[split], num_rate, keys[3])
+    _check(model, params, some, view, Normal)  # before the work
     parts, means = rate_decomposition(model, params, keys[0], some, view=view)
     described = jax.device_get(describe(model, view, params, keys[1], some))
     nats = described["kl_parts"].mean(axis=0, dtype=np.float64)

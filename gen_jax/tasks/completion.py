@@ -1,5 +1,6 @@
 """Completing examples with a part missing, and estimates of what the model says of the part."""
 
+import zlib
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -320,10 +321,12 @@ def perform(
     if method == "resampling":
         options["num_importance_samples"] = num_importance_samples
     found = subject._replace(key=draw_key).call(complete, examples, known, draws, **options)
-    estimate = subject._replace(key=estimate_key).call(
-        missing_estimate, examples, known, num_importance_samples=num_importance_samples
-    )
+    steps = num_steps if method == "resampling" and num_steps is not None else FILLING_STEPS
+    samples = {"num_importance_samples": num_importance_samples, "num_steps": steps}
+    estimate = subject._replace(key=estimate_key).call(missing_estimate, examples, known, **samples)
     how, given = _how(found, method, num_steps), Path(observed).stem
+    if Path(observed).suffix in MASK_SUFFIXES:
+        given = f"{given}-{zlib.crc32(known.tobytes()):08x}"
     rows = jnp.concatenate([x[None], jnp.where(known[None], x, 0.5)[None], estimate.mean.mean[None], found.x])
     names = ["example", "given", "mean", *("" if i else "draws" for i in range(draws))]
     title = f"completions of test examples, given: {given}\n({how})"

@@ -4,10 +4,11 @@ import jax
 import numpy as np
 
 from gen_jax import evaluate, plots
+from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import Dataset, Factors, Split
-from gen_jax.tasks.latent_models import check_latents, encode
+from gen_jax.tasks.latent_models import encode
 from gen_jax.tasks.task import CannotError, Outcome, Subject, check_count, refuse
-from gen_jax.types import GAN
+from gen_jax.types import VAE
 
 
 def perform(subject: Subject, *, data: str | None = None, num: int = 15_000, seed: int = 0) -> Outcome:
@@ -26,8 +27,7 @@ def perform(subject: Subject, *, data: str | None = None, num: int = 15_000, see
     """
     check_count("num", num)
     model = subject.model
-    check_latents(model)
-    if isinstance(model, GAN):
+    if not isinstance(model, VAE | Autoencoder):
         raise refuse(model, "show what its latents stand for, since it encodes none", "a VAE or an autoencoder")
     if getattr(model, "num_classes", None) is not None:
         raise refuse(model, "be scored if its encoder is told the label", "one that is not conditional")

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
-from gen_jax.data import Split, to_unit
+from gen_jax.data import Split, in_unit_interval, to_unit
 from gen_jax.evaluate import detection, detection_intervals, neighbour_distances
 from gen_jax.tasks.evaluation import evaluate
 from gen_jax.tasks.latent_models import representation
 from gen_jax.tasks.sample_quality import classifier_of
 from gen_jax.tasks.task import CannotError, Outcome, Subject, check_count, draw_examples, first, json_numbers
-from gen_jax.types import GAN, VAE, InputError
+from gen_jax.types import GAN, DensityModel, InputError
 
 # columns of an evaluation's table, with the sign under which a novel example is to have the larger score
 SIGNS = {"log_prob": -1, "elbo": -1, "rate": 1, "distortion": 1, "logit": -1, "squared_error": 1, "contraction": 1}
@@ -82,7 +82,8 @@ def perform(
         raise InputError("This model has no score of one example, as a GAN that sees packs has none: give another run.")
     more: list[dict[str, np.ndarray]] = [{}, {}]
     if "log_prob" in tables[0]:
-        ratios = {} if jnp.ndim(examples[0].x) != 4 else {"a compressor": [-compressed_nats(part) for part in examples[1:]]}
+        grey = all(np.ndim(part.x) == 4 and in_unit_interval(np.asarray(part.x)) for part in examples)
+        ratios = {"a compressor": [-compressed_nats(part) for part in examples[1:]]} if grey else {}
         if background is not None:
             ratios["the background"] = _background(subject, background, examples[1:], num_importance_samples)
         for name, of_others in ratios.items():
@@ -126,10 +127,10 @@ def _background(subject: Subject, folder: str, examples: list[Split], num_import
     other = subject.other_run(folder)
     for part in examples:
         other.view.check(np.asarray(part.x), "The examples, for the background model,")
-    samples = num_importance_samples if isinstance(other.model, VAE) else None
-    tables = _tables(other, examples, samples)
-    if "log_prob" not in tables[0]:
+    has_samples = "num_importance_samples" in other.evaluation
+    if not has_samples and not isinstance(other.model, DensityModel):
         raise InputError(f"The model of {folder} has no likelihood: give the run of a VAE, a flow or a MADE.")
+    tables = _tables(other, examples, (num_importance_samples or 100) if has_samples else None)
     return [table["log_prob"] for table in tables]
 
 

@@ -29,7 +29,7 @@ from gen_jax.train.step import (
     steps_per_epoch,
     stream_epoch,
 )
-from gen_jax.types import Adversaries, Array, Key, Loss, Metrics, Params, context_of, split
+from gen_jax.types import GAN, Adversaries, Array, Key, Loss, Metrics, Params, context_of, split
 
 SOME_STEPS = 1_000_000
 """Steps of a run where their number has no effect: enough for any warm-up of a learning rate."""
@@ -276,7 +276,7 @@ def _config(
 def start(key: Key, model: Any, optimizer: Any, event_shape: tuple[int, ...], ema: bool = False) -> TrainState:
     """Return the initial state of a run by its root key."""
     keys = fit_keys(key)
-    label = () if isinstance(optimizer, Adversaries) or getattr(model, "num_classes", None) is None else (jnp.int32(0),)
+    label = () if isinstance(model, GAN) or getattr(model, "num_classes", None) is None else (jnp.int32(0),)
     return init_state(model.init(keys.init, jnp.zeros(event_shape), *label), optimizer, keys.noise, ema)
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import VAE, Adversaries, Array, Key, Metrics, Net, Params, Variables, join, split
+from gen_jax.types import VAE, Adversaries, Array, InputError, Key, Metrics, Net, Params, Variables, join, split
 from gen_jax.vae.objectives import elbo_loss
 
 
@@ -52,6 +52,8 @@ def factor_losses(vae: VAE, discriminator: Net, gamma: float | Float[Array, ""])
         draw = lambda key, x, y: vae.encode(variables, x, y).sample(key)
         z = jax.vmap(draw)(jax.random.split(draw_key, len(batch.x)), batch.x, batch.labels)
         half = len(z) // 2
+        if not half:
+            raise InputError("The batch has 1 example, and its two halves are compared: give a batch size of 2 or more.")
         logits = _logits(discriminator, params.discriminator, jnp.concatenate([z[:half], permuted(order_key, z[half:])]))
         of_joint, of_product = jax.nn.softplus(-logits[:half]), jax.nn.softplus(logits[half:])
         value = 0.5 * (jnp.mean(of_joint) + jnp.mean(of_product))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.distributions import Estimator, Factorised, Normal, aggregate_density
+from gen_jax.distributions import Factorised, Normal, aggregate_density
 from gen_jax.types import VAE, Array, InputError, Key, Loss, Metrics, Params, join
 from gen_jax.vae.elbo import ElboTerms, log_weight, terms_and_draw
 
@@ -51,15 +51,15 @@ def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:
     return terms.distortion + jnp.sum(jnp.maximum(free_nats, terms.kl_parts), axis=-1)
 
 
-def total_correlation_penalty(weight: float | Float[Array, ""], estimator: Estimator = "weighted") -> Penalty:
-    """Return w TC, with TC = E[log q(z) − Σ_j log q(z_j)] estimated on the batch (`distributions.rate_parts`).
+def total_correlation_penalty(weight: float | Float[Array, ""]) -> Penalty:
+    """Return w TC, with TC = E[log q(z) − Σ_j log q(z_j)] as if the batch were all of the data (`distributions.rate_parts`).
 
-    With −ELBO and w = β − 1 this is β-TCVAE (Chen et al. 2018, arXiv:1802.04942). By the weighted estimator, as there, the number
-    of training examples adds a constant to TC, and is left out.
+    With −ELBO and w = β − 1 this is β-TCVAE (Chen et al. 2018, arXiv:1802.04942). From their estimator, of weights 1 / (N B), it
+    differs by a constant, which has no gradient. Of posteriors far apart it is (Z − 1) log B, whatever the data.
     """
 
     def penalty(posteriors: Factorised, z: Float[Array, "B Z"]) -> Float[Array, ""]:
-        found = aggregate_density(posteriors, z, estimator=estimator)
+        found = aggregate_density(posteriors, z)
         return weight * jnp.mean(found.joint - jnp.sum(found.marginals, axis=1))
 
     return penalty
@@ -72,6 +72,8 @@ def covariance_penalty(
 
     Of "means", C = Cov[μ(x)] (DIP-VAE-I); of "draws", C = Cov[μ(x)] + E[diag σ²(x)], the covariance of q(z) (DIP-VAE-II).
     """
+    if of not in ("means", "draws"):
+        raise InputError(f"of is {of!r}: give means or draws.")
 
     def penalty(posteriors: Normal, z: Float[Array, "B Z"]) -> Float[Array, ""]:
         if not isinstance(posteriors, Normal):

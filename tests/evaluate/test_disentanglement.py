@@ -149,9 +149,9 @@ def test_one_factor_that_is_missing_from_the_codes_is_found_by_the_beta_vae_scor
 
 
 def test_collapsed_latents_are_pruned():
-    """Of perfect codes (a, b), that of b of too little variance, only a is left to name either; with nothing left it is 0."""
-    small = FACTORS * 0.1
-    left = evaluate.factor_vae_score(FACTORS[:, :2] * np.array([1.0, 0.1]), FACTORS[:, :2], **POINTS)
+    """Of perfect codes (a, b), that of b of too little scale, only a is left to name either; with nothing left it is 0."""
+    small = FACTORS * 0.01
+    left = evaluate.factor_vae_score(FACTORS[:, :2] * np.array([1.0, 0.01]), FACTORS[:, :2], **POINTS)
     assert abs(left - 1 / 2) < 5 * (1 / 2 * 1 / 2 / 1500) ** 0.5
     assert evaluate.factor_vae_score(small, FACTORS, **POINTS) == 0
     assert evaluate.factor_vae_score(FACTORS * 1.0, FACTORS, **POINTS) == 1

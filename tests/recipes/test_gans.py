@@ -191,6 +191,10 @@ def test_a_sweep_from_the_command_line_and_one_that_cannot_be(capsys):
     assert "penalty_weight is no real number among the settings: give one of" in capsys.readouterr().err
     assert main(["sweep", "gan-ring", *flags, "--vary", "penalty-weight"]) == 2
     assert "of penalty_weight the values []: give 1 or more of each" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--values", "1"]) == 2
+    assert "vary, the name of a setting, is missing" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--to", "figure.png"]) == 2
+    assert "the figure is of the rates of a VAE" in capsys.readouterr().err
     assert main(["sweep", "gan-ring", *flags, "--vary", "learning-rate", "--values", "1"]) == 2
     assert "learning_rate does not enter the loss of this recipe" in capsys.readouterr().err
 

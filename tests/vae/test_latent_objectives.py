@@ -1,6 +1,7 @@
 """Objectives of the latents of a batch: by hand, and the discriminator's total correlation against the exact one."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,11 +46,11 @@ def test_a_loss_with_a_penalty_is_their_sum():
         value, (_, more) = elbo_loss(VAE, penalty=penalty)(params, (), KEY, STEP, batch)
         np.testing.assert_allclose(value, plain + more["penalty"], rtol=1e-6)
         np.testing.assert_allclose(more["elbo"], metrics["elbo"])
-        assert abs(float(more["penalty"])) > 0.1
+        assert abs(float(more["penalty"])) > 0.01
 
 
 def test_the_gradient_of_a_total_correlation_is_that_of_the_known_number_of_examples():
-    """N only adds a constant by the weighted estimator."""
+    """N only adds a constant to their estimator, as the batch does in place of N."""
     z = POSTERIORS.loc + 0.3
     of = lambda loc, num: rate_parts(Normal(loc, SCALE), Normal(jnp.zeros(2), jnp.ones(2)), z, num, "weighted").total_correlation
     wanted = jax.grad(lambda loc: of(loc, 1000))(LOC)
@@ -92,6 +93,43 @@ def test_the_losses_of_a_factor_vae_by_their_formulas():
     np.testing.assert_allclose(value, plain + metrics["penalty"], rtol=1e-6)
     zero = params._replace(discriminator=jax.tree.map(jnp.zeros_like, params.discriminator))
     np.testing.assert_allclose(losses.discriminator(zero, state, KEY, STEP, batch)[0], np.log(2), rtol=1e-6)
+
+
+def test_gradients_of_penalties_are_those_of_their_formulas():
+    """Through the draws and the densities, by finite differences; with the same noise, both sides are smooth."""
+    params, batch = VAE.init(KEY, X[0]), Split(X, None)
+    flat, back = jax.flatten_util.ravel_pytree(params)
+    direction = jax.random.normal(KEY, flat.shape)
+    for penalty in (total_correlation_penalty(5.0), covariance_penalty(20.0, 10.0)):
+        loss = lambda t, p=penalty: elbo_loss(VAE, penalty=p)(back(flat + t * direction), (), KEY, STEP, batch)[0]
+        plain = lambda t: elbo_loss(VAE)(back(flat + t * direction), (), KEY, STEP, batch)[0]
+        of_penalty = jax.grad(loss)(0.0) - jax.grad(plain)(0.0)
+        difference = lambda f, h=1e-2: (f(h) - f(-h)) / (2 * h)
+        np.testing.assert_allclose(of_penalty, difference(loss) - difference(plain), rtol=0.02, atol=0.02)
+        assert abs(float(of_penalty)) > 0.1
+
+
+def test_the_encoder_of_a_factor_vae_feels_the_discriminator_and_the_decoder_does_not():
+    params, state = with_discriminator(VAE, DISC).init(KEY, X[0])
+    batch = Split(X, None)
+
+    def gradient(gamma):
+        loss = lambda own: factor_losses(VAE, DISC, gamma).generator(params._replace(generator=own), state, KEY, STEP, batch)[0]
+        return jax.grad(loss)(params.generator)
+
+    def mean_logit(own):
+        draw = lambda k, x: VAE.encode(own, x).sample(jax.random.split(k, 1)[0])
+        z = jax.vmap(draw)(jax.random.split(KEY, 7), X)
+        return jnp.mean(jax.vmap(lambda z: DISC.apply(params.discriminator, z))(z))
+
+    added = jax.tree.map(lambda a, b: a - b, gradient(3.0), gradient(0.0))
+    wanted = jax.tree.map(lambda g: 3.0 * g, jax.grad(mean_logit)(params.generator))
+    for found, exact in zip(jax.tree.leaves(added), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(found, exact, atol=1e-4)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(added["encoder"])) > 1e-3
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(added["decoder"]))
+    with pytest.raises(InputError, match="The batch has 1 example"):
+        factor_losses(VAE, DISC, 1.0).discriminator(params, state, KEY, STEP, Split(X[:1], None))
 
 
 @pytest.mark.slow
