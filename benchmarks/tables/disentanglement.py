@@ -22,16 +22,16 @@ from gen_jax.train import write_whole
 
 SMALL = {
     "architecture": "mlp",
-    "hidden_sizes": (256, 128),
-    "epochs": 10,
+    "hidden_sizes": (128, 64),
+    "epochs": 8,
     "epoch_steps": 500,
     "learning_rate": 1e-3,
     "schedule": "cosine",
 }
-DISC = {"disc_hidden_sizes": (256, 256, 256)}
+DISC = {"disc_hidden_sizes": (128, 128, 128)}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     **{f"beta-{beta}": {"objective": "elbo", "beta": float(beta)} for beta in (1, 2, 4, 8, 16)},
-    "capacity": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 4000},
+    "capacity": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 3200},
     "tcvae": {"objective": "tcvae"},
     "factor": {"objective": "factor", **DISC},
     "dip-i": {"objective": "dip-i"},
