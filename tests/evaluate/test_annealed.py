@@ -83,24 +83,27 @@ def test_the_weights_of_chains_backward_have_the_mean_that_they_should():
 
 @pytest.mark.slow
 def test_chains_are_closer_than_importance_weights_at_equal_decoder_calls():
-    """With twenty latents and a q(z|x) that is too narrow, as variational ones are; a gradient counts as three calls."""
+    """With twenty latents and a q(z|x) whose mean is off, from which the chains start; a gradient counts as three calls.
+
+    Against a q(z|x) that is the exact posterior but for its width, importance weights would be as close.
+    """
     vae, marginal = linear_gaussian_vae(20, 40, 0.3)
-    params = vae.init(jax.random.key(0), marginal.mean) | {"widen": jnp.float32(0.6)}
-    num, chains, leapfrog = 100, 8, 10
+    params = vae.init(jax.random.key(0), marginal.mean) | {"shift": jnp.full(20, 0.06)}
+    num, chains, leapfrog = 300, 8, 10
     calls = 3 * 2 * num * chains * leapfrog  # of those that adapt and of those that count
 
     def one(key):
         x_key, chain_key, weight_key = jax.random.split(key, 3)
         x = marginal.sample(x_key)
-        prior = vae.prior(params)
-        joint = lambda z: prior.log_prob(z) + vae.decode(params, z).log_prob(x)
+        q = vae.encode(params, x)
+        joint = lambda z: vae.prior(params).log_prob(z) + vae.decode(params, z).log_prob(x)
         options = {"num_chains": chains, "num_leapfrog": leapfrog}
-        found = annealed(prior.log_prob, joint, prior.sample, chain_key, temperatures(num), **options)
+        found = annealed(q.log_prob, joint, q.sample, chain_key, temperatures(num), **options)
         weighted = importance_weighted(lambda key: log_weight(vae, params, key, x), weight_key, calls)
         return marginal.log_prob(x), found.log_prob, found.standard_error, weighted.log_prob
 
     exact, found, error, weighted = (np.asarray(a) for a in jax.jit(lambda k: jax.lax.map(one, k))(KEYS[:20]))
-    assert np.abs(found - exact).mean() < np.abs(weighted - exact).mean()
+    assert np.abs(found - exact).mean() < 0.5 * np.abs(weighted - exact).mean()
     assert np.abs((found - exact).mean()) < 3 * np.sqrt(np.sum(error**2)) / len(error)
 
 
