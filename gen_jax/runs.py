@@ -31,7 +31,6 @@ class Run(NamedTuple):
     Attributes:
         directory: where it was read from.
         settings: what it was made with.
-        fingerprints: of the splits of its data.
         experiment: the model, and how it sees data.
         params: of its best checkpoint.
         epoch: how many epochs they were trained for.
@@ -40,7 +39,6 @@ class Run(NamedTuple):
 
     directory: Path
     settings: Any
-    fingerprints: dict[str, str]
     experiment: Experiment
     params: Params
     epoch: int
@@ -110,7 +108,7 @@ def train(
         fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
         if not fitted.finished:
             return None
-        run = Run(directory, settings, config["data"], experiment, fitted.params, fitted.epoch, config)
+        run = Run(directory, settings, experiment, fitted.params, fitted.epoch, config)
         return _finish(run, data, fitted.history, on_evaluation)
 
 
@@ -219,7 +217,7 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         settings = _read_settings(directory, found, json.dumps(config["settings"]))
         event_shape = tuple(int(size) for size in config["event_shape"])
         experiment = found.build(settings, event_shape)
-        fingerprints = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
+        config["data"] = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
         with blame(f"What {name} builds") if own else contextlib.nullcontext():
             optimizer, has_average = experiment.optimizer(training.SOME_STEPS), settings.ema_decay is not None
             start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
@@ -235,7 +233,7 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
     if restored is None:
         raise InputError(f"{directory} holds no checkpoint yet: train it first.")
     state, epoch = restored
-    return Run(directory, settings, fingerprints, experiment, training.evaluation_params(state), epoch, config)
+    return Run(directory, settings, experiment, training.evaluation_params(state), epoch, config)
 
 
 def _read_settings(directory: Path, recipe: Recipe, json_text: str) -> Settings:
@@ -325,7 +323,7 @@ def save(run: Run, outcome: tasks.Outcome, to: Path | None = None) -> list[Path]
 
 def _check_same_data(run: Run, stored: Dataset) -> None:
     for name, found in stored.fingerprints().items():
-        if found != run.fingerprints[name] and not (name == "train" and run.settings.stream):
+        if found != run.config["data"][name] and not (name == "train" and run.settings.stream):
             raise InputError(
                 f"The {name} examples of {stored.name} are not those that {run.directory} was made with: bring those back, or "
                 "give other data another name."

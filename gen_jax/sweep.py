@@ -121,7 +121,9 @@ def train_many(
     if vary is not None:
         try:
             jaxpr = jax.make_jaxpr(jax.vmap(epoch))(of_runs, states, keys.order).jaxpr
-        except Exception as error:  # of whatever type: what must be known when it is compiled is compared, say
+        except (jax.errors.JAXTypeError, InputError) as error:  # of a recipe, JAX's error is the cause of an InputError
+            if not isinstance(error.__cause__ or error, jax.errors.JAXTypeError):
+                raise
             raise InputError(f"{vary} cannot be varied in one program: give a setting of the objective or penalty.") from error
         if not any(variable is jaxpr.invars[0] for equation in jaxpr.eqns for variable in equation.invars):
             raise InputError(f"{vary} does not enter the loss of this recipe: give a setting of its objective or its penalty.")
@@ -132,16 +134,8 @@ def train_many(
     return ManyTrained(experiment, data, *jax.tree.map(by_value, (evaluation_params(states), keys)))
 
 
-def sweep(
-    recipe: str | Recipe,
-    settings: Any = None,
-    *,
-    num_seeds: int,
-    vary: str | None = None,
-    values: Sequence[float] = (),
-    on_epoch: Callable[[int], None] = lambda epoch: None,
-) -> list[dict[str, Any]]:
-    """Train as `train_many` does, and return a row for each value: means and standard errors over seeds.
+def sweep(recipe: str | Recipe, settings: Any = None, **options: Any) -> list[dict[str, Any]]:
+    """Train as `train_many` does, with its options, and return a row for each value: means and standard errors over seeds.
 
     Of a GAN of points: how many runs diverged, the share that cover all modes with its 95 % interval (Wilson), and what
     `evaluate.mode_coverage` measures (None where there is none). Of a VAE, on the test data: rate, distortion, ELBO, and active
@@ -155,9 +149,9 @@ def sweep(
     model = found.build(settings, load_dataset(settings.data, "none").event_shape).model
     if not isinstance(model, VAE) and not (isinstance(model, GAN) and settings.data in MODES):
         raise InputError(f"A sweep on {settings.data}: give a VAE, or a GAN of points, on one of {', '.join(MODES)}.")
-    trained = train_many(found, settings, num_seeds=num_seeds, vary=vary, values=values, on_epoch=on_epoch)
+    trained = train_many(found, settings, **options)
     rows = _rates(trained) if isinstance(model, VAE) else _modes(trained, settings.data)
-    named = [{} if vary is None else {vary: value} for value in values or (None,)]
+    named = [{options["vary"]: value} for value in options.get("values", ())] or [{}]
     return [name | row for name, row in zip(named, rows, strict=True)]
 
 

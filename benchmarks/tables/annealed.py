@@ -1,17 +1,15 @@
-"""log p(x) of `vae-mnist`, 100 epochs: prior samples, importance weights, annealed importance sampling; and gaps of inference.
+"""log p(x) of `vae-mnist`, 100 epochs: the ELBO, importance weights, and annealed importance sampling.
 
     GEN_JAX_DATA_DIR=DIR python benchmarks/tables/annealed.py [--only 1000 10000] [--save]
 
 Means over 100 test images with standard errors of the mean over images, the part of it that is chance of the chains, and seconds,
-compilation included. Four chains of ten leapfrog steps. `pieces` times ten images side by side beside one after another, and 20
-gaps of inference likewise, compiled before.
+compilation included. Four chains of ten leapfrog steps.
 """
 
 import math
 import time
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import jax
 import numpy as np
@@ -21,7 +19,6 @@ from gen_jax import tasks
 from gen_jax.data import load_dataset
 from gen_jax.evaluate import mean_and_standard_error, temperatures
 from gen_jax.recipes.settings import SAMPLES, seed_key
-from gen_jax.tasks import bound, likelihood
 from gen_jax.tasks.task import first
 
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {"vae-mnist": ("vae-mnist", {"epochs": 100})}
@@ -71,19 +68,5 @@ if __name__ == "__main__":
         more = {"over_importance_weights": over, "over_importance_weights_se": over_error}
         more["acceptance"] = float(found.acceptance.mean())
         tell(f"annealed, {name}", found.log_prob, found.standard_error, seconds, **more)
-    few, pieces, of_model = first(test, 20), {}, (model, run.params, key)
-    betas = temperatures(50)
-    for what, module, size, call in (
-        ("annealed, 50 temperatures", likelihood, 10, lambda: tasks.annealed_likelihood(*of_model, few, betas, view=view)),
-        ("gaps, 100 steps", bound, 20, lambda: tasks.inference_gaps(*of_model, few, num_steps=100, view=view)),
-    ):
-        times: dict[int, list[float]] = {}
-        for _ in range(3):  # A B A B A B, the first of each compiles
-            for together in (size, 1):
-                with mock.patch.object(module, "PIECE", together):
-                    times.setdefault(together, []).append(timed(call)[1])
-        alone, together = min(times[1][1:]), min(times[size][1:])
-        pieces[what] = {"one after another": alone, f"{size} side by side": together, "ratio": alone / together}
-        print(what, pieces[what], flush=True)
     assert all(math.isfinite(row["log_prob"]) for row in table.values())
-    save(ROWS, {"mean over 100 test images": table, "seconds of 20 images": pieces}, args, [device()])
+    save(ROWS, {"mean over 100 test images": table}, args, [device()])

@@ -70,7 +70,7 @@ def aggregate_density(
     num_data = batch if num_data is None else num_data
     if num_data < batch or batch == 1 < num_data:
         raise InputError(f"A batch of {batch} of {num_data} examples: give 2 or more of them, or all.")
-    own = jnp.eye(batch)
+    own = jnp.eye(batch, dtype=bool)
     if estimator == "weighted":
         weights = jnp.full((batch, batch), -np.log(num_data) - np.log(batch))
     else:

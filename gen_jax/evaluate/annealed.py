@@ -136,10 +136,11 @@ def annealed(
     rises, betas = jnp.diff(betas), betas[1:]
     first, second = (jax.random.split(key, len(betas) + 1) for key in (adapt_key, chain_key))
     _, step_sizes = jax.lax.scan(adapt, (begin(first[0]), jnp.log(FIRST_STEP_SIZE)), (first[1:], betas))
-    points = begin(second[0])
     if backward:
         z, _ = ravel_pytree(backward_from)
         points = jax.vmap(at)(jnp.broadcast_to(z, (num_chains, *z.shape)))
+    else:
+        points = begin(second[0])
     rows = (second[1:], betas, rises, step_sizes)
     (_, log_w), acceptance = jax.lax.scan(weigh, (points, jnp.zeros(num_chains)), rows, reverse=backward)
     sign = -1 if backward else 1

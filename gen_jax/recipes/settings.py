@@ -212,7 +212,7 @@ def change(settings: Any, **changes: Any) -> Any:
     """
     kinds = variants(type(settings))
     for name, value in sorted(changes.items(), key=lambda item: item[0] not in kinds):  # choices first
-        owner = next((field for field in kinds if name in _fields(getattr(settings, field))), None)
+        owner = _owner(settings, name)
         if name in kinds and isinstance(value, str):
             value = _of_kind(name, value, kinds[name], getattr(settings, name))
         elif name not in _fields(settings):
@@ -230,7 +230,7 @@ def with_number(settings: Any, name: str, value: Any) -> Any:
     Raises:
         InputError: there is no such setting, or it is no real number.
     """
-    owner = next((field for field in variants(type(settings)) if name in _fields(getattr(settings, field))), None)
+    owner = _owner(settings, name)
     part = settings if owner is None else getattr(settings, owner)
     if not isinstance(getattr(part, name, None), float):
         numbers = [
@@ -247,6 +247,11 @@ def with_number(settings: Any, name: str, value: Any) -> Any:
     settings = copy.copy(settings)
     object.__setattr__(settings, owner, part)
     return settings
+
+
+def _owner(settings: Any, name: str) -> str | None:
+    """Return the choice that has a setting."""
+    return next((field for field in variants(type(settings)) if name in _fields(getattr(settings, field))), None)
 
 
 def _fields(settings: Any) -> dict[str, Any]:

@@ -71,10 +71,10 @@ class Iwae(Objective, kinds=("iwae", "dreg")):
 
 
 class TotalCorrelation(Choice, kinds=("tcvae",)):
-    """−ELBO + (β − 1) TC: the total correlation, of the batch, weighs β (β-TCVAE)."""
+    """−ELBO + w TC, the total correlation of the batch (β-TCVAE with β = 1 + w)."""
 
-    tc_weight: NonNegative = 6.0
-    """Weight β of the total correlation."""
+    tc_weight: NonNegative = 5.0
+    """Weight of the total correlation, beyond its 1 in the ELBO."""
 
 
 class Dip(Choice, kinds=("dip-i",)):
@@ -94,10 +94,10 @@ class DipOfDraws(Dip, kinds=("dip-ii",)):
 
 
 class Factor(Choice, kinds=("factor",)):
-    """−ELBO + γ TC, the total correlation by a discriminator of z (FactorVAE)."""
+    """−ELBO + w TC, the total correlation by a discriminator of z (FactorVAE with γ = w)."""
 
     tc_weight: NonNegative = 35.0
-    """Weight γ of the total correlation, beyond its 1 in the ELBO."""
+    """Weight of the total correlation, beyond its 1 in the ELBO."""
     disc_hidden_sizes: Sizes = (1000,) * 6
     """Widths of the hidden layers of the discriminator."""
     disc_learning_rate: Positive = 1e-4
@@ -164,17 +164,17 @@ def make_likelihood(likelihood: Bernoulli | ScaledLikelihood) -> models.Likeliho
     return models.gaussian_likelihood(likelihood.scale, learned=likelihood.kind == "gaussian-learned")
 
 
-def make_loss(objective: Any, vae: VAE) -> Loss:
-    """Return the loss of a VAE; that of a capacity reports C. To that of a FactorVAE, `_as_game` adds the penalty."""
+def make_loss(objective: Any, vae: VAE) -> Loss | Adversaries:
+    """Return the loss of a VAE, of a FactorVAE the two of its game; that of a capacity reports C."""
     num_samples = objective.num_train_samples if isinstance(objective, Objective) else 1
     match objective:
-        case TotalCorrelation(tc_weight=beta):
-            return models.elbo_loss(vae, penalty=models.total_correlation_penalty(beta - 1))
+        case TotalCorrelation(tc_weight=weight):
+            return models.elbo_loss(vae, penalty=models.total_correlation_penalty(weight))
         case Dip(off_diagonal_weight=off_diagonal, diagonal_weight=diagonal):
             of = "draws" if isinstance(objective, DipOfDraws) else "means"
             return models.elbo_loss(vae, penalty=models.covariance_penalty(off_diagonal, diagonal, of))
-        case Factor():
-            return models.elbo_loss(vae)
+        case Factor(tc_weight=weight):
+            return models.factor_losses(vae, _discriminator(objective), weight)
         case Elbo(beta=beta, kl_warmup_steps=steps):
             weighted = lambda terms, step: models.negative_elbo(terms, beta * _share(step, steps))
             return models.elbo_loss(vae, weighted, "batch-mean", num_samples)
@@ -221,17 +221,19 @@ def vae_experiment(vae: VAE, settings: ObjectiveSettings, event_shape: tuple[int
 
 def _as_game(experiment: Experiment, objective: Factor, batch_size: int) -> Experiment:
     """Return the experiment of a FactorVAE, whose discriminator is trained beside it."""
-    discriminator = MLP(objective.disc_hidden_sizes, (1,), jax.nn.leaky_relu)
-    losses = models.factor_losses(experiment.model, discriminator, objective.tc_weight)
     of_vae, of_discriminator = experiment.optimizer, adam(objective.disc_learning_rate, b1=0.5)
+    of_both: Any = experiment.loss
     return experiment._replace(
-        model=models.with_discriminator(experiment.model, discriminator),
-        loss=losses,
+        model=models.with_discriminator(experiment.model, _discriminator(objective)),
         optimizer=lambda num_steps: Adversaries(of_vae(num_steps), of_discriminator),
-        validate=validation(losses.generator, experiment.view, experiment.model, batch_size),
+        validate=validation(of_both.generator, experiment.view, experiment.model, batch_size),
         best_metric=None,  # the penalty changes with the discriminator, and scores of two epochs are not of one thing
         curves={**experiment.curves, "discriminator": (("train_discriminator_loss",), "loss")},
     )
+
+
+def _discriminator(objective: Factor) -> MLP:
+    return MLP(objective.disc_hidden_sizes, (1,), jax.nn.leaky_relu)
 
 
 def vae_view(settings: LikelihoodSettings, event_shape: tuple[int, ...]) -> DataView:

@@ -22,11 +22,12 @@ from gen_jax.tasks import (
     traversal,
 )
 from gen_jax.tasks.bound import inference_gaps, rate_decomposition
-from gen_jax.tasks.completion import MissingEstimate, complete, missing_estimate
+from gen_jax.tasks.completion import complete
 from gen_jax.tasks.evaluation import Evaluation, evaluate
 from gen_jax.tasks.exporting import export
 from gen_jax.tasks.interpolation import interpolate
 from gen_jax.tasks.likelihood import annealed_likelihood, bracket
+from gen_jax.tasks.missing import MissingEstimate, missing_estimate
 from gen_jax.tasks.novelty import novelty_scores
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality

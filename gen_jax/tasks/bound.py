@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import plots
@@ -20,10 +19,8 @@ PIECE = 20  # examples whose posteriors are optimised side by side
 LEARNING_RATE = 0.02  # of that, at its start
 
 
-def rate_decomposition(
-    model: Any, params: Params, key: Key, examples: Split, *, view: DataView = DataView()
-) -> tuple[RateParts, np.ndarray]:
-    """Return the parts of the mean rate of stored examples, and posterior means [N, Z].
+def rate_decomposition(model: Any, params: Params, key: Key, examples: Split, *, view: DataView = DataView()) -> RateParts:
+    """Return the parts of the mean rate of stored examples.
 
     q(z) is the mean of the posteriors of these N examples, so that the mutual information is log N at most.
 
@@ -31,8 +28,7 @@ def rate_decomposition(
         InputError: the model is not a VAE whose q(z|x) and p(z) have independent dimensions (normal or beta).
     """
     _check(model, params, examples, view, Factorised)
-    found, means = _rate_parts(model, view, params, key, examples.on_device())
-    return jax.device_get(found), np.asarray(means)
+    return jax.device_get(_rate_parts(model, view, params, key, examples.on_device()))
 
 
 def inference_gaps(
@@ -80,14 +76,14 @@ def _check(model: Any, params: Params, examples: Split, view: DataView, of: Any)
 
 
 @compiled
-def _rate_parts(vae: VAE, view: DataView, params: Params, key: Key, examples: Split) -> tuple[RateParts, Array]:
+def _rate_parts(vae: VAE, view: DataView, params: Params, key: Key, examples: Split) -> RateParts:
     def one(params: Params, key: Key, example: Split) -> tuple[Any, Array]:
         posterior = vae.encode(params, view.example(example.x))
         return posterior, posterior.sample(key)
 
     posteriors, z = map_examples(one, params, example_keys(key, len(examples.x)), examples, 500)
     prior: Any = vae.prior(params)
-    return rate_parts(posteriors, prior, z), posteriors.mean
+    return rate_parts(posteriors, prior, z)
 
 
 @compiled
@@ -135,17 +131,17 @@ def perform(
     keys = jax.random.split(subject.key, 4)
     rows, some = draw_examples(dataset.splits[split], num_rate, keys[3])
     _check(model, params, some, view, Normal)  # before the work
-    parts, means = rate_decomposition(model, params, keys[0], some, view=view)
+    parts = rate_decomposition(model, params, keys[0], some, view=view)
     described = jax.device_get(describe(model, view, params, keys[1], some))
     nats = described["kl_parts"].mean(axis=0, dtype=np.float64)
     options = {"num_steps": num_steps, "num_importance_samples": num_importance_samples, "report": subject.report}
     gaps = subject._replace(key=keys[2]).call(inference_gaps, first(some, num), **options)
-    active = np.asarray(active_units(jnp.asarray(means)))
-    dimension_wise = float(parts.dimension_wise_kl.sum(dtype=np.float64))
+    means = described["posterior_mean"]
+    active = np.asarray(active_units(means))
     rate: dict[str, float] = {
         "mutual_information": float(parts.mutual_information),
         "total_correlation": float(parts.total_correlation),
-        "dimension_wise_kl": dimension_wise,
+        "dimension_wise_kl": float(parts.dimension_wise_kl.sum(dtype=np.float64)),
     }
     summary: dict[str, Any] = {"data": dataset.name, "split": split, "num_examples": len(some.x), "num_gaps": len(gaps.elbo)}
     for name in ("elbo", "rate", "distortion"):

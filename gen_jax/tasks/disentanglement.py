@@ -1,13 +1,12 @@
 """How well a model's latents stand, one by one, for the known factors of its data."""
 
 import jax
-import numpy as np
 
 from gen_jax import evaluate, plots
 from gen_jax.autoencoders import Autoencoder
-from gen_jax.data import Dataset, Factors, Split
-from gen_jax.tasks.latent_models import encode
-from gen_jax.tasks.task import CannotError, Outcome, Subject, check_count, refuse
+from gen_jax.data import Dataset, Factors
+from gen_jax.tasks.latent_models import representation
+from gen_jax.tasks.task import CannotError, Outcome, Subject, check_count, draw_examples, refuse
 from gen_jax.types import VAE
 
 
@@ -36,11 +35,10 @@ def perform(subject: Subject, *, data: str | None = None, num: int = 15_000, see
     if split == "train":
         dataset = subject.load(data, split="train")
     known = _known(dataset)
-    x, factors = dataset.splits[split].x, getattr(known, split)
-    rows = np.random.default_rng(seed).permutation(len(x))[:num]
-    latents = encode(model, subject.view, subject.params, subject.key, Split(x[rows]).on_device())
-    leaves = [np.asarray(leaf, np.float64).reshape(len(rows), -1) for leaf in jax.tree.leaves(latents)]
-    codes, factors = np.concatenate(leaves, axis=1), factors[rows]
+    rows_key, encode_key = jax.random.split(subject.key)
+    rows, examples = draw_examples(dataset.splits[split], num, rows_key)
+    codes = representation(model, subject.view, subject.params, encode_key, examples)
+    factors = getattr(known, split)[rows]
     scores = evaluate.disentanglement(codes, factors, seed)
     information = evaluate.mutual_information(codes, factors)
     figure = plots.mutual_information(information, known.names, evaluate.factor_entropies(factors))

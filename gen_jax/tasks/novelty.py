@@ -15,7 +15,7 @@ from gen_jax.evaluate import detection, detection_intervals, neighbour_distances
 from gen_jax.tasks.evaluation import evaluate
 from gen_jax.tasks.latent_models import representation
 from gen_jax.tasks.sample_quality import classifier_of
-from gen_jax.tasks.task import CannotError, Outcome, Subject, check_count, draw_examples, first, json_numbers
+from gen_jax.tasks.task import CannotError, Outcome, Subject, check_count, draw_examples, first, json_numbers, suffix_of
 from gen_jax.types import GAN, DensityModel, InputError
 
 # columns of an evaluation's table, with the sign under which a novel example is to have the larger score
@@ -73,7 +73,9 @@ def perform(
     check_count("num", num)
     own, novel = subject.load(), subject.load(other)
     parts = (subject.load(split="train").train, own.test, novel.test)
-    examples = [draw_examples(part, num, key)[1] for part, key in zip(parts, jax.random.split(subject.key, 3), strict=True)]
+    call_key, *row_keys = jax.random.split(subject.key, 4)
+    subject = subject._replace(key=call_key)
+    examples = [draw_examples(part, num, key)[1] for part, key in zip(parts, row_keys, strict=True)]
     if num_importance_samples is None and "num_importance_samples" in subject.evaluation:
         num_importance_samples = 100
     tables = _tables(subject, examples, num_importance_samples)
@@ -103,7 +105,7 @@ def perform(
     summary = {**rows, "data": own.name, "other": novel.name, **subject.provenance}
     name = "".join(c if c.isalnum() else "-" for c in novel.name.rpartition("/")[2])
     return Outcome(
-        name=f"novelty-{name}-{zlib.crc32(novel.name.encode()):08x}",
+        name=f"novelty-{name}{suffix_of(subject, novel)}",
         text=f"{own.name} against {novel.name}",
         figures={"novelty": histograms},
         summary=json_numbers(summary),

@@ -177,7 +177,7 @@ def _lowered(traced: Any) -> str:
     """Return the text of a program for CPUs, or for the backend in use if CPUs cannot run it, as a kernel of a GPU."""
     try:
         return traced.lower(lowering_platforms=("cpu",)).as_text()
-    except Exception:  # of whatever type the rule of an operation raises
+    except Exception:  # of any type, by the operation; one that is not of the platform is raised again below
         return traced.lower(lowering_platforms=(jax.default_backend(),)).as_text()
 
 

@@ -164,7 +164,8 @@ def elbo_loss(
         penalty: of the batch's posteriors, added to the objective and reported as `penalty`.
 
     Raises:
-        InputError: `num_samples` is less than 1, or not 1 where there is a penalty; (when called) the posterior has none.
+        InputError: `num_samples` is less than 1, or not 1 where there is a penalty; (when called) there is a penalty,
+            and the latents are not independent given x.
     """
     _check_num_samples(num_samples)
     if penalty is not None and num_samples != 1:
