@@ -205,9 +205,6 @@ def test_a_sweep_is_the_runs_of_its_seeds_and_values(data, tmp_path):
     one = settings("vae", data=data, objective="factor", epochs=1, **MLP | {"batch_size": 1})
     with pytest.raises(InputError, match="The batch has 1 example"):  # and not that a setting cannot be varied
         sweep("vae", one, num_seeds=1, vary="tc_weight", values=(1.0,))
-    grey = settings("vae", data=data, binarise="none", likelihood="gaussian", epochs=1, **MLP)
-    with pytest.raises(InputError, match="scale cannot be varied in one program"):
-        sweep("vae", grey, num_seeds=1, vary="scale", values=(0.1, 0.2))
     to = tmp_path / "rates.png"
     flags = ["--data", data, "--epochs", "1", "--batch-size", "8", "--hidden-sizes", "4", "--num-seeds", "1"]
     assert main(["sweep", "vae", *flags, "--vary", "beta", "--values", "1", "2", "--to", str(to)]) == 0
