@@ -234,7 +234,8 @@ def test_a_run_is_exported_into_a_folder(run, tmp_path, capsys, monkeypatch):
     assert str(run / "export") in "".join(capsys.readouterr().out.split())
     names = {"weights.safetensors", "manifest.json", "README.md", "encode.jax", "decode.jax"}
     assert {path.name for path in (run / "export").iterdir()} == names
-    weights, (_, _, _, experiment, params, *_) = load_file(run / "export" / "weights.safetensors"), runs.load_run(run)
+    weights, trained = load_file(run / "export" / "weights.safetensors"), runs.load_run(run)
+    experiment, params = trained.experiment, trained.params
     np.testing.assert_array_equal(weights["encoder/params/Dense_0/kernel"], params["encoder"]["params"]["Dense_0"]["kernel"])
     program = export.deserialize(bytearray((run / "export" / "encode.jax").read_bytes()))
     codes = jax.vmap(experiment.model.encode, in_axes=(None, 0))(params, BITS)
