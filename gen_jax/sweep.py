@@ -37,7 +37,7 @@ from gen_jax.train import (
     start,
     steps_per_epoch,
 )
-from gen_jax.types import GAN, VAE, Adversaries, Array, InputError, Key, Params, context_of, split
+from gen_jax.types import GAN, VAE, Array, InputError, Key, Params, context_of, split
 from gen_jax.vae import elbo_terms
 
 
@@ -109,7 +109,7 @@ def train_many(
         of_value = settings if vary is None else with_number(settings, vary, value)
         found = recipe.build(of_value, data.event_shape)
         losses = jax.tree.map(lambda loss: on_stored(data.view, model, loss), found.loss, is_leaf=callable)
-        make = found.make_step or (make_game_step if isinstance(losses, Adversaries) else make_step)
+        make = found.make_step or (make_game_step if isinstance(losses, tuple) else make_step)
         step = make(losses, optimizer, settings.ema_decay)
         return scan_epoch(step, settings.examples_per_step, settings.epoch_steps)(state, examples, key)[0]
 

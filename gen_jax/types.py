@@ -201,6 +201,22 @@ class DiscriminatorOutput(NamedTuple):
     features: Float[Array, "P F"] | None = None
 
 
+class Style(NamedTuple):
+    """The two halves of a StyleGAN's generator.
+
+    Attributes:
+        num_layers: L.
+        to_styles: (params, state, z [B, Z], labels [B]=None) -> w [B, W].
+        synthesise: (params, state, key or None, w [B, L, W]) -> x [B, *event], with noise by the key, or without.
+        mean: state -> w̄ [W], the mean of w.
+    """
+
+    num_layers: int
+    to_styles: Callable[..., Float[Array, "B W"]]
+    synthesise: Callable[..., Array]
+    mean: Callable[[Params], Float[Array, "W"]]
+
+
 class GAN(NamedTuple):
     """A generative adversarial network, on batches because of batch norm.
 
@@ -214,6 +230,7 @@ class GAN(NamedTuple):
         discriminate: (params, state, x [B, *event], labels [B]=None, train=False) -> (`DiscriminatorOutput`, state).
         packing: the number of examples in a pack, which the discriminator takes as one input.
         num_classes: C, if labels from 0 to C − 1 condition the model; else None.
+        style: how its layers take styles; None for all but StyleGANs.
     """
 
     init: Callable[..., Variables]
@@ -222,3 +239,4 @@ class GAN(NamedTuple):
     discriminate: Callable[..., tuple[DiscriminatorOutput, Params]]
     packing: int = 1
     num_classes: int | None = None
+    style: Style | None = None

@@ -21,26 +21,38 @@ def adversarial_losses(
     penalty: Penalty | None = None,
     penalty_weight: float | Float[Array, ""] = 0.0,
     joint_batch: bool = False,
+    penalty_every: int = 1,
+    drift: float = 0.0,
 ) -> Adversaries:
     """Return the losses of generator and discriminator, each a `Loss` of a batch (x, labels).
 
-        discriminator: E[real(D(x))] + E[fake(D(G(z)))] + λ penalty,        generator: E[generator(D(G(z)))]
+        discriminator: E[real(D(x))] + E[fake(D(G(z)))] + λ penalty + ε E[D(x)²],        generator: E[generator(D(G(z)))]
 
     A conditional generator gets the labels of the batch. With an auxiliary classifier, D adds the `class_loss` of real and of
     generated examples, and G that of generated ones. Each loss updates the state of its own network only.
 
-    The penalty, with weight λ, uses the running averages of D's batch norm, so that examples are independent. `joint_batch` says
-    whether D takes real and generated examples in one batch, which is faster, or in two. The results differ only if D has batch
-    norm, which then uses the statistics of both, or spectral norm, which then iterates once.
+    The penalty, with weight λ, uses the running averages of D's batch norm, so that examples are independent. With
+    `penalty_every` n it is part of every n-th step only, with the weight n λ, which is the same in the mean (lazy regularisation,
+    Karras et al. 2020, arXiv:1912.04958). The drift ε keeps a Wasserstein D near 0 (Karras et al. 2018, arXiv:1710.10196, A.1).
+
+    `joint_batch` says whether D takes real and generated examples in one batch, which is faster, or in two. The results differ
+    only if D has batch norm, which then uses the statistics of both, or spectral norm, which then iterates once.
 
     Raises:
         InputError: when a loss is called, `gan.packing` does not divide the batch.
     """
-    return Adversaries(_generator_loss(gan, loss), _discriminator_loss(gan, loss, penalty, penalty_weight, joint_batch))
+    terms = (penalty, penalty_weight, penalty_every, drift)
+    return Adversaries(_generator_loss(gan, loss), _discriminator_loss(gan, loss, *terms, joint_batch))
 
 
 def _discriminator_loss(
-    gan: GAN, loss: AdversarialLoss, penalty: Penalty | None, penalty_weight: float | Float[Array, ""], joint_batch: bool
+    gan: GAN,
+    loss: AdversarialLoss,
+    penalty: Penalty | None,
+    penalty_weight: float | Float[Array, ""],
+    penalty_every: int,
+    drift: float,
+    joint_batch: bool,
 ) -> Loss:
     def discriminate(
         params: Adversaries, state: Adversaries, real: Array, fake: Array, labels: Labels
@@ -66,13 +78,16 @@ def _discriminator_loss(
         if on_real.classes is not None and on_fake.classes is not None:
             metrics["class_loss"] = class_loss(on_real.classes, labels) + class_loss(on_fake.classes, labels)
             value += metrics["class_loss"]
+        if drift:
+            value += drift * jnp.mean(on_real.logits**2)
         if penalty is not None:
 
             def critic(packs: Array) -> Float[Array, "P"]:
                 return gan.discriminate(params, state, packs.reshape(x.shape), labels)[0].logits
 
             real_packs, fake_packs = (a.reshape(-1, gan.packing, *a.shape[1:]) for a in (x, fake))
-            metrics["penalty"] = penalty(critic, penalty_key, real_packs, fake_packs)
+            due = lambda: penalty_every * penalty(critic, penalty_key, real_packs, fake_packs)
+            metrics["penalty"] = due() if penalty_every == 1 else jax.lax.cond(step % penalty_every == 0, due, lambda: 0.0)
             value += penalty_weight * metrics["penalty"]
         return value, (new_state, metrics)
 

@@ -76,11 +76,11 @@ def generative_adversarial_network(
         return output, state._replace(discriminator=new)
 
     with_labels = lambda z, labels: jnp.concatenate([z, *context(labels, len(z))], axis=-1)
-    context = functools.partial(_one_hot, num_classes)
+    context = functools.partial(one_hot_labels, num_classes)
     return GAN(init, prior, generate, discriminate, packing, num_classes)
 
 
-def _one_hot(num_classes: int | None, labels: Labels, num: int) -> tuple[Array, ...]:
+def one_hot_labels(num_classes: int | None, labels: Labels, num: int) -> tuple[Array, ...]:
     """Return the labels of `num` examples as one-hot vectors, or () for a model without classes."""
     if num_classes is None:
         if labels is not None:

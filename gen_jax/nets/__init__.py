@@ -21,6 +21,7 @@ from gen_jax.nets.gan_images import (
     upsample,
 )
 from gen_jax.nets.gan_nets import DiscriminatorHead, MaxoutDiscriminator, MLPDiscriminator, MLPGenerator
+from gen_jax.nets.growing_nets import GrowingDiscriminator, GrowingGenerator, Stage
 from gen_jax.nets.masked import (
     AutoregressiveNet,
     Degrees,
@@ -36,3 +37,15 @@ from gen_jax.nets.masked import (
     spread_degrees,
 )
 from gen_jax.nets.mlp import MLP, near_zero
+from gen_jax.nets.style_layers import (
+    AdaptiveInstanceNorm,
+    EqualConv,
+    EqualDense,
+    ModulatedConv,
+    Noise,
+    blur,
+    halve,
+    minibatch_std,
+    pixel_norm,
+)
+from gen_jax.nets.style_nets import Mapping, ResidualStyleDiscriminator, SkipSynthesis, StyleSynthesis

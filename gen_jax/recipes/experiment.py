@@ -10,7 +10,7 @@ import numpy as np
 from gen_jax.data import Dataset, DataView, data_view, to_unit
 from gen_jax.recipes.settings import Settings
 from gen_jax.train import Step, adam, learning_rate_schedule
-from gen_jax.types import Adversaries, InputError, Loss
+from gen_jax.types import InputError, Loss
 
 LOSSES = ("train_loss", "train_generator_loss", "train_discriminator_loss")
 
@@ -20,7 +20,7 @@ class Experiment(NamedTuple):
 
     Attributes:
         model: a `VAE`, a `DensityModel`, a `GAN`, an `Autoencoder`; or of another type, which is trained and not evaluated.
-        loss: a `Loss`; for a GAN, `Adversaries` of two.
+        loss: a `Loss`; for a GAN, `Adversaries` of two; for one that grows, these of each stage.
         optimizer: number of steps of the run -> optax optimizer; for a GAN, `Adversaries` of two.
         view: how the model sees stored examples, and what data it refuses.
         make_step: as `train.fit` takes it.
@@ -33,7 +33,7 @@ class Experiment(NamedTuple):
     """
 
     model: Any
-    loss: Loss | Adversaries
+    loss: Loss | tuple[Any, ...]
     optimizer: Callable[[int], Any]
     view: DataView
     make_step: Callable[..., Step] | None = None

@@ -18,6 +18,8 @@ class GradientPenalty(Choice, kinds=("gradient-penalty", "zero-centred", "r1", "
 
     penalty_weight: NonNegative = 10.0
     """Weight λ of the penalty (for r1 and r2, γ/2)."""
+    penalty_every: Count = 1
+    """Take the penalty at every n-th step only, with n times the weight (lazy regularisation)."""
 
 
 class Adam(Choice, kinds=("adam",)):
@@ -25,6 +27,8 @@ class Adam(Choice, kinds=("adam",)):
 
     adam_b1: Fraction = 0.5
     """Decay of Adam's mean of gradients."""
+    adam_b2: Fraction = 0.999
+    """Decay of Adam's mean of squared gradients."""
 
 
 class RmsProp(Choice, kinds=("rmsprop",)):
@@ -44,6 +48,8 @@ class GanSettings(Settings):
     """What generator and discriminator minimise, as functions of the discriminator's logits."""
     penalty: Annotated[Nothing | GradientPenalty, KIND] = Nothing()
     """Penalty on the discriminator's gradient: none, gradient-penalty, zero-centred, r1, r2."""
+    drift: NonNegative = 0.0
+    """Weight of the mean of the squared discriminator output on real examples, which keeps it near 0."""
     clip_weights: Positive | None = None
     """Clip every weight of the discriminator to [−c, c] after each of its steps."""
     num_disc_steps: Count = 1
@@ -83,9 +89,13 @@ class GanSettings(Settings):
 
 def make_losses(gan: GAN, settings: GanSettings) -> Adversaries:
     """Return the losses of a GAN."""
-    weight = getattr(settings.penalty, "penalty_weight", 0.0)
-    penalty = PENALTIES.get(settings.penalty.kind)
-    return adversarial_losses(gan, LOSSES[settings.loss], penalty, weight, joint_batch=settings.disc_batch == "joint")
+    penalty, joint = settings.penalty, settings.disc_batch == "joint"
+    of_penalty: dict[str, Any] = {}
+    if isinstance(penalty, GradientPenalty):
+        of_penalty = {"penalty_weight": penalty.penalty_weight, "penalty_every": penalty.penalty_every}
+    return adversarial_losses(
+        gan, LOSSES[settings.loss], PENALTIES.get(penalty.kind), joint_batch=joint, drift=settings.drift, **of_penalty
+    )
 
 
 def optimizers_of(settings: GanSettings) -> Callable[[int], Adversaries]:
@@ -95,7 +105,7 @@ def optimizers_of(settings: GanSettings) -> Callable[[int], Adversaries]:
         schedule = learning_rate_schedule(settings.schedule, rate, num_steps)
         if isinstance(settings.optimizer, RmsProp):
             return rmsprop(schedule, settings.clip_norm, settings.optimizer.rms_decay)
-        return adam(schedule, settings.clip_norm, settings.weight_decay, settings.optimizer.adam_b1)
+        return adam(schedule, settings.clip_norm, settings.weight_decay, settings.optimizer.adam_b1, settings.optimizer.adam_b2)
 
     def optimizers(num_steps: int) -> Adversaries:
         rate = settings.learning_rate if settings.disc_learning_rate is None else settings.disc_learning_rate

@@ -97,7 +97,7 @@ def build(settings: ImageSettings, event_shape: tuple[int, ...]) -> Experiment:
     prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
     generator, discriminator = _nets(settings, image_shape(event_shape))
     gan = generative_adversarial_network(generator, discriminator, prior, settings.packing, settings.num_classes)
-    view = view_of(settings, event_shape, _check_grey, symmetric=True)
+    view = view_of(settings, event_shape, check_grey, symmetric=True)
     # arithmetic finds the latents of a class by a classifier; a conditional model is given the class
     tasks = ("sample", "interpolate", *(("arithmetic",) if settings.num_classes is None else ()), "animate")
     return gan_experiment(gan, settings, view, tasks)
@@ -120,7 +120,8 @@ def _nets(settings: ImageSettings, image: tuple[int, int, int]) -> tuple[BatchNe
     return nets.batch_net(generator), nets.batch_net(discriminator)
 
 
-def _check_grey(x: np.ndarray, where: str) -> None:
+def check_grey(x: np.ndarray, where: str) -> None:
+    """Raise an InputError for pixels outside of [0, 1]."""
     if not in_unit_interval(x):
         raise InputError(f"{where} range from {x.min():g} to {x.max():g}: scale them to [0, 1].")
 

@@ -19,6 +19,7 @@ from gen_jax.tasks import (
     representation,
     sample_quality,
     sampling,
+    styles,
     traversal,
 )
 from gen_jax.tasks.bound import inference_gaps, rate_decomposition
@@ -32,6 +33,7 @@ from gen_jax.tasks.novelty import novelty_scores
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
+from gen_jax.tasks.styles import draw_styles, noise_effect, synthesise
 from gen_jax.tasks.task import CannotError, Outcome, Subject, Task, check_folder, check_path
 from gen_jax.tasks.traversal import traverse
 
@@ -46,6 +48,7 @@ TASKS: dict[str, Task] = {
     "complete": completion.perform,
     "latents": latent_space.perform,
     "arithmetic": arithmetic.perform,
+    "styles": styles.perform,
     "quality": sample_quality.perform,
     "novelty": novelty.perform,
     "representation": representation.perform,

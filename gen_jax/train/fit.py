@@ -97,7 +97,7 @@ class Options(NamedTuple):
     snapshot: Callable[[Params, int], None] = lambda params, epoch: None
 
 
-def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: Any) -> Fitted:
+def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options: Any) -> Fitted:
     """Train a model on a data set.
 
         fitted = fit(key, vae, elbo_loss(vae), load_dataset("mnist-5k"), epochs=20)
@@ -110,7 +110,7 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         key: of the initialisation, the order of examples and the noise.
         model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`. JAX must be able to trace `init`
             if there is a directory.
-        loss: a `Loss`; for a GAN, `Adversaries` of two.
+        loss: a `Loss`; for a GAN, `Adversaries` of two; or a tuple of these, as a `make_step` of one's own takes it.
         data: a `data.Dataset`.
         **options: the attributes of `Options`, of which `epochs` is required.
 
@@ -149,7 +149,7 @@ def fit(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: An
         )
 
 
-def programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **options: Any) -> dict[str, str]:
+def programs(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options: Any) -> dict[str, str]:
     """Return the checksums of what `fit` of these arguments computes: initial state, a step, and a validation that is compiled.
 
     They are of a run of `SOME_STEPS`, so that they do not depend on the number of epochs, and lowered for CPUs wherever it runs.
@@ -157,7 +157,7 @@ def programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, **option
     return _programs(key, model, loss, data, _options(model, loss, data, options))
 
 
-def _programs(key: Key, model: Any, loss: Loss | Adversaries, data: Any, chosen: Options) -> dict[str, str]:
+def _programs(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options) -> dict[str, str]:
     def shapes(examples: Any, num: int) -> Any:
         """Return the shapes of `num` examples, of which not all need be in memory."""
         of = lambda one: jax.ShapeDtypeStruct((num, *np.shape(one)), np.asarray(one).dtype)
@@ -184,7 +184,7 @@ def _lowered(traced: Any) -> str:
 LOOP_OPTIONS = ("best_metric", "validate_every", "patience", "tensorboard", "report", "snapshot")
 
 
-def _options(model: Any, loss: Loss | Adversaries, data: Any, options: dict[str, Any]) -> Options:
+def _options(model: Any, loss: Loss | tuple[Any, ...], data: Any, options: dict[str, Any]) -> Options:
     """Return the options with counts that JSON can hold and a validation, or raise an InputError for a count that is none."""
     chosen = Options(**options)
     counts: dict[str, Any] = {}
@@ -196,16 +196,16 @@ def _options(model: Any, loss: Loss | Adversaries, data: Any, options: dict[str,
     chosen = chosen._replace(**counts)
     if chosen.validate is not None:
         return chosen
-    if isinstance(loss, Adversaries):
+    if isinstance(loss, tuple):
         return chosen._replace(best_metric=None)
     return chosen._replace(validate=validation(loss, data.view, model, chosen.batch_size))
 
 
 def _start_and_step(
-    model: Any, loss: Loss | Adversaries, data: Any, chosen: Options, num_steps: int
+    model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options, num_steps: int
 ) -> tuple[Callable[[Key], TrainState], Step]:
     """Return key -> the initial state, and the step, of a run of so many steps."""
-    adversarial = isinstance(loss, Adversaries)
+    adversarial = isinstance(loss, tuple)  # `Adversaries`, or a tuple of them
     optimizer = _optimizer(chosen, num_steps, adversarial)
     losses = jax.tree.map(functools.partial(on_stored, data.view, model), loss, is_leaf=callable)
     make: Any = chosen.make_step or (make_game_step if adversarial else make_step)
@@ -249,7 +249,7 @@ def _epochs(data: Any, chosen: Options, order_key: Key) -> tuple[Callable[..., A
 
 
 def _config(
-    directory: Path, key: Key, model: Any, loss: Loss | Adversaries, data: Any, chosen: Options
+    directory: Path, key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options
 ) -> tuple[dict[str, Any], set[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
     may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}

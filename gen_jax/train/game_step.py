@@ -1,5 +1,6 @@
 """The step of a GAN: k steps of the discriminator, one of the generator and its moving average, in one call."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -83,6 +84,37 @@ def make_game_step(
         ), {**jax.tree.map(jnp.mean, disc_metrics), **metrics}
 
     return step
+
+
+def staged_step(
+    make_step: Callable[..., Step],
+    stage_of: Callable[[Array], Array],
+    starts: Callable[[Array], Array] | None = None,
+) -> Callable[[tuple[Adversaries, ...], Adversaries, float | None], Step]:
+    """Return (losses of each stage, optimizers, EMA's decay) -> the step, which is that of `make_step` for the stage it is in.
+
+    The program has a branch for each stage, of which a step runs one.
+
+    Args:
+        make_step: (losses, optimizers, EMA's decay) -> the step of one stage.
+        stage_of: step -> the number of its stage.
+        starts: step -> whether optimizers start anew before it; by default they never do.
+    """
+
+    def make(losses: tuple[Adversaries, ...], optimizers: Adversaries, ema_decay: float | None) -> Step:
+        steps = [make_step(of_stage, optimizers, ema_decay) for of_stage in losses]
+
+        def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+            if starts is not None:
+                new = Adversaries(*(one.init(part) for one, part in zip(optimizers, state.params, strict=True)))
+                fresh = starts(state.step)
+                old = state.opt_state
+                state = state._replace(opt_state=jax.tree.map(lambda a, b: jnp.where(fresh, a, b), new, old))
+            return jax.lax.switch(stage_of(state.step), steps, state, batch)
+
+        return step
+
+    return make
 
 
 def _cut(leaf: Array, num: int) -> Array:

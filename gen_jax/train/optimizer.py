@@ -12,7 +12,11 @@ ScheduleName = Literal["constant", "cosine", "iwae"]
 
 
 def adam(
-    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, weight_decay: float = 0.0, b1: float = 0.9
+    learning_rate: optax.ScalarOrSchedule,
+    clip_norm: float | None = None,
+    weight_decay: float = 0.0,
+    b1: float = 0.9,
+    b2: float = 0.999,
 ) -> optax.GradientTransformation:
     """Return Adam (Kingma & Ba 2015), of gradients clipped to a global norm of `clip_norm` if that is given.
 
@@ -21,12 +25,14 @@ def adam(
     Raises:
         InputError: an argument is out of its range.
     """
-    if not 0 <= b1 < 1:
-        raise InputError(f"adam_b1 is {b1}: give a number from 0 to 1, less than 1.")
+    for name, value in (("adam_b1", b1), ("adam_b2", b2)):
+        if not 0 <= value < 1:
+            raise InputError(f"{name} is {value}: give a number from 0 to 1, less than 1.")
     if not weight_decay >= 0:
         raise InputError(f"weight_decay is {weight_decay}: give 0 or a positive number.")
-    optimizer = optax.adamw(learning_rate, b1, weight_decay=weight_decay) if weight_decay else optax.adam(learning_rate, b1)
-    return _clipped(clip_norm, optimizer)
+    if weight_decay:
+        return _clipped(clip_norm, optax.adamw(learning_rate, b1, b2, weight_decay=weight_decay))
+    return _clipped(clip_norm, optax.adam(learning_rate, b1, b2))
 
 
 def rmsprop(

@@ -1,0 +1,169 @@
+"""Progressive GANs (Karras et al. 2018, arXiv:1710.10196) and StyleGANs (2019, arXiv:1812.04948; 2020, arXiv:1912.04958).
+
+gen-jax train progressive-mnist
+gen-jax train stylegan-mnist
+gen-jax train stylegan-mnist --architecture style2 --growth none
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+from pydantic import Field
+
+from gen_jax import nets
+from gen_jax.distributions import Normal
+from gen_jax.gan import Growth, growing_gan, growing_losses, path_regularised, stages_for, style_gan
+from gen_jax.gan.growing import GrowingGAN
+from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
+from gen_jax.recipes.gan_choices import Adam, GanSettings, GradientPenalty, gan_experiment, make_losses, step_of
+from gen_jax.recipes.gan_images import check_grey
+from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, Nothing, Positive, change
+from gen_jax.train import staged_step
+from gen_jax.types import Adversaries, InputError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Progressive(Choice, kinds=("progressive",)):
+    """Convolutions with pixel norm."""
+
+
+class Style(Choice, kinds=("style",)):
+    """StyleGAN: a mapping network, adaptive instance norm, noise."""
+
+    mapping_layers: Count = 8
+    """Layers of the mapping network."""
+    mixing: Probability = 0.9
+    """Probability that a training example takes a second style from a random layer on."""
+
+
+class Style2(Style, kinds=("style2",)):
+    """Its second version: modulated convolutions, sums of images, a residual discriminator; it does not grow."""
+
+    path_weight: NonNegative = 2.0
+    """Weight of the path-length regularisation of the generator."""
+    path_every: Count = 4
+    """Take it at every n-th step only, with n times the weight."""
+
+
+class Grow(Choice, kinds=("stages",)):
+    """Images of 4 pixels at first, then doubled in stages."""
+
+    fade: Positive = 20.0
+    """Thousands of images over which a stage is faded in."""
+    stable: NonNegative = 20.0
+    """Thousands of images on which a stage is then trained, before the next one."""
+    moments: Literal["fresh", "kept"] = "fresh"
+    """Whether optimizers start anew at a stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleSettings(GanSettings):
+    """A progressive GAN or a StyleGAN of square images."""
+
+    architecture: Annotated[Progressive | Style | Style2, KIND] = Progressive()
+    """progressive, style or style2."""
+    growth: Annotated[Nothing | Grow, KIND] = Grow()
+    """Grow in stages, or train at full size from the start (none)."""
+    width: Count = 8
+    """Channels at full size; each stage before has twice as many."""
+    max_width: Count = 64
+    """The most channels of a stage."""
+    num_classes: Count | None = None
+    """Condition both networks on labels 0 … N − 1."""
+    latent_dim: Count = 64
+    batch_size: Count = 32
+    epochs: Count = 20
+    learning_rate: Positive = 1e-3
+    optimizer: Annotated[Adam, KIND] = Adam(adam_b1=0.0, adam_b2=0.99)
+    """Optimizer of both networks."""
+
+    def check(self) -> None:
+        """Raise an InputError for values that do not go together."""
+        super().check()
+        if self.packing > 1:
+            raise InputError(f"packing is {self.packing}, and these discriminators compare examples of a batch: leave it out.")
+        if not isinstance(self.growth, Grow):
+            return
+        if isinstance(self.architecture, Style2):
+            raise InputError("architecture is style2, which does not grow: give --growth none, or another architecture.")
+        if self.growth.moments == "fresh" and self.schedule != "constant":
+            raise InputError(
+                f"schedule is {self.schedule}, and a schedule starts anew with fresh moments: give --schedule constant, or "
+                "--moments kept."
+            )
+
+
+def growth_of(grow: Grow, batch_size: int, num_stages: int) -> Growth:
+    """Return when a GAN grows, in steps."""
+    steps = lambda thousands: max(1, round(1000 * thousands / batch_size))
+    return Growth(num_stages, steps(grow.fade), steps(grow.stable))
+
+
+def build(settings: StyleSettings, event_shape: tuple[int, ...]) -> Experiment:
+    """Return the experiment for events of the given shape."""
+    image = image_shape(event_shape)
+    num_stages = stages_for(image[0])
+    gan = make_gan(settings, image, num_stages)
+    view = view_of(settings, event_shape, check_grey, symmetric=True)
+    tasks = ("sample", "interpolate", *(() if gan.whole.style is None else ("styles",)), "animate")
+    experiment = gan_experiment(gan.whole, settings, view, tasks)
+    if isinstance(settings.growth, Grow):
+        growth = growth_of(settings.growth, settings.batch_size, num_stages)
+        starts = growth.starts if settings.growth.moments == "fresh" else None
+
+        def optimizer(num_steps: int) -> Adversaries:
+            if num_steps <= growth.num_steps:
+                raise InputError(
+                    f"The run has {num_steps} steps, and the last of {num_stages} stages is faded in after {growth.num_steps}: "
+                    "give more epochs, or fewer thousands of images as --fade and --stable."
+                )
+            return experiment.optimizer(num_steps)
+
+        return experiment._replace(
+            optimizer=optimizer,
+            loss=growing_losses(gan, growth, lambda of_stage: make_losses(of_stage, settings)),
+            make_step=staged_step(step_of(settings), growth.stage, starts),
+        )
+    match settings.architecture:
+        case Style2(path_weight=weight, path_every=every) if weight:
+            losses: Any = experiment.loss
+            regularised = path_regularised(losses.generator, gan.whole, weight, every)
+            return experiment._replace(loss=Adversaries(regularised, losses.discriminator))
+    return experiment
+
+
+def make_gan(settings: StyleSettings, image: tuple[int, int, int], num_stages: int) -> GrowingGAN:
+    """Return the model of images of a shape."""
+    prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
+    channels = tuple(min(settings.max_width, settings.width * 2 ** (num_stages - 1 - s)) for s in range(num_stages))
+    common = (prior, image, num_stages, settings.num_classes)
+    grows = isinstance(settings.growth, Grow)
+    discriminator = nets.GrowingDiscriminator(channels)
+    match settings.architecture:
+        case Progressive():
+            generator = nets.batch_net(nets.GrowingGenerator(channels, image[2]))
+            return growing_gan(generator, nets.batch_net(discriminator), *common, grows=grows)
+        case Style2(mapping_layers=num_layers, mixing=mixing):
+            synthesis = nets.SkipSynthesis(channels, image[2])
+            discriminator = nets.ResidualStyleDiscriminator(channels)
+        case Style(mapping_layers=num_layers, mixing=mixing):
+            synthesis = nets.StyleSynthesis(channels, image[2])
+    mapping = nets.Mapping(settings.latent_dim, num_layers)
+    networks = (nets.batch_net(net) for net in (mapping, synthesis, discriminator))
+    return style_gan(*networks, *common, mixing=mixing, grows=grows)
+
+
+PROGRESSIVE = StyleSettings(
+    loss="wasserstein", penalty=GradientPenalty(kind="gradient-penalty", penalty_weight=10.0), drift=0.001, ema_decay=0.999
+)
+STYLE = StyleSettings(architecture=Style(), penalty=GradientPenalty(kind="r1", penalty_weight=5.0), ema_decay=0.999)
+ROWS = {
+    "progressive-mnist": ("a progressive GAN on 5,000 embedded MNIST digits", change(PROGRESSIVE, epochs=60)),
+    "progressive-cifar10": ("a progressive GAN on CIFAR-10", change(PROGRESSIVE, data="cifar10", width=16, max_width=128)),
+    "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", change(STYLE, epochs=60)),
+    "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist", epochs=10)),
+    "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", width=16, max_width=128)),
+}
+RECIPES = {name: Recipe(summary, settings, build) for name, (summary, settings) in ROWS.items()}

@@ -1,0 +1,160 @@
+"""StyleGAN: which layers a style reaches, truncation, w̄, path lengths and lazy penalties."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax import nets
+from gen_jax.distributions import Normal
+from gen_jax.gan import (
+    NON_SATURATING,
+    adversarial_losses,
+    draw_latents,
+    path_lengths,
+    path_regularised,
+    r1_penalty,
+    style_gan,
+    truncated,
+)
+from gen_jax.gan.style import MEAN_DECAY, PATH_DECAY, first_other_layers
+from gen_jax.types import Variables
+
+PRIOR, EVENT, CHANNELS = Normal(jnp.zeros(3), jnp.ones(3)), (8, 8, 1), (4, 3)
+X = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, *EVENT)), jnp.float32)
+SYNTHESES = {"style": nets.StyleSynthesis(CHANNELS, 1), "style2": nets.SkipSynthesis(CHANNELS, 1)}
+
+
+def make(kind: str, **options):
+    disc = nets.GrowingDiscriminator(CHANNELS) if kind == "style" else nets.ResidualStyleDiscriminator(CHANNELS)
+    parts = (nets.batch_net(net) for net in (nets.Mapping(5, 2), SYNTHESES[kind], disc))
+    gan = style_gan(*parts, PRIOR, EVENT, 2, grows=kind == "style", **options).whole
+    variables = jax.jit(gan.init)(jax.random.key(0), jnp.zeros(EVENT))
+    noisy = lambda path, leaf: leaf + 0.5 if "strength" in jax.tree_util.keystr(path) else leaf
+    return gan, Variables(jax.tree.map_with_path(noisy, variables.params), variables.state)
+
+
+GANS = {kind: make(kind) for kind in SYNTHESES}
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_a_style_reaches_its_own_layer_and_those_above(kind, key):
+    """The features of a layer depend on the styles up to it; of the second version, layer 0 is left out at 4 × 4."""
+    gan, variables = GANS[kind]
+    style = gan.style
+    w = jax.random.normal(key, (2, style.num_layers, 5))
+    draw = jax.jit(lambda w: style.synthesise(*variables, key, w))
+    before = draw(w)
+    assert before.shape == (2, *EVENT)
+    changes = [float(np.abs(draw(w.at[0, layer].add(1)) - before)[0].max()) for layer in range(style.num_layers)]
+    assert [change > 0 for change in changes] == [kind == "style", True, True, True]
+    other = draw(w.at[0].add(1))
+    np.testing.assert_array_equal(other[1], before[1])  # an example's style is its own
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_generation_without_training_is_synthesis_of_one_style_in_all_layers(kind, key):
+    gan, variables = GANS[kind]
+    z = draw_latents(PRIOR, key, 4)
+    w = gan.style.to_styles(*variables, z)
+    x, state = gan.generate(*variables, key, z)
+    np.testing.assert_allclose(x, gan.style.synthesise(*variables, key, jnp.repeat(w[:, None], 4, axis=1)), rtol=1e-4, atol=1e-6)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state, variables.state))
+    without = gan.style.synthesise(*variables, None, jnp.repeat(w[:, None], 4, axis=1))
+    assert np.abs(without - x).max() > 1e-3
+
+
+def test_truncation_of_0_gives_one_image_and_of_1_changes_nothing(key):
+    gan, variables = GANS["style"]
+    w, mean = jax.random.normal(key, (3, 4, 5)), jnp.arange(5.0)
+    np.testing.assert_array_equal(truncated(w, mean, 1.0), w)
+    np.testing.assert_allclose(truncated(w, mean, 0.5), (np.asarray(w) + np.asarray(mean)) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(truncated(w, mean, 0.5, cutoff=2)[:, 2:], w[:, 2:])
+    np.testing.assert_allclose(truncated(w, mean, 0.5, cutoff=2)[:, :2], (np.asarray(w[:, :2]) + np.asarray(mean)) / 2, rtol=1e-6)
+    images = gan.style.synthesise(*variables, None, truncated(w, mean, 0.0))
+    np.testing.assert_array_equal(images, np.broadcast_to(images[:1], images.shape))
+
+
+def test_training_averages_w_and_no_gradient_goes_through_it(key):
+    gan, variables = GANS["style"]
+    z = draw_latents(PRIOR, key, 4)
+    _, state = gan.generate(*variables, key, z, train=True)
+    w = gan.style.to_styles(*variables, z)
+    np.testing.assert_allclose(gan.style.mean(state), (1 - MEAN_DECAY) * w.mean(axis=0), rtol=1e-5)
+    through = jax.grad(lambda params: jnp.sum(gan.style.mean(gan.generate(params, variables.state, key, z, train=True)[1])))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(through(variables.params)))
+
+
+def test_layers_are_mixed_by_their_law(key):
+    first = np.asarray(first_other_layers(key, 20_000, 4, 0.9))
+    share = np.bincount(first, minlength=5) / len(first)
+    np.testing.assert_allclose(share, [0, 0.3, 0.3, 0.3, 0.1], atol=0.015)  # 4 s.e. are 0.013
+
+
+def test_styles_are_mixed_in_training_alone(key):
+    gan, variables = make("style", mixing=1.0)
+    z = jnp.repeat(draw_latents(PRIOR, key, 1), 4, axis=0)
+    quiet = variables._replace(params=variables.params._replace(generator=jax.tree.map(jnp.copy, variables.params.generator)))
+    for name in quiet.params.generator["synthesis"]:
+        if name.startswith("noise"):
+            quiet.params.generator["synthesis"][name]["strength"] *= 0
+    spread = lambda train: float(np.std(gan.generate(*quiet, key, z, train=train)[0], axis=0).max())
+    assert spread(True) > 1e-3
+    assert spread(False) < 1e-6
+
+
+def test_path_lengths_of_a_linear_map_are_known(key):
+    """x = A w: ‖∂⟨x, y⟩/∂w‖² is y'AA'y / pixels, whose mean over y is ‖A‖² / pixels."""
+    matrix = jax.random.normal(key, (3, 5, 16))
+
+    def synthesise(w):
+        return jnp.einsum("blw,lwp->bp", w, matrix).reshape(-1, 4, 4, 1)
+
+    with jax.enable_x64():  # the gradient of a length is a second derivative of the image
+        w, direction = (jax.random.normal(k, (1, 3, 5), jnp.float64) for k in jax.random.split(key))
+        length = lambda w: path_lengths(lambda w: jnp.sin(synthesise(w)), key, w)[0]
+        difference = (length(w + 1e-5 * direction) - length(w - 1e-5 * direction)) / 2e-5
+        np.testing.assert_allclose(jnp.vdot(jax.grad(length)(w), direction), difference, rtol=1e-4)
+
+    lengths = jax.jit(lambda key: path_lengths(synthesise, key, jnp.ones((2000, 3, 5))))(key)
+    squares = np.asarray(lengths) ** 2
+    known = np.sum(np.asarray(matrix) ** 2) / 3 / 16  # a mean over the three layers
+    assert abs(squares.mean() - known) < 4 * squares.std() / np.sqrt(len(squares))
+
+
+def test_path_regularisation_is_lazy_and_pulls_lengths_to_their_mean(key):
+    gan, variables = GANS["style2"]
+    plain = adversarial_losses(gan, NON_SATURATING).generator
+    loss = jax.jit(path_regularised(plain, gan, 2.0, 4))
+    batch = (X, None)
+    values = [loss(*variables, key, jnp.int32(step), batch) for step in range(4)]
+    without = plain(*variables, key, jnp.int32(0), batch)[0]
+    for value, _ in values[1:]:
+        np.testing.assert_allclose(value, without, rtol=1e-5)
+    mean = float(values[0][1][0].generator["net"]["path_length"])
+    assert mean > 0
+    length = mean / (1 - PATH_DECAY)  # the mean started at 0
+    assert float(values[0][0] - without) >= 2 * 4 * (length - mean) ** 2 * 0.999  # E[(l − a)²] ≥ (E[l] − a)²
+
+
+def test_a_lazy_penalty_is_the_same_in_the_mean(key):
+    gan, variables = GANS["style2"]
+    batch = (X, None)
+
+    def values(every: int, steps: int) -> np.ndarray:
+        losses = adversarial_losses(gan, NON_SATURATING, r1_penalty, 5.0, penalty_every=every)
+        loss = jax.jit(losses.discriminator)
+        return np.array([loss(*variables, key, jnp.int32(step), batch)[0] for step in range(steps)])
+
+    lazy = values(4, 8)
+    assert len(set(lazy.round(4))) == 2
+    np.testing.assert_allclose(lazy.mean(), values(1, 1)[0], rtol=1e-4)
+
+
+def test_the_drift_is_the_mean_of_squared_outputs_on_real_images(key):
+    gan, variables = GANS["style2"]
+    of = lambda drift: adversarial_losses(gan, NON_SATURATING, drift=drift).discriminator(
+        *variables, key, jnp.int32(0), (X, None)
+    )
+    logits = gan.discriminate(*variables, X, train=True)[0].logits
+    np.testing.assert_allclose(of(0.5)[0] - of(0.0)[0], 0.5 * np.mean(np.asarray(logits) ** 2), rtol=1e-4)

@@ -1,0 +1,155 @@
+"""Layers of progressive GANs and StyleGANs, each against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.ndimage import convolve1d
+
+from gen_jax.nets import (
+    AdaptiveInstanceNorm,
+    EqualConv,
+    EqualDense,
+    ModulatedConv,
+    Noise,
+    blur,
+    halve,
+    minibatch_std,
+    pixel_norm,
+)
+from gen_jax.nets.conv import conv
+
+RNG = np.random.default_rng(0)
+X = jnp.asarray(RNG.normal(size=(8, 4, 6, 3)), jnp.float32)
+W = jnp.asarray(RNG.normal(size=(8, 5)), jnp.float32)
+XS, WS = np.asarray(X), np.asarray(W)
+
+
+def of(module, key, *inputs):
+    params = module.init(key, *inputs)
+    return params["params"], np.asarray(jax.jit(module.apply)(params, *inputs))
+
+
+def test_an_equal_dense_layer_is_he_scaled_at_run_time(key):
+    params, y = of(EqualDense(7, multiplier=0.01, gain=1.5, bias=2.0), key, X)
+    assert np.std(params["kernel"]) == pytest.approx(100, rel=0.2)  # N(0, 1/m²)
+    kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
+    np.testing.assert_allclose(y, XS @ kernel * (1.5 * 0.01 / np.sqrt(3)) + 0.01 * bias, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(0.01 * bias, 2.0)
+
+
+def test_the_first_step_of_adam_moves_layers_of_every_size_alike_and_slowed_ones_less(key):
+    """Relative to the size that each kernel has at run time, √I · step / g; a multiplier m slows a layer to m."""
+    for size, m in ((3, 1.0), (300, 1.0), (300, 0.01)):
+        x, layer = jax.random.normal(key, (20, size)), EqualDense(4, multiplier=m)
+        params = layer.init(key, x)
+        grads = jax.grad(lambda p, layer=layer, x=x: jnp.sum(layer.apply(p, x) ** 2))(params)
+        optimizer = optax.adam(1e-3, eps=1e-30)
+        updates, _ = optimizer.update(grads, optimizer.init(params))
+        moved = np.abs(updates["params"]["kernel"]) * m  # of the kernel in units of He's constant, which is N(0, 1)
+        np.testing.assert_allclose(moved, 1e-3 * m, rtol=1e-3)
+
+
+def test_an_equal_convolution_is_he_scaled(key):
+    params, y = of(EqualConv(4, gain=0.5), key, X)
+    wanted = conv(X, 0.5 * params["kernel"] / np.sqrt(27), 1, "SAME") + params["bias"][None, None, None]
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_modulated_kernels_are_those_of_each_example(key):
+    layer = ModulatedConv(4)
+    params, y = of(layer, key, X, W)
+    style = of_style(params["EqualDense_0"], WS)
+    for x, s, one in zip(XS, style, y, strict=True):
+        kernel = np.asarray(params["kernel"]) / np.sqrt(27) * s[None, None, :, None]
+        kernel /= np.sqrt((kernel**2).sum(axis=(0, 1, 2), keepdims=True) + 1e-8)
+        np.testing.assert_allclose(one, conv_numpy(x, kernel), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.sqrt((kernel**2).sum(axis=(0, 1, 2))), 1, rtol=1e-4)
+
+
+def test_demodulated_outputs_of_unit_inputs_have_unit_deviation(key):
+    x = jax.random.normal(key, (16, 12, 12, 32))
+    w = 3 * jax.random.normal(jax.random.key(1), (16, 8))
+    y = of(ModulatedConv(64), key, x, w)[1][:, 1:-1, 1:-1]  # zeros are outside of the image
+    assert np.std(y) == pytest.approx(1, abs=0.02)
+    assert np.std(of(ModulatedConv(64, demodulate=False), key, x, w)[1]) > 1.5
+
+
+def of_style(params, w):
+    return w @ (np.asarray(params["kernel"]) / np.sqrt(w.shape[1])) + np.asarray(params["bias"])
+
+
+def conv_numpy(x, kernel):
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    rows, columns = x.shape[:2]
+    return sum(padded[a : a + rows, b : b + columns] @ kernel[a, b] for a in range(3) for b in range(3))
+
+
+def test_adaptive_instance_norm_gives_each_channel_the_mean_and_deviation_of_its_style(key):
+    params, y = of(AdaptiveInstanceNorm(), key, 5 + 2 * X, W)
+    scale, shift = np.split(of_style(params["EqualDense_0"], WS), 2, axis=1)
+    np.testing.assert_allclose(y.mean(axis=(1, 2)), shift, atol=1e-5)
+    np.testing.assert_allclose(y.std(axis=(1, 2)), np.abs(1 + scale), rtol=1e-4)
+    normal = (XS - XS.mean(axis=(1, 2), keepdims=True)) / XS.std(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(y, (1 + scale)[:, None, None] * normal + shift[:, None, None], rtol=1e-3, atol=1e-4)
+
+
+def test_noise_is_one_image_for_all_channels_scaled_by_their_strengths(key):
+    layer, strength = Noise(), np.array([0.0, 1.0, -2.0], np.float32)
+    assert not np.any(layer.init(key, X)["params"]["strength"])
+    params = {"params": {"strength": strength}}
+    added = np.asarray(layer.apply(params, X, rngs={"noise": key})) - XS
+    np.testing.assert_allclose(added / np.where(strength, strength, 1), np.where(strength, added[..., 1:2], 0), atol=1e-5)
+    assert np.std(added[..., 1]) == pytest.approx(1, abs=0.2)
+    np.testing.assert_array_equal(layer.apply(params, X), X)  # without a key
+    assert np.any(added[0] != added[1])
+
+
+def test_pixel_norm_puts_each_pixel_on_the_sphere():
+    y = pixel_norm(X)
+    np.testing.assert_allclose(np.sum(y**2, axis=-1), 3, rtol=1e-4)
+    np.testing.assert_allclose(y * np.linalg.norm(XS, axis=-1, keepdims=True), np.sqrt(3) * XS, rtol=1e-4)
+
+
+def test_the_channel_of_standard_deviations_is_that_of_each_group():
+    y = np.asarray(minibatch_std(X))
+    np.testing.assert_array_equal(y[..., :3], X)
+    for group in (slice(0, 4), slice(4, 8)):
+        np.testing.assert_allclose(y[group, ..., 3], XS[group].std(axis=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(minibatch_std(X[:6]))[..., 3], XS[:6].std(axis=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(minibatch_std(X[:1]))[..., 3], 1e-4, rtol=1e-3)  # one is its own mean
+
+
+def test_blur_and_halving_are_those_of_scipy_and_numpy():
+    wanted = XS
+    for axis in (1, 2):
+        wanted = convolve1d(wanted, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
+    np.testing.assert_allclose(blur(X), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(halve(X)[3, 1, 2], XS[3, 2:4, 4:6].mean(axis=(0, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [EqualConv(2), ModulatedConv(2), AdaptiveInstanceNorm(), minibatch_std, blur, pixel_norm],
+    ids=["convolution", "modulated", "instance norm", "standard deviation", "blur", "pixel norm"],
+)
+def test_a_penalty_on_gradients_has_the_gradient_of_its_differences(layer, key):
+    """The second derivatives that R1 and path lengths take, along one direction."""
+    x, w = X[:4, :2, :2], W[:4]
+    if callable(getattr(layer, "init", None)):
+        inputs = (w,) if isinstance(layer, ModulatedConv | AdaptiveInstanceNorm) else ()
+        params = layer.init(key, x, *inputs)
+        of_x = lambda x: layer.apply(params, x, *inputs)
+    else:
+        of_x = layer
+
+    def penalty(x):
+        return jnp.sum(jax.grad(lambda x: jnp.sum(jnp.sin(of_x(x))))(x) ** 2)
+
+    with jax.enable_x64():
+        x, direction = x.astype(jnp.float64), jax.random.normal(key, x.shape, jnp.float64)
+        slope = jnp.vdot(jax.grad(penalty)(x), direction)
+        step = 1e-5
+        difference = (penalty(x + step * direction) - penalty(x - step * direction)) / (2 * step)
+        np.testing.assert_allclose(slope, difference, rtol=1e-4)

@@ -1,0 +1,119 @@
+"""Recipes of progressive GANs and StyleGANs, small, and what is done with their styles."""
+
+import os
+import signal
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from gen_jax import runs, tasks
+from gen_jax.cli import main
+from gen_jax.data import DataView
+from gen_jax.tasks.styles import layer_bands, mixed
+from gen_jax.train import read_metrics
+from gen_jax.types import InputError, split
+from tests.gan.test_style import GANS
+from tests.small import settings
+
+SMALL = {"epochs": 2, "batch_size": 8, "width": 2, "latent_dim": 4, "ema_decay": 0.9}
+STAGES = {"fade": 0.04, "stable": 0.02}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> str:
+    """Squares of 8 × 8 pixels, bright in one half."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "halves.npz"
+
+    def draw(num):
+        x = rng.integers(0, 40, (num, 8, 8, 1))
+        x[: num // 2, :, :4] += 200
+        x[num // 2 :, :, 4:] += 200
+        return x.astype(np.uint8)
+
+    np.savez(path, **{part: draw(num) for part, num in (("train", 80), ("valid", 16), ("test", 16))})
+    return f"npz:{path}"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_inside_of_a_fade_is_the_one_that_was_not(images, tmp_path):
+    """The level, the moments and the moving average are in the checkpoint."""
+    # 2 steps at 4 pixels, 5 of fading, 2 of 8 pixels: the first epoch ends inside of the fade
+    small = settings("progressive-mnist", data=images, **SMALL | STAGES | {"epoch_steps": 5, "epochs": 4})
+    whole = runs.train("progressive-mnist", small, tmp_path / "whole")
+
+    def stop(row):
+        if row["epoch"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert runs.train("progressive-mnist", small, tmp_path / "stopped", on_epoch=stop) is None
+    level = split(runs.load_run(tmp_path / "stopped").params).state.generator["level"]
+    assert 0 < level < 1
+    resumed = runs.train("progressive-mnist", small, tmp_path / "stopped")
+    a, b = (runs.load_run(tmp_path / name) for name in ("whole", "stopped"))
+    chex.assert_trees_all_equal(a.params, b.params)
+    assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {k: v for k, v in whole.items() if k != "train_seconds"}
+    assert [row["step"] for row in read_metrics(tmp_path / "stopped" / "metrics.jsonl")] == [5, 10, 15, 20]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["style", "style2"])
+def test_the_command_line_trains_and_mixes_styles(images, tmp_path, capsys, kind):
+    out = str(tmp_path / "run")
+    growth = ["--growth", "none", "--architecture", "style2"] if kind == "style2" else ["--fade", "0.04", "--stable", "0.02"]
+    small = ["--epochs", "2", "--batch-size", "8", "--width", "2", "--latent-dim", "4"]
+    assert main(["train", "stylegan-mnist", "--data", images, *small, *growth, "--out", out]) == 0
+    assert {"samples.png", "interpolation-0.png", "styles-0.png"} <= {p.name for p in (tmp_path / "run" / "figures").iterdir()}
+    assert main(["styles", out, "--num", "3"]) == 0
+    for name in ("styles-0.png", "styles-0-truncation.png", "styles-0-noise.png", "styles-0.json"):
+        assert (tmp_path / "run" / name).stat().st_size > 0
+    assert main(["styles", out, "--num", "1"]) == 2
+    assert "num is 1: give 2 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": "style2"}, "style2, which does not grow: give --growth none"),
+        ({"schedule": "cosine"}, "a schedule starts anew with fresh moments"),
+        ({"packing": 2}, "packing is 2, and these discriminators compare examples of a batch"),
+        ({"fade": 20.0, "stable": 20.0}, "The run has 20 steps, and the last of 2 stages is faded in after 5000"),
+        ({"mixing": 1.5, "architecture": "style"}, "mixing is 1.5: give 1 or less"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(images, tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        runs.train("progressive-mnist", settings("progressive-mnist", data=images, **SMALL | STAGES | changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_are_not_square_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", **dict.fromkeys(("train", "valid", "test"), np.zeros((20, 8, 12, 1), np.uint8)))
+    with pytest.raises(InputError, match="8 x 12, and a GAN that grows from 4 x 4 makes square ones"):
+        runs.train("stylegan-mnist", settings("stylegan-mnist", data=f"npz:{tmp_path / 'x.npz'}", **SMALL), tmp_path / "run")
+
+
+def test_bands_are_thirds_of_the_stages():
+    assert layer_bands(8) == {"coarse": (0, 2), "middle": (2, 6), "fine": (6, 8)}
+    assert layer_bands(12) == {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 12)}
+
+
+def test_mixing_takes_some_layers_of_the_other(key):
+    a, b = jax.random.normal(key, (2, 3, 6, 5))
+    found = mixed(a, b, 2, 4)
+    np.testing.assert_array_equal(found[:, 2:4], b[:, 2:4])
+    np.testing.assert_array_equal(found[:, [0, 1, 4, 5]], a[:, [0, 1, 4, 5]])
+
+
+def test_the_effect_of_noise_is_that_of_draws(key):
+    gan, variables = GANS["style2"]
+    w = tasks.draw_styles(gan, variables, key, 2)
+    assert w.shape == (2, 4, 5)
+    found = tasks.noise_effect(gan, variables, key, w, draws=8)
+    draws = np.stack([tasks.synthesise(gan, DataView(), variables, k, w) for k in jax.random.split(key, 8)])
+    np.testing.assert_allclose(found["mean"], draws.mean(axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found["std"], draws.std(axis=0), rtol=1e-3, atol=1e-4)
+    assert found["coarse_std"].shape == (2, 2, 2, 1)
+    assert found["coarse_std"].mean() < found["std"].mean()  # means over pixels average noise out
