@@ -1,6 +1,7 @@
 """Generative adversarial networks: the model, its two losses, penalties of the discriminator, and theory."""
 
 from gen_jax.gan.adversarial import adversarial_losses
+from gen_jax.gan.augmentation import CHANGES, Augmentation, colour, cutout, translation
 from gen_jax.gan.growing import GrowingGAN, Growth, growing_gan, growing_losses, stages_for
 from gen_jax.gan.latents import analogy, draw_latents
 from gen_jax.gan.losses import (

@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from gen_jax.gan.augmentation import Augmentation
 from gen_jax.gan.latents import draw_latents
 from gen_jax.gan.losses import AdversarialLoss, class_loss, discriminator_loss, generator_loss
 from gen_jax.gan.model import Labels, pack
 from gen_jax.gan.penalties import Penalty
 from gen_jax.types import GAN, Adversaries, Array, DiscriminatorOutput, Key, Loss, Metrics
+
+PROBABILITY = "augmentation_probability"
 
 _LossResult = tuple[Array, tuple[Adversaries, Metrics]]
 
@@ -23,6 +26,7 @@ def adversarial_losses(
     joint_batch: bool = False,
     penalty_every: int = 1,
     drift: float = 0.0,
+    augmentation: Augmentation | None = None,
 ) -> Adversaries:
     """Return the losses of generator and discriminator, each a `Loss` of a batch (x, labels).
 
@@ -35,14 +39,17 @@ def adversarial_losses(
     `penalty_every` n it is part of every n-th step only, with the weight n λ, which is the same in the mean (lazy regularisation,
     Karras et al. 2020, arXiv:1912.04958). The drift ε keeps a Wasserstein D near 0 (Karras et al. 2018, arXiv:1710.10196, A.1).
 
+    An augmentation acts on the real and the generated images that D sees. If it is adaptive, its probability is in D's state,
+    under `PROBABILITY`.
+
     `joint_batch` says whether D takes real and generated examples in one batch, which is faster, or in two. The results differ
     only if D has batch norm, which then uses the statistics of both, or spectral norm, which then iterates once.
 
     Raises:
         InputError: when a loss is called, `gan.packing` does not divide the batch.
     """
-    terms = (penalty, penalty_weight, penalty_every, drift)
-    return Adversaries(_generator_loss(gan, loss), _discriminator_loss(gan, loss, *terms, joint_batch))
+    terms = (penalty, penalty_weight, penalty_every, drift, augmentation)
+    return Adversaries(_generator_loss(gan, loss, augmentation), _discriminator_loss(gan, loss, *terms, joint_batch))
 
 
 def _discriminator_loss(
@@ -52,6 +59,7 @@ def _discriminator_loss(
     penalty_weight: float | Float[Array, ""],
     penalty_every: int,
     drift: float,
+    augmentation: Augmentation | None,
     joint_batch: bool,
 ) -> Loss:
     def discriminate(
@@ -71,8 +79,12 @@ def _discriminator_loss(
         pack(x, gan.packing)  # raises; else a pack of a joint batch could mix real and generated examples
         z_key, penalty_key, noise_key = jax.random.split(key, 3)
         fake, _ = gan.generate(params, state, noise_key, draw_latents(gan.prior, z_key, len(x)), labels, train=True)
+        x, fake = (_augmented(augmentation, state, jax.random.fold_in(noise_key, i), a) for i, a in enumerate((x, fake)))
         on_real, on_fake, new_state = discriminate(params, state, x, fake, labels)
         value = discriminator_loss(loss, on_real.logits, on_fake.logits)
+        if augmentation is not None and augmentation.target is not None:
+            probability = augmentation.steer(state.discriminator[PROBABILITY], on_real.logits)
+            new_state = new_state._replace(discriminator=new_state.discriminator | {PROBABILITY: probability})
         mean_logits = {"real_logit": jnp.mean(on_real.logits), "fake_logit": jnp.mean(on_fake.logits)}
         metrics = {"discriminator_loss": value, **mean_logits}
         if on_real.classes is not None and on_fake.classes is not None:
@@ -94,12 +106,19 @@ def _discriminator_loss(
     return discriminator
 
 
-def _generator_loss(gan: GAN, loss: AdversarialLoss) -> Loss:
+def _augmented(augmentation: Augmentation | None, state: Adversaries, key: Key, x: Array) -> Array:
+    if augmentation is None:
+        return x
+    return augmentation.apply(key, x, 1.0 if augmentation.target is None else state.discriminator[PROBABILITY])
+
+
+def _generator_loss(gan: GAN, loss: AdversarialLoss, augmentation: Augmentation | None) -> Loss:
     def generator(params: Adversaries, state: Adversaries, key: Key, step: Array, batch: Any) -> _LossResult:
         x, labels = batch
         z = draw_latents(gan.prior, key, len(x))
         noise_key = jax.random.fold_in(key, len(x))  # differs from all keys of the latents
         fake, new_state = gan.generate(params, state, noise_key, z, labels, train=True)
+        fake = _augmented(augmentation, state, jax.random.fold_in(noise_key, 0), fake)
         output, _ = gan.discriminate(params, state, fake, labels, train=True)
         value = generator_loss(loss, output.logits)
         metrics = {"generator_loss": value}

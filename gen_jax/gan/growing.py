@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from gen_jax.gan.adversarial import PROBABILITY
 from gen_jax.gan.latents import draw_latents
 from gen_jax.gan.model import Labels, one_hot_labels
 from gen_jax.nets import Stage, halve, upsample
@@ -110,8 +111,8 @@ def growing_gan(
             discriminator.init(discriminator_key, images, context(labels, 2), last),
         )
         params, state = (Adversaries(*part) for part in zip(*parts, strict=True))
-        level = jnp.float32(num_stages - 1)
-        return Variables(params, Adversaries(*({"level": jnp.copy(level), "net": net} for net in state)))
+        state = Adversaries(*({"level": jnp.float32(num_stages - 1), "net": net} for net in state))
+        return Variables(params, state._replace(discriminator=state.discriminator | {PROBABILITY: jnp.float32(0)}))
 
     def at(number: int) -> GAN:
         def stage_of(state: dict[str, Any]) -> Stage:

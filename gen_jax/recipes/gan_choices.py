@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from gen_jax.data import Binarisation, DataView
-from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses
+from gen_jax.gan import LOSSES, PENALTIES, Augmentation, adversarial_losses
 from gen_jax.recipes.experiment import Experiment
 from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Nothing, Positive, Settings
 from gen_jax.train import ScheduleName, Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
@@ -87,14 +87,15 @@ class GanSettings(Settings):
             raise InputError(f"weight_decay is {self.weight_decay}, and the optimizer is rmsprop: leave it out, or use adam.")
 
 
-def make_losses(gan: GAN, settings: GanSettings) -> Adversaries:
+def make_losses(gan: GAN, settings: GanSettings, augmentation: Augmentation | None = None) -> Adversaries:
     """Return the losses of a GAN."""
     penalty, joint = settings.penalty, settings.disc_batch == "joint"
     of_penalty: dict[str, Any] = {}
     if isinstance(penalty, GradientPenalty):
         of_penalty = {"penalty_weight": penalty.penalty_weight, "penalty_every": penalty.penalty_every}
+    kind, drift = PENALTIES.get(penalty.kind), settings.drift
     return adversarial_losses(
-        gan, LOSSES[settings.loss], PENALTIES.get(penalty.kind), joint_batch=joint, drift=settings.drift, **of_penalty
+        gan, LOSSES[settings.loss], kind, joint_batch=joint, drift=drift, augmentation=augmentation, **of_penalty
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gen_jax import nets
 from gen_jax.distributions import Normal
-from gen_jax.gan import Growth, growing_gan, growing_losses, path_regularised, stages_for, style_gan
+from gen_jax.gan import CHANGES, Augmentation, Growth, growing_gan, growing_losses, path_regularised, stages_for, style_gan
 from gen_jax.gan.growing import GrowingGAN
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
 from gen_jax.recipes.gan_choices import Adam, GanSettings, GradientPenalty, gan_experiment, make_losses, step_of
@@ -58,6 +58,19 @@ class Grow(Choice, kinds=("stages",)):
     """Whether optimizers start anew at a stage."""
 
 
+class Differentiable(Choice, kinds=("differentiable",)):
+    """Colour, translation and cutout of all that the discriminator sees."""
+
+
+class Adaptive(Choice, kinds=("adaptive",)):
+    """The same, with a probability that is steered by how sure the discriminator is of training images."""
+
+    target: Probability = 0.6
+    """What the mean sign of its output on them is steered towards."""
+    thousands: Positive = 100.0
+    """Thousands of images that it takes to move the probability from 0 to 1."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StyleSettings(GanSettings):
     """A progressive GAN or a StyleGAN of square images."""
@@ -66,6 +79,8 @@ class StyleSettings(GanSettings):
     """progressive, style or style2."""
     growth: Annotated[Nothing | Grow, KIND] = Grow()
     """Grow in stages, or train at full size from the start (none)."""
+    augmentation: Annotated[Nothing | Differentiable | Adaptive, KIND] = Nothing()
+    """What is done to real and generated images before the discriminator: none, differentiable or adaptive."""
     width: Count = 8
     """Channels at full size; each stage before has twice as many."""
     max_width: Count = 64
@@ -106,6 +121,7 @@ def build(settings: StyleSettings, event_shape: tuple[int, ...]) -> Experiment:
     image = image_shape(event_shape)
     num_stages = stages_for(image[0])
     gan = make_gan(settings, image, num_stages)
+    losses_of = lambda gan: make_losses(gan, settings, augmentation_of(settings.augmentation))
     view = view_of(settings, event_shape, check_grey, symmetric=True)
     tasks = ("sample", "interpolate", *(() if gan.whole.style is None else ("styles",)), "animate")
     experiment = gan_experiment(gan.whole, settings, view, tasks)
@@ -123,15 +139,24 @@ def build(settings: StyleSettings, event_shape: tuple[int, ...]) -> Experiment:
 
         return experiment._replace(
             optimizer=optimizer,
-            loss=growing_losses(gan, growth, lambda of_stage: make_losses(of_stage, settings)),
+            loss=growing_losses(gan, growth, losses_of),
             make_step=staged_step(step_of(settings), growth.stage, starts),
         )
+    losses = losses_of(gan.whole)
     match settings.architecture:
         case Style2(path_weight=weight, path_every=every) if weight:
-            losses: Any = experiment.loss
-            regularised = path_regularised(losses.generator, gan.whole, weight, every)
-            return experiment._replace(loss=Adversaries(regularised, losses.discriminator))
-    return experiment
+            losses = losses._replace(generator=path_regularised(losses.generator, gan.whole, weight, every))
+    return experiment._replace(loss=losses)
+
+
+def augmentation_of(choice: Any) -> Augmentation | None:
+    """Return the augmentation of a choice."""
+    match choice:
+        case Differentiable():
+            return Augmentation(CHANGES)
+        case Adaptive(target=target, thousands=thousands):
+            return Augmentation(CHANGES, target, 1000 * thousands)
+    return None
 
 
 def make_gan(settings: StyleSettings, image: tuple[int, int, int], num_stages: int) -> GrowingGAN:
@@ -158,7 +183,9 @@ def make_gan(settings: StyleSettings, image: tuple[int, int, int], num_stages: i
 PROGRESSIVE = StyleSettings(
     loss="wasserstein", penalty=GradientPenalty(kind="gradient-penalty", penalty_weight=10.0), drift=0.001, ema_decay=0.999
 )
-STYLE = StyleSettings(architecture=Style(), penalty=GradientPenalty(kind="r1", penalty_weight=5.0), ema_decay=0.999)
+STYLE = StyleSettings(
+    architecture=Style(), growth=Nothing(), penalty=GradientPenalty(kind="r1", penalty_weight=5.0), ema_decay=0.999
+)
 ROWS = {
     "progressive-mnist": ("a progressive GAN on 5,000 embedded MNIST digits", change(PROGRESSIVE, epochs=60)),
     "progressive-cifar10": ("a progressive GAN on CIFAR-10", change(PROGRESSIVE, data="cifar10", width=16, max_width=128)),

@@ -18,7 +18,7 @@ from tests.gan.test_style import GANS
 from tests.small import settings
 
 SMALL = {"epochs": 2, "batch_size": 8, "width": 2, "latent_dim": 4, "ema_decay": 0.9}
-STAGES = {"fade": 0.04, "stable": 0.02}
+STAGES = {"fade": 0.1, "stable": 0.02}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def images(tmp_path_factory) -> str:
 @pytest.mark.slow
 def test_a_run_that_was_stopped_inside_of_a_fade_is_the_one_that_was_not(images, tmp_path):
     """The level, the moments and the moving average are in the checkpoint."""
-    # 2 steps at 4 pixels, 5 of fading, 2 of 8 pixels: the first epoch ends inside of the fade
+    # 2 steps at 4 pixels and 12 of fading, so that the first two epochs end inside of the fade
     small = settings("progressive-mnist", data=images, **SMALL | STAGES | {"epoch_steps": 5, "epochs": 4})
     whole = runs.train("progressive-mnist", small, tmp_path / "whole")
 
@@ -62,10 +62,16 @@ def test_a_run_that_was_stopped_inside_of_a_fade_is_the_one_that_was_not(images,
 @pytest.mark.parametrize("kind", ["style", "style2"])
 def test_the_command_line_trains_and_mixes_styles(images, tmp_path, capsys, kind):
     out = str(tmp_path / "run")
-    growth = ["--growth", "none", "--architecture", "style2"] if kind == "style2" else ["--fade", "0.04", "--stable", "0.02"]
+    growth = (
+        ["--growth", "none", "--architecture", "style2"]
+        if kind == "style2"
+        else ["--growth", "stages", "--fade", "0.1", "--stable", "0.02"]
+    )
     small = ["--epochs", "2", "--batch-size", "8", "--width", "2", "--latent-dim", "4"]
     assert main(["train", "stylegan-mnist", "--data", images, *small, *growth, "--out", out]) == 0
-    assert {"samples.png", "interpolation-0.png", "styles-0.png"} <= {p.name for p in (tmp_path / "run" / "figures").iterdir()}
+    assert {"samples.png", "interpolation.png", "mixing.png", "truncation.png", "noise.png", "training.gif"} <= {
+        p.name for p in (tmp_path / "run" / "figures").iterdir()
+    }
     assert main(["styles", out, "--num", "3"]) == 0
     for name in ("styles-0.png", "styles-0-truncation.png", "styles-0-noise.png", "styles-0.json"):
         assert (tmp_path / "run" / name).stat().st_size > 0
