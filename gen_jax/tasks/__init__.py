@@ -15,6 +15,7 @@ from gen_jax.tasks import (
     latent_space,
     likelihood,
     novelty,
+    projection,
     reconstruction,
     representation,
     sample_quality,
@@ -30,6 +31,7 @@ from gen_jax.tasks.interpolation import interpolate
 from gen_jax.tasks.likelihood import annealed_likelihood, bracket
 from gen_jax.tasks.missing import MissingEstimate, missing_estimate
 from gen_jax.tasks.novelty import novelty_scores
+from gen_jax.tasks.projection import project
 from gen_jax.tasks.reconstruction import reconstruct
 from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
@@ -49,6 +51,7 @@ TASKS: dict[str, Task] = {
     "latents": latent_space.perform,
     "arithmetic": arithmetic.perform,
     "styles": styles.perform,
+    "project": projection.perform,
     "quality": sample_quality.perform,
     "novelty": novelty.perform,
     "representation": representation.perform,

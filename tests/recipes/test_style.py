@@ -5,12 +5,16 @@ import signal
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gen_jax import runs, tasks
 from gen_jax.cli import main
-from gen_jax.data import DataView
+from gen_jax.data import DataView, Split
+from gen_jax.distributions import Normal
+from gen_jax.gan import generative_adversarial_network
+from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.tasks.styles import layer_bands, mixed
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError, split
@@ -120,3 +124,36 @@ def test_the_effect_of_noise_is_that_of_draws(key):
     np.testing.assert_allclose(found["std"], draws.std(axis=0), rtol=1e-3, atol=1e-4)
     assert found["coarse_std"].shape == (2, 2, 2, 1)
     assert found["coarse_std"].mean() < found["std"].mean()  # means over pixels average noise out
+
+
+def test_an_image_that_the_model_makes_is_found_again(key):
+    """From another style of its own: the error falls far below that of the mean style, and w+ is no worse than w."""
+    gan, variables = GANS["style2"]
+    w = 0.5 * tasks.draw_styles(gan, variables, key, 3)
+    images = np.asarray(tasks.synthesise(gan, DataView(), variables, None, w))
+    error = {}
+    for space in ("w", "w+"):
+        found = tasks.project(gan, variables, Split(images), space, steps=200)
+        assert found.shape == w.shape
+        error[space] = np.mean((tasks.synthesise(gan, DataView(), variables, None, found) - images) ** 2)
+        if space == "w":
+            np.testing.assert_array_equal(found, np.broadcast_to(found[:, :1], found.shape))
+    start = tasks.synthesise(gan, DataView(), variables, None, 0 * w)  # w̄ of a model that was not trained is 0
+    assert error["w"] < 0.02 * np.mean((start - images) ** 2)
+    assert error["w+"] <= error["w"]
+
+
+@pytest.mark.parametrize(
+    ("of_style", "words"),
+    [
+        (lambda gan, p, key: tasks.draw_styles(gan, p, key, 2), "A GAN cannot draw styles, since its layers take no styles"),
+        (lambda gan, p, key: tasks.project(gan, p, Split(np.zeros((1, 4, 4, 1)))), "A GAN cannot project images"),
+        (lambda gan, p, key: tasks.noise_effect(gan, p, key, jnp.zeros((1, 2, 3))), "A GAN cannot add noise"),
+    ],
+)
+def test_a_gan_without_styles_is_refused(of_style, words, key):
+    plain = generative_adversarial_network(
+        batch_net(MLPGenerator((), (4, 4, 1))), batch_net(MLPDiscriminator((3,))), Normal(jnp.zeros(2), jnp.ones(2))
+    )
+    with pytest.raises(InputError, match=words):
+        of_style(plain, plain.init(key, jnp.zeros((4, 4, 1))), key)
