@@ -24,7 +24,8 @@ def project(
     """Return the styles whose images, without noise, have the least squared error to stored examples.
 
     Each example is optimised by itself from w̄, by Adam on the mean squared error of its pixels. In the space w, all layers have
-    one style; w+ begins where w has ended. (The paper compares features of a network trained on ImageNet, which is not downloaded here.)
+    one style; w+ begins where w has ended. (The paper compares features of a network trained on ImageNet, which is not downloaded
+    here.)
 
     Raises:
         InputError: the model has no styles.
