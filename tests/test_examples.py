@@ -113,6 +113,7 @@ def test_every_task_of_a_vae_takes_it(run, capsys, task):
     assert "give it as --recipe FILE.py:NAME" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_with_a_finished_run(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     settings = runs.load_run(tmp_path / "run", OWN).settings
@@ -125,6 +126,7 @@ def test_more_epochs_go_on_with_a_finished_run(run, tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_a_recipe_object_is_taken_too(run, tmp_path):
     settings = runs.load_run(run, OWN).settings
     result = runs.train(find_recipe(OWN), settings, tmp_path / "run")

@@ -59,6 +59,7 @@ FAST = ("planar", "vae")
 
 
 @pytest.mark.parametrize("row", [row if row in FAST else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
+@pytest.mark.slow
 def test_debug_nans_and_checkpoint_change_nothing_and_another_generator_will_do(row):
     init, value = ROWS[row]()
     params, key = init(jax.random.key(0)), jax.random.key(1)

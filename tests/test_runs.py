@@ -80,6 +80,7 @@ def test_a_run_holds_what_it_should(run):
     assert figures == {"reconstructions.png", "samples.png", "curves.png", "latents.png", "manifold.png"}
 
 
+@pytest.mark.slow
 def test_training_learns(data, tmp_path):
     """More epochs give a better test ELBO than the first, by more than its error."""
     result = runs.train("vae", settings(data, epochs=60, validate_every=20, learning_rate=1e-2), tmp_path / "run")
@@ -123,6 +124,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("config.json", "
 
 
 @pytest.mark.parametrize("instant", ["config is written", "result is gone", *SLOW])
+@pytest.mark.slow
 def test_a_finished_run_that_is_killed_as_it_goes_on_ends_the_same(run, longer, data, tmp_path, monkeypatch, instant):
     """At whichever write, and also where the config has the new epochs and the result is still that of the old ones."""
     directory = tmp_path / "run"
@@ -187,6 +189,7 @@ CHANGES = ({"stream": True}, {"ema_decay": 0.9, "clip_norm": 1.0}, {"binarise": 
 
 
 @pytest.mark.parametrize("change", [{}, *(pytest.param(change, marks=pytest.mark.slow) for change in CHANGES)])
+@pytest.mark.slow
 def test_a_run_that_stops_goes_on_and_ends_the_same(data, tmp_path, change):
     class StoppedError(Exception):
         pass
@@ -393,6 +396,7 @@ def test_a_new_folder_that_another_process_holds_gets_no_config(data, tmp_path):
 
 
 @pytest.mark.parametrize("left", [[], ["config.json.partial"], [".lock"]])
+@pytest.mark.slow
 def test_a_run_killed_before_its_config_was_written_starts_again(data, tmp_path, left):
     for name in left:
         (tmp_path / name).write_text('{"recipe"')
@@ -524,6 +528,7 @@ def test_no_memory_is_a_sentence(data, tmp_path, capsys, monkeypatch):
     assert "Out of memory" in error_of(capsys, *argv)
 
 
+@pytest.mark.slow
 def test_a_full_memory_leaves_no_folder_behind(data, tmp_path, monkeypatch, capsys):
     """The same command with smaller settings may have it."""
     argv = ["train", "vae", "--data", data, "--out", tmp_path / "run", *FLAGS]
@@ -751,6 +756,7 @@ def test_a_signal_ends_a_process_cleanly(data, tmp_path, number):
     assert train.saved_epochs(tmp_path / "run" / "checkpoints")[-1] == last_row["epoch"]
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_a_second_time(data, tmp_path):
     """Training compiles in its first epoch only, and a second evaluation, sampling or figure compiles nothing."""
     compilations, at_epoch = [], {}

@@ -122,6 +122,7 @@ def test_the_bounds_hold_log_p_between_them_and_close_with_more_temperatures():
     assert gaps[0] > 5 * gaps[1]
 
 
+@pytest.mark.slow
 def test_long_chains_agree_with_log_p_within_their_standard_errors():
     exact, found = estimates(KEYS, 200)
     z = np.asarray((found.log_prob - exact) / found.standard_error)

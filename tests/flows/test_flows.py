@@ -254,6 +254,7 @@ def test_transformed_returns_the_density_of_its_own_samples():
 
 
 @pytest.mark.parametrize("name", ["planar", "coupling", "maf", "spline"])
+@pytest.mark.slow
 def test_a_density_in_the_plane_integrates_to_the_share_of_draws(name):
     spline = flows.rational_quadratic_spline()
     layer = {

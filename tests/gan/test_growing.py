@@ -90,6 +90,7 @@ def test_real_images_are_padded_halved_and_faded_as_generated_ones():
     np.testing.assert_allclose(full_size(at_stage(X, 2, 3), EVENT), X, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_steps_train_the_stage_they_are_in(key):
     """Parameters of later stages stay until theirs begins; moments start anew with a stage, or are kept."""
     small, growth, x = growing_gan(*nets_of((3, 2)), PRIOR, (8, 8, 1), 2), Growth(2, 3, 2), X[:4, :8, :8]

@@ -122,6 +122,7 @@ def test_path_lengths_of_a_linear_map_are_known(key):
     assert abs(squares.mean() - known) < 4 * squares.std() / np.sqrt(len(squares))
 
 
+@pytest.mark.slow
 def test_path_regularisation_is_lazy_and_pulls_lengths_to_their_mean(key):
     gan, variables = GANS["style2"]
     plain = adversarial_losses(gan, NON_SATURATING).generator

@@ -114,6 +114,7 @@ def test_a_loss_at_a_step_of_infinity_is_one_of_the_ensembles():
     assert np.min(of_masks) - 1e-4 <= value <= np.max(of_masks) + 1e-4
 
 
+@pytest.mark.slow
 def test_the_loss_of_images_is_that_of_their_vectors():
     case = CASES["bernoulli-three-layers"]
     state = made.ensemble(case.model, lambda m: case.model.degrees).init(jax.random.key(0)).state
@@ -149,6 +150,7 @@ def test_the_masks_of_an_ensemble_are_its_state():
         density.complete(Variables(params, others), key, case.x, np.True_)
 
 
+@pytest.mark.slow
 def test_a_density_of_images_is_that_of_their_vectors():
     case = CASES["bernoulli-three-layers"]
     flat = made.ensemble(case.model, lambda m: case.model.degrees)
@@ -192,6 +194,7 @@ def test_a_categorical_made_sums_to_one():
     np.testing.assert_allclose(np.exp(log_probs).sum(), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_mixture_made_integrates_to_one():
     model = made.made(2, (9,), normal_mixture_output(3), activation=jnp.tanh)
     params = model.init(jax.random.key(0))
@@ -248,6 +251,7 @@ def test_samples_have_the_probabilities_that_the_model_gives(name):
     assert scipy.stats.chisquare(counts[enough], probs[enough] / probs[enough].sum() * counts[enough].sum()).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_samples_of_a_mixture_follow_its_first_conditional():
     case = CASES["normal-mixture"]
     params = case.params

@@ -96,6 +96,7 @@ def test_made_on_images_draws_completions(tmp_path):
     assert figures == {"samples.png", "curves.png", "completions.png"}
 
 
+@pytest.mark.slow
 def test_a_flow_finds_the_density_of_its_data(tmp_path):
     """A normal distribution with a correlation of 0.8: its entropy is log(2πe) + ½ log(1 − 0.64) = 2.327 nats."""
     points = RNG.multivariate_normal([1.0, -1.0], [[1.0, 0.8], [0.8, 1.0]], 3000).astype(np.float32)
@@ -169,6 +170,7 @@ def test_settings_that_do_not_fit_are_refused(binary, tmp_path):
     assert "context_dim is 0" in error("vae-iaf", data=binary, binarise="none", context_dim=0)
 
 
+@pytest.mark.slow
 def test_importance_samples_of_an_exact_likelihood_are_refused(binary, tmp_path, capsys):
     changes = SMALL_MADE | ONE_MASK
     runs.train("made-dna", settings("made-dna", data=binary, epochs=1, **changes), tmp_path / "run")

@@ -39,6 +39,7 @@ def points(tmp_path_factory) -> str:
 SMALL = {"hidden_sizes": (32,), "batch_size": 60, "learning_rate": 3e-3, "penalty_weight": 0.1}
 
 
+@pytest.mark.slow
 def test_a_gan_finds_both_clusters(points, tmp_path):
     """With both in about equal shares, each about its centre."""
     result = runs.train("gan-ring", settings("gan-ring", data=points, epochs=60, validate_every=20, **SMALL), tmp_path / "run")
@@ -144,6 +145,7 @@ def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(tmp_p
     assert np.isfinite(drawn_from(run, 10)).all()
 
 
+@pytest.mark.slow
 def test_a_sweep_counts_games_that_diverge():
     """At a rate that no network survives, as at one that does: diverged games cover nothing and are in no other mean."""
     small = settings("gan-ring", epochs=1, epoch_steps=5, hidden_sizes=(4,), batch_size=20, penalty="none")
@@ -338,6 +340,7 @@ def test_any_model_is_measured_between_noise_and_training_examples(halves, tmp_p
     assert set(rows["model"]) == set(rows["noise"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(tmp_path):
     flat = np.random.default_rng(0).integers(0, 2, (60, 6)).astype(np.uint8)
     np.savez(tmp_path / "flat.npz", images=flat)

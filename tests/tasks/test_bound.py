@@ -35,6 +35,7 @@ def diagonal(moved: float):
 X = Split(np.asarray(jax.vmap(MARGINAL.sample)(jax.random.split(jax.random.key(1), 60))))
 
 
+@pytest.mark.slow
 def test_the_task_finds_what_is_known_of_each_part():
     model, done = diagonal(moved=0.3), []
     data = Dataset(X, X, X, name="linear")

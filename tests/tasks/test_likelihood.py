@@ -22,6 +22,7 @@ EXACT = np.asarray(jax.vmap(MARGINAL.log_prob)(X.x), np.float64)
 
 
 @pytest.mark.parametrize("start", ["prior", pytest.param("posterior", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_annealed_likelihoods_are_log_p_within_their_standard_errors(start):
     done = []
     found = tasks.annealed_likelihood(
@@ -42,6 +43,7 @@ def test_the_bounds_meet():
     assert abs((upper.log_prob - lower.log_prob).mean()) < 0.15
 
 
+@pytest.mark.slow
 def test_the_task_reports_all_estimates_in_order():
     """Samples of the prior are worst; importance weights of a posterior that is too narrow fall short of the annealed chains."""
     data = Dataset(X, X, X, name="linear")

@@ -224,6 +224,7 @@ def test_labels_are_given_to_a_model_that_has_classes_and_only_to_it(num_classes
     assert all((labels is None) == (num_classes is None) for labels in given)
 
 
+@pytest.mark.slow
 def test_a_vae_learns(key):
     """Binary images of a bright left or right half: the bound on held-out ones rises far above independent pixels' −12 log 2."""
     sides = np.zeros((200, 3, 4, 1), np.uint8)
@@ -244,6 +245,7 @@ def small_gan():
     return generative_adversarial_network(generator, discriminator, Normal(jnp.zeros(2), jnp.ones(2)))
 
 
+@pytest.mark.slow
 def test_a_gan_is_trained_by_two_losses(tmp_path):
     gan = small_gan()
     losses = adversarial_losses(gan, LOSSES["non-saturating"])

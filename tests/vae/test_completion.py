@@ -107,6 +107,7 @@ def test_the_mean_weight_is_the_likelihood_of_what_is_observed(drawn):
     np.testing.assert_array_equal(found.x[0, :, OBSERVED].T, np.broadcast_to(X[OBSERVED], (10, 3)))
 
 
+@pytest.mark.slow
 def test_estimates_are_right_within_their_standard_errors_and_these_cover():
     """Of log p(x_observed) and E[x_missing | x_observed]: within 1.96 standard errors in 95 % of 1,000 runs."""
     found = weighted(WIDE, jax.random.split(jax.random.key(4), 1000), 400)

@@ -95,6 +95,7 @@ def test_the_losses_of_a_factor_vae_by_their_formulas():
     np.testing.assert_allclose(losses.discriminator(zero, state, KEY, STEP, batch)[0], np.log(2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_of_penalties_are_those_of_their_formulas():
     """Through the draws and the densities, by finite differences; with the same noise, both sides are smooth."""
     params, batch = VAE.init(KEY, X[0]), Split(X, None)
