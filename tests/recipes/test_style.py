@@ -17,7 +17,7 @@ from gen_jax.gan import generative_adversarial_network
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.tasks.styles import layer_bands, mixed
 from gen_jax.train import read_metrics
-from gen_jax.types import InputError, split
+from gen_jax.types import InputError, Variables, split
 from tests.gan.test_style import GANS
 from tests.small import settings
 
@@ -143,11 +143,26 @@ def test_an_image_that_the_model_makes_is_found_again(key):
     assert error["w+"] <= error["w"]
 
 
+def test_a_path_between_styles_is_straight(key):
+    """Its ends are images of the prior, and its middle that of the mean of the two styles, up to the noise."""
+    gan, (params, state) = GANS["style2"]
+    synthesis = {n: ({"strength": 0 * p["strength"]} if "noise" in n else p) for n, p in params.generator["synthesis"].items()}
+    quiet = Variables(params._replace(generator=params.generator | {"synthesis": synthesis}), state)
+    found = tasks.interpolate(gan, quiet, key, 2, 3, space="w")
+    w = tasks.draw_styles(gan, quiet, jax.random.split(key)[0], 4)
+    show = lambda w: tasks.synthesise(gan, DataView(), quiet, None, w)
+    np.testing.assert_allclose(found[:, 0], show(w[::2]), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[:, 1], show((w[::2] + w[1::2]) / 2), rtol=1e-3, atol=1e-4)
+    with pytest.raises(InputError, match="space is w, in which paths are straight"):
+        tasks.interpolate(gan, quiet, key, 2, 3, space="w", path="spherical")
+
+
 @pytest.mark.parametrize(
     ("of_style", "words"),
     [
         (lambda gan, p, key: tasks.draw_styles(gan, p, key, 2), "A GAN cannot draw styles, since its layers take no styles"),
         (lambda gan, p, key: tasks.project(gan, p, Split(np.zeros((1, 4, 4, 1)))), "A GAN cannot project images"),
+        (lambda gan, p, key: tasks.interpolate(gan, p, key, 2, 3, space="w"), "A GAN cannot interpolate in w"),
         (lambda gan, p, key: tasks.noise_effect(gan, p, key, jnp.zeros((1, 2, 3))), "A GAN cannot add noise"),
     ],
 )
