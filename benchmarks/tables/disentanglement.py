@@ -38,6 +38,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "dip-ii": {"objective": "dip-ii"},
 }
 ROWS = {name: ("beta-vae-sprites", SMALL | changes) for name, changes in OBJECTIVES.items()}
+ROWS["capacity-long"] = ("beta-vae-sprites", {})  # the recipe as it is: 36,000 steps of wider nets
 
 
 def subject_of(trained: ManyTrained, seed: int) -> tasks.Subject:
