@@ -36,3 +36,4 @@ from gen_jax.nets.masked import (
     spread_degrees,
 )
 from gen_jax.nets.mlp import MLP, near_zero
+from gen_jax.nets.translation_nets import PatchDiscriminator, TranslationGenerator, instance_norm, reflection_padding
