@@ -1,6 +1,7 @@
 """Generative adversarial networks: the model, its two losses, penalties of the discriminator, and theory."""
 
 from gen_jax.gan.adversarial import adversarial_losses
+from gen_jax.gan.cycle import CYCLE_LOSS, DIRECTIONS, CycleGAN, Direction, cycle_gan, cycle_losses
 from gen_jax.gan.latents import analogy, draw_latents
 from gen_jax.gan.losses import (
     HINGE,
@@ -25,6 +26,7 @@ from gen_jax.gan.penalties import (
     r2_penalty,
     zero_centred_penalty,
 )
+from gen_jax.gan.pool import Pool, draw_from_pool, empty_pool
 from gen_jax.gan.theory import (
     dirac_gan_eigenvalues,
     dirac_gan_step,
