@@ -11,7 +11,7 @@ from jaxtyping import Float
 from gen_jax.evaluate._rows import Rows, float64_pair, row_blocks, squared_distance_blocks
 from gen_jax.types import Array, InputError
 
-Images = Float[Array | np.ndarray, "N H W C"]
+Images = Float[Array | np.ndarray, "_ _ _ _"]
 WINDOW, SCALE = 11, 1.5  # pixels of SSIM's Gaussian window, and its standard deviation
 _C1, _C2 = 0.01**2, 0.03**2  # of the paper, for a range of 1
 

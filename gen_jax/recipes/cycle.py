@@ -31,19 +31,19 @@ class CycleSettings(Settings):
     data_b: str | None = None
     """Data set of the domain B."""
     binarise: Binarisation = "none"
-    epochs: Count = 10
+    epochs: Count = 6
     batch_size: Count = 4
     learning_rate: Positive = 2e-4
     schedule: ScheduleName = "linear-after-half"
     adam_b1: Fraction = 0.5
     """Decay of Adam's mean of gradients."""
-    width: Count = 16
+    width: Count = 8
     """Channels of the generators' first layer; 64 in the paper."""
     num_halvings: NonNegativeInt = 1
     """How often the generators halve an image; 2 in the paper."""
     num_blocks: Count = 3
     """Residual blocks of the generators; 6 or 9 in the paper."""
-    disc_width: Count = 16
+    disc_width: Count = 8
     """Channels of the discriminators' first layer; 64 in the paper."""
     disc_halvings: Count = 1
     """Layers of stride 2 of the discriminators: a logit for patches of 16, 34 or 70 (the paper's) pixels a side for 1, 2 or 3."""
@@ -112,7 +112,7 @@ ROWS = {
     "cyclegan": ("a CycleGAN between the edges of 5,000 embedded MNIST digits and the digits", CycleSettings()),
     "cyclegan-emoji": (
         "a CycleGAN between two styles of emoji",
-        CycleSettings(data="emoji", num_halvings=2, num_blocks=4, disc_width=32, disc_halvings=2),
+        CycleSettings(data="emoji", width=16, num_halvings=2, num_blocks=4, disc_width=32, disc_halvings=2),
     ),
 }
 RECIPES = {name: Recipe(summary, settings, build) for name, (summary, settings) in ROWS.items()}
