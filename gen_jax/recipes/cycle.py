@@ -43,7 +43,7 @@ class CycleSettings(Settings):
     """How often the generators halve an image; 2 in the paper."""
     num_blocks: Count = 3
     """Residual blocks of the generators; 6 or 9 in the paper."""
-    disc_width: Count = 8
+    disc_width: Count = 16
     """Channels of the discriminators' first layer; 64 in the paper."""
     disc_halvings: Count = 1
     """Layers of stride 2 of the discriminators: a logit for patches of 16, 34 or 70 (the paper's) pixels a side for 1, 2 or 3."""
