@@ -16,13 +16,9 @@ from gen_jax.nets.conv_nets import Conv, ConvTranspose, halved_size
 from gen_jax.nets.gan_images import dcgan_init
 from gen_jax.types import Array, InputError
 
-_LOW = (
-    (1, 0),
-    (1, 0),
-)  # of an even image at stride 2: PyTorch's padding of 1, with an output padding of 1 on the way back
-
-
-conv = functools.partial(Conv, use_bias=False, kernel_init=dcgan_init)
+_LOW = ((1, 0), (1, 0))
+"""Of an even image at stride 2: what PyTorch's padding of 1 comes to, with an output padding of 1 on the way back."""
+_conv = functools.partial(Conv, use_bias=False, kernel_init=dcgan_init)
 
 
 class TranslationGenerator(nn.Module):
@@ -59,15 +55,15 @@ class TranslationGenerator(nn.Module):
             )
         norm = lambda h: nn.relu(instance_norm(h))
         widths = [self.width * 2**i for i in range(self.num_halvings + 1)]
-        h = norm(conv(self.width, 7, padding=0)(reflection_padding(x, 3)))
+        h = norm(_conv(self.width, 7, padding=0)(reflection_padding(x, 3)))
         for features in widths[1:]:
-            h = norm(conv(features, 3, 2, _LOW)(h))
+            h = norm(_conv(features, 3, 2, _LOW)(h))
         # one loop: any number of blocks compiles like one
         blocks = nn.scan(_Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.num_blocks)
         h, _ = blocks()(h, None)
         for features in widths[-2::-1]:
             h = norm(ConvTranspose(features, 3, 2, _LOW, use_bias=False, kernel_init=dcgan_init)(h))
-        return jnp.tanh(conv(self.channels, 7, padding=0, use_bias=True)(reflection_padding(h, 3)))
+        return jnp.tanh(_conv(self.channels, 7, padding=0, use_bias=True)(reflection_padding(h, 3)))
 
 
 class _Block(nn.Module):
@@ -75,7 +71,7 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch H W C"], _: None) -> tuple[Float[Array, "*batch H W C"], None]:
-        first, second = (conv(x.shape[-1], 3, padding=0) for _ in range(2))
+        first, second = (_conv(x.shape[-1], 3, padding=0) for _ in range(2))
         h = nn.relu(instance_norm(first(reflection_padding(x, 1))))
         return x + instance_norm(second(reflection_padding(h, 1))), None
 
@@ -102,11 +98,11 @@ class PatchDiscriminator(nn.Module):
         Raises:
             InputError: the image is too small for so many layers.
         """
-        h = nn.leaky_relu(conv(self.width, 4, 2, 1, use_bias=True)(x), 0.2)
+        h = nn.leaky_relu(_conv(self.width, 4, 2, 1, use_bias=True)(x), 0.2)
         for i in range(1, self.num_halvings + 1):
-            h = conv(self.width * min(2**i, 8), 4, 2 if i < self.num_halvings else 1, 1)(h)
+            h = _conv(self.width * min(2**i, 8), 4, 2 if i < self.num_halvings else 1, 1)(h)
             h = nn.leaky_relu(instance_norm(h), 0.2)
-        return conv(1, 4, padding=1, use_bias=True)(h)[..., 0]
+        return _conv(1, 4, padding=1, use_bias=True)(h)[..., 0]
 
 
 def instance_norm(h: Float[Array, "*batch H W C"]) -> Float[Array, "*batch H W C"]:
