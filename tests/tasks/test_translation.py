@@ -86,7 +86,7 @@ def test_an_evaluation_has_both_directions():
 
 
 def test_grey_images_become_colours_and_colours_grey():
-    data = unpaired(true_pairs("grey", "base", base(3)))._replace(name="grey:base")
+    data = unpaired(true_pairs("grey", "base", base(3, labels=False)))._replace(name="grey:base")
     subject = subject_of(TO_COLOUR, data)
     found = subject.call(tasks.translation_quality, data, "a-to-b")
     grey, colours = data.test.x[..., :1] / 255, data.test.x[..., 1:] / 255
