@@ -6,9 +6,10 @@
     GEN_JAX_DATA_DIR=DIR gen-jax train cyclegan-emoji
 
 `cyclegan`: 5 min of training on one core of an AMD EPYC that did other work too (seed 0). From edges to digits, on 500 test
-pairs: L1 0.100 ± 0.002 (images as they are 0.143, the mean image 0.151), SSIM 0.48 (0.22, 0.11), median rank of the partner 1 (5),
-mean rank 29 (17), Fréchet distance 24.6 (41.7); from digits to edges: L1 0.109, SSIM 0.47, median rank 2 (14), Fréchet distance
-18.6 (34.8). Most digits are filled between their edges; some are filled outside of a thin stroke too, and some keep an outline.
+pairs: L1 0.100 ± 0.002 (images as they are 0.143, the mean image 0.151), SSIM 0.48 (0.22, 0.11), median rank of the partner 1
+(5), mean rank 29 (17), Fréchet distance 24.6 (41.7); from digits to edges: L1 0.109, SSIM 0.47, median rank 2 (14), Fréchet
+distance 18.6 (34.8). Most digits are filled between their edges; some are filled outside of a thin stroke too, and some keep an
+outline.
 
 `cyclegan-emoji` is sized for a GPU, or for hours: its numbers have not been measured.
 
