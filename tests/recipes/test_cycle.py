@@ -89,7 +89,7 @@ def test_a_cycle_gan_learns_to_invert(grey, tmp_path):
     result = runs.train("cyclegan", settings("cyclegan", data=f"inverted:{grey}", **SIZES | changes), tmp_path / "run")
     rows = runs.perform(runs.load_run(tmp_path / "run"), "translate").summary
     assert rows["model"]["l1"] == pytest.approx(result["test_a_to_b_l1"])
-    assert rows["model"]["l1"] < 0.5 * rows["identity map"]["l1"]
+    assert rows["model"]["l1"] < 0.75 * rows["identity map"]["l1"]
 
 
 @pytest.mark.parametrize(
