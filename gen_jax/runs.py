@@ -1,7 +1,6 @@
 """The run folder: train a recipe into it, load what was trained, do tasks with it."""
 
 import contextlib
-import dataclasses
 import functools
 import inspect
 import json
@@ -80,7 +79,7 @@ def train(
     check_settings(settings)
     if tensorboard:
         training.summary_writer()  # raises where it is not installed
-    settings = dataclasses.replace(settings, data=absolute_name(settings.data))
+    settings = settings.with_whole_names()
     stored = load_dataset(settings.data, "none", stream=settings.stream)
     experiment = found.build(settings, stored.event_shape)
     data = as_seen(stored, settings, experiment)

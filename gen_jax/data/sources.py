@@ -7,6 +7,11 @@ cifar10         the .npz file in $GEN_JAX_DATA_DIR/cifar10, else TensorFlow Data
 sprites         the 737,280 images of `data.sprites`, rendered on the device when they are seen
 sprites-colour  the same, each in one of seven colours, drawn once: a sixth factor
 dna             the file $GEN_JAX_DATA_DIR/uci_binary/dna.npz
+emoji           the file $GEN_JAX_DATA_DIR/emoji/emoji.npz: emoji in two styles, as two domains (`data.pairs`)
+edges:NAME      the edges of images, and the images
+grey:NAME       the grey values of colour images, and the images
+inverted:NAME   images, and their negatives
+pair:NAME,NAME  two data sets of images
 stacked:NAME    three images of another data set as the channels of one, with 1,000 modes for ten classes
 toy:NAME        60,000 points in the plane (`data.toy`), the same every time
 tfds:NAME       any image data set of TensorFlow Datasets
@@ -36,6 +41,7 @@ from gen_jax.data.dataset import (
     stratified_parts,
 )
 from gen_jax.data.files import load_folder, load_idx, load_npz
+from gen_jax.data.pairs import MADE_OF_ONE, load_emoji, true_pairs, two_domains, unpaired
 from gen_jax.data.sprites import (
     NUM_COLOURS,
     SPRITE_FACTORS,
@@ -64,8 +70,8 @@ def _dataset(splits: Iterable[Split]) -> Dataset:
 def absolute_name(name: str) -> str:
     """Return the name of a data set with its path, if any, made absolute: it means the same from any folder."""
     kind, _, argument = name.partition(":")
-    if kind == "stacked" and argument:
-        return STACKED + absolute_name(argument)
+    if kind in ("stacked", "pair", *MADE_OF_ONE) and argument:
+        return f"{kind}:{','.join(map(absolute_name, argument.split(',') if kind == 'pair' else [argument]))}"
     return f"{kind}:{Path(argument).expanduser().absolute()}" if kind in ("npz", "folder") and argument else name
 
 
@@ -149,13 +155,23 @@ def _load(name: str) -> Dataset:
         "sprites": _sprites,
         "sprites-colour": _coloured_sprites,
         "dna": _dna,
+        "emoji": lambda: unpaired(load_true_pairs("emoji")),
     }
-    prefixed = {"stacked": _stacked, "toy": _toy, "tfds": load_tfds, "npz": load_npz, "folder": load_folder}
+    prefixed: dict[str, Callable[[str], Dataset]] = {
+        **{made: lambda _: unpaired(load_true_pairs(name)) for made in MADE_OF_ONE},
+        "pair": _pair,
+        "stacked": _stacked,
+        "toy": _toy,
+        "tfds": load_tfds,
+        "npz": load_npz,
+        "folder": load_folder,
+    }
     if kind in prefixed and argument:
         return prefixed[kind](argument)
     if name in loaders:
         return loaders[name]()
-    raise unknown("data set", name, [*loaders, "stacked:NAME", "toy:NAME", "tfds:NAME", "npz:PATH", "folder:PATH"])
+    of_names = [*(f"{made}:NAME" for made in MADE_OF_ONE), "pair:NAME,NAME", "stacked:NAME", "toy:NAME", "tfds:NAME"]
+    raise unknown("data set", name, [*loaders, *of_names, "npz:PATH", "folder:PATH"])
 
 
 def _mnist_5k() -> Dataset:
@@ -191,10 +207,37 @@ def _cifar10() -> Dataset:
 
 
 def _dna() -> Dataset:
+    return load_npz(str(_only_local("dna", "uci_binary/dna.npz")))
+
+
+def _only_local(name: str, path: str) -> Path:
+    """Return the path of a data set that is nowhere but in the data folder."""
     data_dir = os.environ.get(DATA_DIR_VARIABLE)
     if not data_dir:
-        raise InputError(f"The data set dna is uci_binary/dna.npz in the folder {DATA_DIR_VARIABLE}, which is not set: set it.")
-    return load_npz(str(Path(data_dir) / "uci_binary" / "dna.npz"))
+        raise InputError(f"The data set {name} is {path} in the folder {DATA_DIR_VARIABLE}, which is not set: set it.")
+    return Path(data_dir) / path
+
+
+def load_true_pairs(name: str) -> Dataset:
+    """Return emoji, edges:NAME, grey:NAME or inverted:NAME as pairs in training too, for what is trained on pairs.
+
+    Raises:
+        InputError: as for `load_dataset`.
+    """
+    kind, _, argument = name.partition(":")
+    if kind == "emoji":
+        return load_emoji(_only_local("emoji", "emoji/emoji.npz"))._replace(name=name)
+    if kind not in MADE_OF_ONE:
+        of_one = ", ".join(f"{made}:NAME" for made in MADE_OF_ONE)
+        raise InputError(f"The partners of images of {name} are not known: give emoji, {of_one}.")
+    return true_pairs(kind, argument, canonical(_load(argument), stream=False))._replace(name=name)
+
+
+def _pair(names: str) -> Dataset:
+    a, _, b = names.partition(",")
+    if not a or not b or "," in b:
+        raise InputError(f"pair:{names} does not name two data sets: give pair:NAME,NAME, without other commas.")
+    return two_domains((a, b), (canonical(_load(a), stream=False), canonical(_load(b), stream=False)))
 
 
 def _stacked(name: str) -> Dataset:

@@ -23,6 +23,7 @@ from gen_jax.evaluate.distances import (
     kernel_distance,
     precision_recall,
 )
+from gen_jax.evaluate.image_pairs import ImageErrors, image_errors, partner_ranks, ssim
 from gen_jax.evaluate.inference_gap import InferenceGap, inference_gap, optimised_normal
 from gen_jax.evaluate.latents import active_units, posterior_mean
 from gen_jax.evaluate.likelihood import (

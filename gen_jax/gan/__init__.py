@@ -2,6 +2,7 @@
 
 from gen_jax.gan.adversarial import adversarial_losses
 from gen_jax.gan.augmentation import CHANGES, Augmentation, colour, cutout, translation
+from gen_jax.gan.cycle import CYCLE_LOSS, DIRECTIONS, CycleGAN, Direction, cycle_gan, cycle_losses
 from gen_jax.gan.growing import GrowingGAN, Growth, growing_gan, growing_losses, stages_for
 from gen_jax.gan.latents import analogy, draw_latents
 from gen_jax.gan.losses import (
@@ -27,6 +28,7 @@ from gen_jax.gan.penalties import (
     r2_penalty,
     zero_centred_penalty,
 )
+from gen_jax.gan.pool import Pool, draw_from_pool, empty_pool
 from gen_jax.gan.style import path_lengths, path_regularised, style_gan, truncated
 from gen_jax.gan.theory import (
     dirac_gan_eigenvalues,

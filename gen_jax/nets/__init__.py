@@ -49,3 +49,4 @@ from gen_jax.nets.style_layers import (
     pixel_norm,
 )
 from gen_jax.nets.style_nets import Mapping, ResidualStyleDiscriminator, SkipSynthesis, StyleSynthesis
+from gen_jax.nets.translation_nets import PatchDiscriminator, TranslationGenerator, instance_norm, reflection_padding

@@ -3,7 +3,7 @@
 A recipe of one's own, such as `examples/own_vae.py`, imports what it needs from here.
 """
 
-from gen_jax.recipes import autoencoder, flow, gan_images, gan_points, hierarchical, made, style, vae, vq_vae
+from gen_jax.recipes import autoencoder, cycle, flow, gan_images, gan_points, hierarchical, made, style, vae, vq_vae
 from gen_jax.recipes.experiment import Experiment, Recipe, adam_of, image_shape, view_of
 from gen_jax.recipes.own import UNNAMED, default_folder, guarded, is_file_name, read_recipe
 from gen_jax.recipes.settings import (
@@ -25,7 +25,7 @@ from gen_jax.types import InputError, unknown
 
 RECIPES: dict[str, Recipe] = {
     name: recipe
-    for family in (vae, hierarchical, vq_vae, autoencoder, flow, made, gan_points, gan_images, style)
+    for family in (vae, hierarchical, vq_vae, autoencoder, flow, made, gan_points, gan_images, style, cycle)
     for name, recipe in family.RECIPES.items()
 }
 

@@ -19,7 +19,8 @@ class Experiment(NamedTuple):
     """A model and how it is trained. What is done with a trained model is a task (`gen_jax.tasks`).
 
     Attributes:
-        model: a `VAE`, a `DensityModel`, a `GAN`, an `Autoencoder`; or of another type, which is trained and not evaluated.
+        model: a `VAE`, a `DensityModel`, a `GAN`, a `CycleGAN`, an `Autoencoder`; or of another type, which is trained and not
+            evaluated.
         loss: a `Loss`; for a GAN, `Adversaries` of two; for one that grows, these of each stage.
         optimizer: number of steps of the run -> optax optimizer; for a GAN, `Adversaries` of two.
         view: how the model sees stored examples, and what data it refuses.

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from tyro.conf import Suppress
 
-from gen_jax.data import Binarisation
+from gen_jax.data import Binarisation, absolute_name
 from gen_jax.train import ScheduleName
 from gen_jax.types import InputError, Key, unknown
 
@@ -77,7 +77,8 @@ class Settings:
 
     __pydantic_config__ = STRICT
     data: str = "mnist-5k"
-    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, sprites-colour, stacked:, toy:, tfds:, npz:, folder:."""
+    """Data set: mnist-5k, mnist, fashion_mnist, cifar10, dna, sprites, sprites-colour, emoji, stacked:, edges:,
+    grey:, inverted:, pair:, toy:, tfds:, npz:, folder:."""
     binarise: Binarisation = "dynamic"
     """How grey values become what the model sees: drawn anew at each step, drawn once, by threshold, or left as they are."""
     binarise_seed: Seed = 0
@@ -93,7 +94,8 @@ class Settings:
     learning_rate: Positive = 1e-3
     """The optimizer's (peak) learning rate."""
     schedule: ScheduleName = "cosine"
-    """Learning rate over the run: constant, cosine down to 0, or the eight stages of the IWAE paper."""
+    """Learning rate over the run: constant, cosine down to 0, linear down to 0 after the first half, or the eight
+    stages of the IWAE paper."""
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay: at each step parameters shrink by this times the learning rate."""
     clip_norm: Positive | None = None
@@ -111,6 +113,10 @@ class Settings:
     def examples_per_step(self) -> int:
         """The number of examples that a step takes."""
         return self.batch_size
+
+    def with_whole_names(self) -> "Settings":
+        """Return the settings with a name of the data that means the same from any folder."""
+        return dataclasses.replace(self, data=absolute_name(self.data))
 
     def check(self) -> None:
         """Raise an InputError for inconsistent values."""

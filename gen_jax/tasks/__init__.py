@@ -21,6 +21,7 @@ from gen_jax.tasks import (
     sample_quality,
     sampling,
     styles,
+    translation,
     traversal,
 )
 from gen_jax.tasks.bound import inference_gaps, rate_decomposition
@@ -37,6 +38,7 @@ from gen_jax.tasks.sample_quality import quality
 from gen_jax.tasks.sampling import sample
 from gen_jax.tasks.styles import draw_styles, noise_effect, synthesise
 from gen_jax.tasks.task import CannotError, Outcome, Subject, Task, check_folder, check_path
+from gen_jax.tasks.translation import translate, translation_quality
 from gen_jax.tasks.traversal import traverse
 
 TASKS: dict[str, Task] = {
@@ -56,6 +58,7 @@ TASKS: dict[str, Task] = {
     "novelty": novelty.perform,
     "representation": representation.perform,
     "disentanglement": disentanglement.perform,
+    "translate": translation.perform,
     "export": exporting.perform,
 }
 """By their names on the command line."""

@@ -24,6 +24,7 @@ from gen_jax.evaluate import (
     posterior_mean,
     square_grid,
 )
+from gen_jax.gan import DIRECTIONS, CycleGAN
 from gen_jax.tasks.sample_quality import measure, num_measured
 from gen_jax.tasks.sampling import log_density, sample
 from gen_jax.tasks.task import (
@@ -39,6 +40,7 @@ from gen_jax.tasks.task import (
     refuse,
     suffix_of,
 )
+from gen_jax.tasks.translation import cycle_errors, translation_quality
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params, context_of, split
 from gen_jax.vae import Quantised, elbo_terms, log_weight, perplexity
 
@@ -77,8 +79,9 @@ def evaluate(
     """Measure a model on stored examples.
 
     A `VAE`: the ELBO and its terms, and log p(x) by K importance samples, by default 1,000. A `DensityModel`: log p(x), exactly.
-    A `GAN`: the logit of each example. An `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian.
-    `report` is called with (examples done, examples in all).
+    A `GAN`: the logit of each example. A `CycleGAN`: the distance (L1) of each image to its cycle, there and back. An
+    `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian. `report` is called with (examples done,
+    examples in all).
 
     Raises:
         InputError: the model is none of these, or importance samples are given where nothing is estimated by them.
@@ -108,11 +111,14 @@ def evaluate(
             found = Evaluation(_means(nll=-log_probs), {"log_prob": log_probs})
         case GAN():
             found = Evaluation({}, {"logit": np.asarray(_logits(model, view, params, on_device))} if model.packing == 1 else {})
+        case CycleGAN():
+            columns = cycle_errors(model, params, key, examples, view)
+            found = Evaluation(_means(**columns), columns)
         case Autoencoder():
             columns = jax.device_get(_errors(model, view, params, key, on_device))
             found = Evaluation(_means(**columns), columns)
         case _:
-            raise refuse(model, "be evaluated", "a VAE, a flow, a MADE, a GAN or an autoencoder")
+            raise refuse(model, "be evaluated", "a VAE, a flow, a MADE, a GAN, a CycleGAN or an autoencoder")
     report(num, num)
     table = {"index": np.arange(num)} | ({} if examples.labels is None else {"label": np.asarray(examples.labels)})
     return Evaluation(found.summary, table | found.table, {**found.details, "num_examples": num})
@@ -245,6 +251,10 @@ def perform(
         num = num_measured(dataset.name, examples)
         summary = measure(dataset, split, subject.call(sample, num), labels_in_turn(model, num))
         details = {**details, "num_samples": num}
+    if isinstance(model, CycleGAN) and split != "train":  # whose examples are no pairs
+        for direction in DIRECTIONS:
+            numbers = subject.call(translation_quality, dataset, direction, against=split)["model"]
+            summary |= {f"{direction.replace('-', '_')}_{name}": value for name, value in numbers.items()}
     energy = ENERGIES.get(dataset.name.removeprefix("toy:")) if dataset.name.startswith("toy:") else None
     if isinstance(model, DensityModel) and energy is not None:  # how near the density comes to e^{−U} / Z
         points, cell = square_grid(GRID_BOUND, GRID_POINTS)

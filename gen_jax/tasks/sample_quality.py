@@ -39,6 +39,7 @@ NEIGHBOURS = 5  # of density and coverage
 SMALLEST_SIDE = 7  # pixels, of a patch of the sliced Wasserstein distance
 NUM_FEATURES = 128
 EPOCHS, BATCH_SIZE = 3, 100
+CLASSIFIERS_KEPT = 2  # of each of two domains
 
 
 def quality(
@@ -172,7 +173,8 @@ def classifier_of(data: Dataset) -> ImageClassifier | None:
         return None
     by = (train.fingerprint(), test.fingerprint())
     if by not in _CLASSIFIERS:
-        _CLASSIFIERS.clear()
+        if len(_CLASSIFIERS) == CLASSIFIERS_KEPT:
+            del _CLASSIFIERS[next(iter(_CLASSIFIERS))]
         _CLASSIFIERS[by] = train_classifier(data)
     return _CLASSIFIERS[by]
 

@@ -19,10 +19,11 @@ import numpy as np
 from gen_jax import plots
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import Dataset, DataView, Split
+from gen_jax.gan import CycleGAN
 from gen_jax.train import PARTIAL, write_json, write_whole
 from gen_jax.types import GAN, VAE, Array, DensityModel, InputError, Key, Params
 
-NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder"}
+NAMES = {VAE: "A VAE", GAN: "A GAN", DensityModel: "A density model", Autoencoder: "An autoencoder", CycleGAN: "A CycleGAN"}
 AT_ONCE = 500  # examples on the device at once
 MODELS_KEPT = 16  # for which a function stays compiled
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -8,7 +8,7 @@ import optax
 
 from gen_jax.types import InputError, unknown
 
-ScheduleName = Literal["constant", "cosine", "iwae"]
+ScheduleName = Literal["constant", "cosine", "linear-after-half", "iwae"]
 
 
 def adam(
@@ -73,6 +73,7 @@ def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: 
 
     - constant: `learning_rate` throughout.
     - cosine: from `learning_rate` down to 0 along half a cosine.
+    - linear-after-half: `learning_rate` for the first half, then down to 0 along a line (Zhu et al. 2017, arXiv:1703.10593).
     - iwae: the eight stages of Burda et al. 2016 (arXiv:1509.00519): stage i = 0…7 takes the share 3^i / 3280 of the run, at
       `learning_rate` · 10^(−i/7). The paper has 3,280 epochs from 1e-3.
 
@@ -86,6 +87,10 @@ def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: 
             return optax.constant_schedule(learning_rate)
         case "cosine":
             return optax.cosine_decay_schedule(learning_rate, num_steps)
+        case "linear-after-half":
+            half = num_steps // 2
+            line = optax.linear_schedule(learning_rate, 0.0, num_steps - half)
+            return optax.join_schedules([optax.constant_schedule(learning_rate), line], [half])
         case "iwae":
             stages = [optax.constant_schedule(learning_rate * 10 ** (-i / 7)) for i in range(8)]
             # stage i begins after Σ_{j<i} 3^j = (3^i − 1) / 2 of the 3,280 parts

@@ -54,6 +54,7 @@ HALVES[LABELS == 0, :, :2] = HALVES[LABELS == 1, :, 2:] = 1
 HALVES = np.abs(HALVES - (np.random.default_rng(0).random(HALVES.shape) < 1 / 8)).astype(np.float32)
 IMAGES = Split(HALVES, LABELS)
 DATA = Dataset(IMAGES, IMAGES, IMAGES, name="halves")
+PAIRS = Split(np.concatenate([HALVES, 1 - HALVES], axis=-1))
 TO_IMAGE, BERNOULLI = MLP((), IMAGE), bernoulli_likelihood()
 PLAIN, BITS = gaussian_vae(MLP((), (2, 2)), TO_IMAGE, 2, BERNOULLI), made.made(16, (16,), made.bernoulli_output())
 
@@ -61,6 +62,11 @@ PLAIN, BITS = gaussian_vae(MLP((), (2, 2)), TO_IMAGE, 2, BERNOULLI), made.made(1
 def gan_of_images(num_classes: int | None = None):
     networks = batch_net(MLPGenerator((), IMAGE)), batch_net(MLPDiscriminator((3,)))
     return gan.generative_adversarial_network(*networks, Normal(jnp.zeros(2), jnp.ones(2)), num_classes=num_classes)
+
+
+def cycle_gan_of_images():
+    networks = MLP((), IMAGE), MLP((), (2, 2))
+    return gan.cycle_gan(*((net, net) for net in networks), channels=(1, 1))
 
 
 FAMILIES = {
@@ -75,22 +81,25 @@ FAMILIES = {
     "MADE": with_event_shape(made.ensemble(BITS, lambda index: BITS.degrees), IMAGE),
     "GAN": gan_of_images(),
     "conditional GAN": gan_of_images(2),
+    "CycleGAN": cycle_gan_of_images(),
 }
 VECTORS, AUTOENCODERS = (
     {"VAE", "conditional VAE", "VAE on a sphere"},
     {name for name in FAMILIES if "auto" in name},
 )
+DRAWS = set(FAMILIES) - AUTOENCODERS - {"CycleGAN"}
 VAES = VECTORS | {"hierarchical VAE", "VQ-VAE"}
 DOES = {
     "evaluate": set(FAMILIES),
-    "sample": set(FAMILIES) - AUTOENCODERS,
+    "sample": DRAWS,
     "reconstruct": VAES | AUTOENCODERS,
-    "interpolate": set(FAMILIES) - {"flow", "MADE"},
+    "interpolate": set(FAMILIES) - {"flow", "MADE", "CycleGAN"},
     "traverse": VECTORS,
     "complete": VECTORS | {"hierarchical VAE", "MADE"},
     "latents": (VAES | AUTOENCODERS) - {"autoencoder of three dimensions"},
     "arithmetic": {"VAE", "GAN"},
-    "quality": set(FAMILIES) - AUTOENCODERS,
+    "quality": DRAWS,
+    "translate": {"CycleGAN"},
 }
 
 
@@ -107,10 +116,11 @@ def do(task: str, model, params, examples: Split = IMAGES):
         "reconstruct": lambda: tasks.reconstruct(model, params, KEY, examples),
         "interpolate": lambda: tasks.interpolate(model, params, KEY, 2, 3, examples=coded),
         "traverse": lambda: tasks.traverse(model, params, KEY, jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), examples), 3),
-        "complete": lambda: tasks.complete(model, params, KEY, examples, np.indices(IMAGE)[0] < 2),
+        "complete": lambda: tasks.complete(model, params, KEY, examples, np.indices(examples.x.shape[1:])[0] < 2),
         "latents": lambda: sorted(tasks.TASKS["latents"](subject).figures),
         "arithmetic": lambda: tasks.TASKS["arithmetic"](subject).array,
         "quality": lambda: tasks.quality(model, params, KEY, DATA, num=20),
+        "translate": lambda: tasks.translate(model, params, KEY, examples.x[..., :1], "a-to-b"),
     }[task]()
 
 
@@ -121,15 +131,16 @@ SLOW = {"VAE on a sphere", "hierarchical VAE", "conditional GAN"}
 def test_a_task_serves_every_family_that_can_do_it_and_refuses_the_others_in_a_sentence(family):
     model = FAMILIES[family]
     label = (jnp.int32(0),) if family == "conditional VAE" else ()
-    params = model.init(KEY, jnp.zeros(IMAGE), *label)
+    examples = PAIRS if family == "CycleGAN" else IMAGES
+    params = model.init(KEY, jnp.zeros(examples.x.shape[1:]), *label)
     for task, able in DOES.items():
         if family in able:
-            found, again = (jax.tree.leaves(do(task, model, params)) for _ in range(2))
+            found, again = (jax.tree.leaves(do(task, model, params, examples)) for _ in range(2))
             assert all(isinstance(leaf, str) or np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in found)
             assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
         else:
             with pytest.raises(tasks.CannotError, match=r"^An? .*cannot .*: give .*\.$"):
-                do(task, model, params)
+                do(task, model, params, examples)
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - DOES["arithmetic"]))

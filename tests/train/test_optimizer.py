@@ -31,6 +31,9 @@ def test_the_cosine_schedule():
 
 def test_the_constant_schedule():
     assert learning_rate_schedule("constant", 0.5, 10)(7) == 0.5
+    halves = learning_rate_schedule("linear-after-half", 0.8, 9)  # 0.8 for 4 steps, then a line that reaches 0 after 5 more
+    expected = [0.8, 0.8, 0.8, 0.8, 0.8, 0.64, 0.48, 0.32, 0.16, 0.0]
+    np.testing.assert_allclose([halves(step) for step in range(10)], expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan"), float("inf")])
