@@ -8,6 +8,7 @@ sprites         the 737,280 images of `data.sprites`, rendered on the device whe
 sprites-colour  the same, each in one of seven colours, drawn once: a sixth factor
 dna             the file $GEN_JAX_DATA_DIR/uci_binary/dna.npz
 emoji           the file $GEN_JAX_DATA_DIR/emoji/emoji.npz: emoji in two styles, as two domains (`data.pairs`)
+emoji:STYLE     those of one style, google or twitter, with their categories as labels
 edges:NAME      the edges of images, and the images
 grey:NAME       the grey values of colour images, and the images
 inverted:NAME   images, and their negatives
@@ -41,7 +42,7 @@ from gen_jax.data.dataset import (
     stratified_parts,
 )
 from gen_jax.data.files import load_folder, load_idx, load_npz
-from gen_jax.data.pairs import MADE_OF_ONE, load_emoji, true_pairs, two_domains, unpaired
+from gen_jax.data.pairs import MADE_OF_ONE, domain_of, load_emoji, true_pairs, two_domains, unpaired
 from gen_jax.data.sprites import (
     NUM_COLOURS,
     SPRITE_FACTORS,
@@ -159,6 +160,7 @@ def _load(name: str) -> Dataset:
     }
     prefixed: dict[str, Callable[[str], Dataset]] = {
         **{made: lambda _: unpaired(load_true_pairs(name)) for made in MADE_OF_ONE},
+        "emoji": _emoji_of,
         "pair": _pair,
         "stacked": _stacked,
         "toy": _toy,
@@ -170,7 +172,14 @@ def _load(name: str) -> Dataset:
         return prefixed[kind](argument)
     if name in loaders:
         return loaders[name]()
-    of_names = [*(f"{made}:NAME" for made in MADE_OF_ONE), "pair:NAME,NAME", "stacked:NAME", "toy:NAME", "tfds:NAME"]
+    of_names = [
+        "emoji:STYLE",
+        *(f"{made}:NAME" for made in MADE_OF_ONE),
+        "pair:NAME,NAME",
+        "stacked:NAME",
+        "toy:NAME",
+        "tfds:NAME",
+    ]
     raise unknown("data set", name, [*loaders, *of_names, "npz:PATH", "folder:PATH"])
 
 
@@ -225,12 +234,19 @@ def load_true_pairs(name: str) -> Dataset:
         InputError: as for `load_dataset`.
     """
     kind, _, argument = name.partition(":")
-    if kind == "emoji":
+    if name == "emoji":
         return load_emoji(_only_local("emoji", "emoji/emoji.npz"))._replace(name=name)
     if kind not in MADE_OF_ONE:
         of_one = ", ".join(f"{made}:NAME" for made in MADE_OF_ONE)
         raise InputError(f"The partners of images of {name} are not known: give emoji, {of_one}.")
     return true_pairs(kind, argument, canonical(_load(argument), stream=False))._replace(name=name)
+
+
+def _emoji_of(style: str) -> Dataset:
+    domains = {"google": "a", "twitter": "b"}
+    if style not in domains:
+        raise InputError(f"There is no style {style!r} of emoji: give emoji:{' or emoji:'.join(domains)}.")
+    return domain_of(load_true_pairs("emoji"), domains[style])
 
 
 def _pair(names: str) -> Dataset:

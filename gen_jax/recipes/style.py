@@ -192,5 +192,9 @@ ROWS = {
     "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", change(STYLE, epochs=60)),
     "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist", epochs=10)),
     "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", width=16, max_width=128)),
+    "stylegan-emoji": (
+        "a StyleGAN with adaptive augmentation on 2,786 emoji of one style",
+        change(STYLE, data="emoji:google", width=16, max_width=128, augmentation="adaptive", epochs=100),
+    ),
 }
 RECIPES = {name: Recipe(summary, settings, build) for name, (summary, settings) in ROWS.items()}

@@ -105,6 +105,11 @@ def test_emoji_are_split_once(shared_data, monkeypatch):
     shapes = {part: split.x.shape for part, split in data.splits.items()}
     assert shapes == {"train": (1393, 64, 64, 6), "valid": (500, 64, 64, 6), "test": (500, 64, 64, 6)}
     assert data.factors.names == ("label of A", "label of B")
+    for style, domain in (("google", "a"), ("twitter", "b")):
+        alone, of_pairs = load_dataset(f"emoji:{style}"), domain_of(load_true_pairs("emoji"), domain)
+        np.testing.assert_array_equal(alone.train.x, of_pairs.train.x)
+        np.testing.assert_array_equal(alone.test.labels, of_pairs.test.labels)
+        assert alone.name == f"emoji:{style}"
     with np.load(shared_data / "emoji" / "emoji.npz") as arrays:
         row = int(np.flatnonzero((arrays["google"] == data.test.x[0, ..., :3]).all(axis=(1, 2, 3)))[0])
         np.testing.assert_array_equal(arrays["twitter"][row], data.test.x[0, ..., 3:])
@@ -124,6 +129,7 @@ def test_emoji_are_split_once(shared_data, monkeypatch):
         ("edges:toy:ring", r"An example of toy:ring has shape \(2,\): give grey or colour images"),
         ("inverted:{negative}", "range from -1 to 1: scale them to"),
         ("edges:mnst-5k", "There is no data set 'mnst-5k'. Did you mean mnist-5k"),
+        ("emoji:apple", "There is no style 'apple' of emoji: give emoji:google or emoji:twitter"),
         ("emoji", "The data set emoji is emoji/emoji.npz in the folder GEN_JAX_DATA_DIR, which is not set"),
     ],
 )
