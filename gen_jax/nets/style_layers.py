@@ -4,6 +4,9 @@ Progressive GAN: Karras et al. 2018 (arXiv:1710.10196). StyleGAN: Karras et al. 
 Karras et al. 2020 (arXiv:1912.04958).
 """
 
+import itertools
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -108,18 +111,25 @@ class AdaptiveInstanceNorm(nn.Module):
 
 
 class Noise(nn.Module):
-    """x ↦ x + strength ⊙ n, with n ~ N(0, 1) for each pixel and a learned strength for each channel, at first 0.
-
-    Without a key for the stream "noise", n = 0.
-    """
+    """x ↦ x + strength ⊙ n, for noise n of one channel, and a learned strength for each channel of x, at first 0."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-        """Return the sum."""
+    def __call__(self, x: Float[Array, "B H W C"], noise: Float[Array, "B H W 1"] | None) -> Float[Array, "B H W C"]:
+        """Return the sum; x itself without noise."""
         strength = self.param("strength", nn.initializers.zeros_init(), (x.shape[-1],))
-        if not self.has_rng("noise"):
-            return x
-        return x + strength[None, None, None] * jax.random.normal(self.make_rng("noise"), (*x.shape[:3], 1))
+        return x if noise is None else x + strength[None, None, None] * noise
+
+
+def draw_noise(module: nn.Module, num: int, sizes: Sequence[int]) -> list[Float[Array, "B P P 1"] | None]:
+    """Return N(0, I) images of these sizes for `num` examples, by the module's stream "noise"; None each if it has none.
+
+    They are one draw, since XLA compiles the generator of random numbers anew for each.
+    """
+    if not module.has_rng("noise"):
+        return [None] * len(sizes)
+    ends = list(itertools.accumulate(size**2 for size in sizes))
+    flat = jax.random.normal(module.make_rng("noise"), (num, ends[-1]))
+    return [part.reshape(num, size, size, 1) for part, size in zip(jnp.split(flat, ends[:-1], axis=1), sizes, strict=True)]
 
 
 def leaky(x: Array) -> Array:

@@ -21,6 +21,7 @@ from gen_jax.nets.style_layers import (
     ModulatedConv,
     Noise,
     blur,
+    draw_noise,
     halve,
     leaky,
     pixel_norm,
@@ -71,8 +72,13 @@ class StyleSynthesis(nn.Module):
         constant = self.param("constant", nn.initializers.ones_init(), (4, 4, self.channels[0]))
         h = jnp.broadcast_to(constant[None], (len(w), *constant.shape))
 
+        last = len(self.channels) - 1
+        stage = stage or Stage(last)
+        shown = last if self.is_initializing() else stage.number
+        noise = draw_noise(self, len(w), [4 * 2**number for number in range(shown + 1) for _ in range(2)])
+
         def dress(layer: int, h: Array) -> Array:
-            h = leaky(Noise(name=f"noise_{layer}")(h))
+            h = leaky(Noise(name=f"noise_{layer}")(h, noise[layer]))
             return AdaptiveInstanceNorm(name=f"style_{layer}")(h, w[:, layer])
 
         def block(number: int, h: Array) -> Array:
@@ -83,7 +89,7 @@ class StyleSynthesis(nn.Module):
         numbers = range(len(self.channels))
         heads = [EqualConv(self.colours, 1, name=f"to_image_{number}") for number in numbers]
         blocks = [functools.partial(block, number) for number in numbers[1:]]
-        return grown_image(self, block(0, h), blocks, heads, stage or Stage(len(self.channels) - 1))
+        return grown_image(self, block(0, h), blocks, heads, stage)
 
 
 class SkipSynthesis(nn.Module):
@@ -104,9 +110,12 @@ class SkipSynthesis(nn.Module):
         h: Array = jnp.broadcast_to(constant[None], (len(w), *constant.shape))
         image: Array = jnp.zeros((len(w), 2, 2, self.colours))
 
+        noise = draw_noise(self, len(w), [4 * 2 ** (index // 2) for index in range(2 * len(self.channels))])
+
         def layer(h: Array, index: int) -> Array:
             features = self.channels[index // 2]
-            h = Noise(name=f"noise_{index}")(ModulatedConv(features, name=f"conv_{index}")(h, w[:, index]))
+            h = ModulatedConv(features, name=f"conv_{index}")(h, w[:, index])
+            h = Noise(name=f"noise_{index}")(h, noise[index])
             return leaky(h + self.param(f"bias_{index}", nn.initializers.zeros_init(), (features,))[None, None, None])
 
         for number in range(len(self.channels)):
