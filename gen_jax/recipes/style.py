@@ -1,8 +1,17 @@
 """Progressive GANs (Karras et al. 2018, arXiv:1710.10196) and StyleGANs (2019, arXiv:1812.04948; 2020, arXiv:1912.04958).
 
-gen-jax train progressive-mnist
-gen-jax train stylegan-mnist
-gen-jax train stylegan-mnist --architecture style2 --growth none
+    gen-jax train progressive-mnist
+    gen-jax train stylegan-mnist
+    gen-jax train stylegan-mnist --growth stages | --architecture style2 | --augmentation adaptive
+    gen-jax styles runs/stylegan-mnist
+    gen-jax project runs/stylegan-mnist
+
+`stylegan-mnist`: 690 s of training on a shared core of an AMD EPYC, of which some minutes are compilation (seed 0). Fréchet
+distance 123, precision 0.99, recall 0.002 by a classifier of 91.0 %: strokes as sharp as those of digits, few of which make one,
+and little variety. 64,000 images are too few: `gan-mnist`, on 400,000, has 12.7. The other recipes have not been measured.
+
+R1 has γ = 0.2, and not the papers' 10, which is for 1,024 pixels: a grown run with 10 had samples that are all alike after 60,000
+images.
 """
 
 from dataclasses import dataclass
@@ -187,10 +196,13 @@ STYLE = StyleSettings(
     architecture=Style(), growth=Nothing(), penalty=GradientPenalty(kind="r1", penalty_weight=5.0), ema_decay=0.999
 )
 ROWS = {
-    "progressive-mnist": ("a progressive GAN on 5,000 embedded MNIST digits", change(PROGRESSIVE, epochs=60)),
+    "progressive-mnist": (
+        "a progressive GAN on 5,000 embedded MNIST digits",
+        change(PROGRESSIVE, fade=10.0, stable=10.0, epochs=18),
+    ),
     "progressive-cifar10": ("a progressive GAN on CIFAR-10", change(PROGRESSIVE, data="cifar10", width=16, max_width=128)),
-    "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", change(STYLE, epochs=60)),
-    "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist", epochs=10)),
+    "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", change(STYLE, epochs=16)),
+    "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist")),
     "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", width=16, max_width=128)),
     "stylegan-emoji": (
         "a StyleGAN with adaptive augmentation on 2,786 emoji of one style",
