@@ -115,6 +115,7 @@ def _check_steps(settings: Settings, experiment: Experiment, data: Dataset) -> N
     """Raise an InputError for settings that do not go with the number of steps that they make."""
     num_steps = settings.epochs * training.steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
     settings.check_steps(num_steps)
+    experiment.check_steps(num_steps)
     experiment.optimizer(num_steps)
 
 

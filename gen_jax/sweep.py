@@ -94,12 +94,14 @@ def train_many(
     for value in values:
         with_number(settings, str(vary), value)  # raises for what is no number
         check_settings(change(settings, **{str(vary): value}))
+    settings = settings.with_whole_names()
     stored = load_dataset(settings.data, "none")
     experiment = recipe.build(settings, stored.event_shape)
     data = as_seen(stored, settings, experiment)
     examples, model = data.train.on_device(), experiment.model
     num_steps = settings.epochs * steps_per_epoch(len(data.train.x), settings.examples_per_step, settings.epoch_steps)
     settings.check_steps(num_steps)
+    experiment.check_steps(num_steps)
     optimizer = experiment.optimizer(num_steps)
 
     def begin(key: Key) -> TrainState:

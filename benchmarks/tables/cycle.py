@@ -9,7 +9,7 @@ true pairs for as long by the L1 distance to the partner, which CycleGAN never s
 
 from typing import Any
 
-from table import arguments, device, load, report, run_directory, run_rows
+from table import arguments, load, report, run_directory, run_rows
 
 import gen_jax
 from gen_jax import runs, tasks
@@ -74,5 +74,5 @@ if __name__ == "__main__":
             rows = runs.perform(load(args, row, 0), "translate", direction=direction).summary
             for name in ("identity map", "mean image"):
                 numbers = {f"test_{direction.replace('-', '_')}_{measure}": value for measure, value in rows[name].items()}
-                results.setdefault(f"{row}, {name}", [{"device": device()}])[0].update(numbers)
+                results.setdefault(f"{row}, {name}", [{"device": results[row][0]["device"]}])[0].update(numbers)
     report({row: ROWS[row] for row in results if row in ROWS}, results, (*COLUMNS, "train_seconds"), args)

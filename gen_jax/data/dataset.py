@@ -105,8 +105,8 @@ class DataView(NamedTuple):
         return 2 * x - 1 if self.symmetric else x
 
     def from_model(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Scale from the model's range to the data's."""
-        return (x + 1) / 2 if self.symmetric else x
+        """Scale from the model's range to the data's; generated values outside of [−1, 1] are clipped."""
+        return jnp.clip((x + 1) / 2, 0, 1) if self.symmetric else x
 
     def example(self, stored: Any) -> Float[Array, "..."]:
         """Return one stored example as the model sees it in an evaluation."""

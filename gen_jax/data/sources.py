@@ -253,6 +253,8 @@ def _pair(names: str) -> Dataset:
     a, _, b = names.partition(",")
     if not a or not b or "," in b:
         raise InputError(f"pair:{names} does not name two data sets: give pair:NAME,NAME, without other commas.")
+    if a.startswith("emoji:") and b.startswith("emoji:"):
+        raise InputError(f"pair:{names} would put partners side by side in training: give emoji, which keeps them apart.")
     return two_domains((a, b), (canonical(_load(a), stream=False), canonical(_load(b), stream=False)))
 
 

@@ -11,7 +11,7 @@ from gen_jax.gan.latents import draw_latents
 from gen_jax.gan.losses import AdversarialLoss, class_loss, discriminator_loss, generator_loss
 from gen_jax.gan.model import Labels, pack
 from gen_jax.gan.penalties import Penalty
-from gen_jax.types import GAN, Adversaries, Array, DiscriminatorOutput, Key, Loss, Metrics
+from gen_jax.types import GAN, Adversaries, Array, DiscriminatorOutput, InputError, Key, Loss, Metrics
 
 PROBABILITY = "augmentation_probability"
 
@@ -25,7 +25,7 @@ def adversarial_losses(
     penalty_weight: float | Float[Array, ""] = 0.0,
     joint_batch: bool = False,
     penalty_every: int = 1,
-    drift: float = 0.0,
+    drift: float | Float[Array, ""] = 0.0,
     augmentation: Augmentation | None = None,
 ) -> Adversaries:
     """Return the losses of generator and discriminator, each a `Loss` of a batch (x, labels).
@@ -58,7 +58,7 @@ def _discriminator_loss(
     penalty: Penalty | None,
     penalty_weight: float | Float[Array, ""],
     penalty_every: int,
-    drift: float,
+    drift: float | Float[Array, ""],
     augmentation: Augmentation | None,
     joint_batch: bool,
 ) -> Loss:
@@ -77,20 +77,21 @@ def _discriminator_loss(
     def discriminator(params: Adversaries, state: Adversaries, key: Key, step: Array, batch: Any) -> _LossResult:
         x, labels = batch
         pack(x, gan.packing)  # raises; else a pack of a joint batch could mix real and generated examples
-        z_key, penalty_key, noise_key = jax.random.split(key, 3)
+        z_key, penalty_key, noise_key, *augmentation_keys = jax.random.split(key, 5)
         fake, _ = gan.generate(params, state, noise_key, draw_latents(gan.prior, z_key, len(x)), labels, train=True)
-        x, fake = (_augmented(augmentation, state, jax.random.fold_in(noise_key, i), a) for i, a in enumerate((x, fake)))
+        x, fake = (_augmented(augmentation, state, *row) for row in zip(augmentation_keys, (x, fake), strict=True))
         on_real, on_fake, new_state = discriminate(params, state, x, fake, labels)
         value = discriminator_loss(loss, on_real.logits, on_fake.logits)
+        mean_logits = {"real_logit": jnp.mean(on_real.logits), "fake_logit": jnp.mean(on_fake.logits)}
+        metrics = {"discriminator_loss": value, **mean_logits}
         if augmentation is not None and augmentation.target is not None:
             probability = augmentation.steer(state.discriminator[PROBABILITY], on_real.logits)
             new_state = new_state._replace(discriminator=new_state.discriminator | {PROBABILITY: probability})
-        mean_logits = {"real_logit": jnp.mean(on_real.logits), "fake_logit": jnp.mean(on_fake.logits)}
-        metrics = {"discriminator_loss": value, **mean_logits}
+            metrics[PROBABILITY] = probability
         if on_real.classes is not None and on_fake.classes is not None:
             metrics["class_loss"] = class_loss(on_real.classes, labels) + class_loss(on_fake.classes, labels)
             value += metrics["class_loss"]
-        if drift:
+        if not is_zero(drift):
             value += drift * jnp.mean(on_real.logits**2)
         if penalty is not None:
 
@@ -109,16 +110,28 @@ def _discriminator_loss(
 def _augmented(augmentation: Augmentation | None, state: Adversaries, key: Key, x: Array) -> Array:
     if augmentation is None:
         return x
-    return augmentation.apply(key, x, 1.0 if augmentation.target is None else state.discriminator[PROBABILITY])
+    if augmentation.target is None:
+        return augmentation.apply(key, x, 1.0)
+    if not isinstance(state.discriminator, dict) or PROBABILITY not in state.discriminator:
+        raise InputError(
+            "The augmentation is adaptive, and the discriminator's state has no probability to steer: use a GAN of growing_gan "
+            "or style_gan, or an augmentation without a target."
+        )
+    return augmentation.apply(key, x, state.discriminator[PROBABILITY])
+
+
+def is_zero(weight: Any) -> bool:
+    """Say whether a weight is known to be 0; that of a sweep is not known when the loss is built."""
+    return isinstance(weight, float | int) and weight == 0
 
 
 def _generator_loss(gan: GAN, loss: AdversarialLoss, augmentation: Augmentation | None) -> Loss:
     def generator(params: Adversaries, state: Adversaries, key: Key, step: Array, batch: Any) -> _LossResult:
         x, labels = batch
         z = draw_latents(gan.prior, key, len(x))
-        noise_key = jax.random.fold_in(key, len(x))  # differs from all keys of the latents
+        noise_key, augmentation_key = jax.random.split(jax.random.fold_in(key, len(x)))  # differ from all keys of the latents
         fake, new_state = gan.generate(params, state, noise_key, z, labels, train=True)
-        fake = _augmented(augmentation, state, jax.random.fold_in(noise_key, 0), fake)
+        fake = _augmented(augmentation, state, augmentation_key, fake)
         output, _ = gan.discriminate(params, state, fake, labels, train=True)
         value = generator_loss(loss, output.logits)
         metrics = {"generator_loss": value}

@@ -75,9 +75,10 @@ def cutout(key: Key, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
     inside = jnp.ones((1, 1), bool)
     for axis, one in enumerate(jax.random.split(key)):
         size = x.shape[axis]
-        centre = jax.random.randint(one, (), 0, size)
-        along = jnp.abs(2 * (jnp.arange(size) - centre) + 1) <= size // 2
-        inside = inside & jnp.expand_dims(along, 1 - axis)
+        length = size // 2
+        start = jax.random.randint(one, (), 0, size + 1 - length % 2) - length // 2
+        pixels = jnp.arange(size)
+        inside = inside & jnp.expand_dims((start <= pixels) & (pixels < start + length), 1 - axis)
     return jnp.where(inside[..., None], 0.0, x)
 
 

@@ -97,8 +97,10 @@ def growing_gan(
             `generative_adversarial_network`.
     """
     check_stages(event_shape, num_stages)
+    if num_classes is not None and num_classes < 2:
+        raise InputError(f"num_classes is {num_classes}: give 2 or more.")
     context = lambda labels, num: (one_hot_labels(num_classes, labels, num) or (None,))[0]
-    last = Stage(num_stages - 1)
+    last = Stage(num_stages - 1, jnp.ones(()) if grows else None)
 
     def init(key: Key, x: Array) -> Variables:
         if x.shape != event_shape:
@@ -171,7 +173,8 @@ def growing_losses(gan: GrowingGAN, growth: Growth, losses_of: Callable[[GAN], A
             level, (x, labels) = growth.level(step), batch
             state = Adversaries(*(part | {"level": level} for part in state))
             seen = at_stage(x, number, growth.num_stages, alpha_of(number, level))
-            return loss(params, state, key, step, (seen, labels))
+            value, (after, metrics) = loss(params, state, key, step, (seen, labels))
+            return value, (after, {**metrics, "level": level})
 
         return grown
 

@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.gan_images import upsample
 from gen_jax.nets.gan_nets import Context
-from gen_jax.nets.style_layers import EqualConv, EqualDense, halve, leaky, minibatch_std, pixel_norm
+from gen_jax.nets.style_layers import EqualConv, EqualDense, blur, halve, leaky, minibatch_std, pixel_norm
 from gen_jax.types import Array, DiscriminatorOutput
+
+AVERAGE_DECAY = 0.9  # of the running mean of standard deviations over batches
 
 
 class Stage(NamedTuple):
@@ -47,7 +50,7 @@ def grown_image(
     stage: Stage,
 ) -> Float[Array, "B P P D"]:
     """Return the image of a stage from features of 4 × 4: a block for each stage but the first, a head (to colours) for each."""
-    if module.is_initializing():  # parameters of all stages are there from the start
+    if module.is_initializing() and stage.alpha is not None:  # parameters of all stages are there from the start
         features = [h]
         for block in blocks:
             features.append(block(features[-1]))
@@ -99,46 +102,55 @@ class GrowingDiscriminator(nn.Module):
 
     Attributes:
         channels: of each stage.
+        blurred: blur before halving, as in StyleGAN.
     """
 
     channels: tuple[int, ...]
+    blurred: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "B P P D"], context: Context = None, stage: Stage | None = None, train: bool = False
     ) -> DiscriminatorOutput:
         """Return a logit for each image."""
+        down = (lambda h: halve(blur(h))) if self.blurred else halve
         stage = stage or Stage(len(self.channels) - 1)
         heads = [EqualConv(size, 1, name=f"from_image_{number}") for number, size in enumerate(self.channels)]
         read = lambda number, x: leaky(heads[number](x))
 
         def block(number: int, h: Array) -> Array:
             h = leaky(EqualConv(self.channels[number], name=f"conv_{number}a")(h))
-            return halve(leaky(EqualConv(self.channels[number - 1], name=f"conv_{number}b")(h)))
+            return down(leaky(EqualConv(self.channels[number - 1], name=f"conv_{number}b")(h)))
 
         h = read(stage.number, x)
         for number in range(stage.number, 0, -1):
             x = halve(x)
             h = block(number, h)
-            if self.is_initializing():  # parameters of all stages are there from the start
+            if self.is_initializing() and stage.alpha is not None:  # parameters of all stages are there from the start
                 read(number - 1, x)
             if number == stage.number and stage.alpha is not None:
                 h = (1 - stage.alpha) * read(number - 1, x) + stage.alpha * h
-        return StyleHead(self.channels[0])(h, context)
+        return StyleHead(self.channels[0])(h, context, train)
 
 
 class StyleHead(nn.Module):
     """From features of 4 × 4 to a logit: `minibatch_std`, a 3 × 3 convolution, a dense layer φ, and wᵀφ + b (+ yᵀ E φ / √F).
 
-    The last term is for labels y as `context`, as in `DiscriminatorHead`.
+    The last term is for labels y as `context`, as in `DiscriminatorHead`. In training, the channel of standard deviations is that
+    of the batch; in evaluation it has their running mean, as batch norm has, so that examples are independent.
     """
 
     features: int
 
     @nn.compact
-    def __call__(self, h: Float[Array, "B 4 4 F"], context: Context) -> DiscriminatorOutput:
+    def __call__(self, h: Float[Array, "B 4 4 F"], context: Context, train: bool) -> DiscriminatorOutput:
         """Return a logit for each example."""
-        h = leaky(EqualConv(self.features)(minibatch_std(h)))
+        mean = self.variable("averages", "spread", lambda: jnp.zeros(()))
+        spread = minibatch_std(h) if train else jnp.full(len(h), mean.value)
+        if train and not self.is_initializing():
+            mean.value = AVERAGE_DECAY * mean.value + (1 - AVERAGE_DECAY) * jax.lax.stop_gradient(jnp.mean(spread))
+        h = jnp.concatenate([h, jnp.broadcast_to(spread[:, None, None, None], (*h.shape[:3], 1))], axis=-1)
+        h = leaky(EqualConv(self.features)(h))
         h = leaky(EqualDense(self.features)(h.reshape(len(h), -1)))
         logits = EqualDense(1)(h)[:, 0]
         if context is not None:

@@ -142,17 +142,15 @@ def pixel_norm(x: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:
     return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-8)
 
 
-def minibatch_std(x: Float[Array, "B H W C"], group: int = 4) -> Float[Array, "B H W D"]:
-    """Return x with one more channel: the mean over pixels and channels of the standard deviation over a group of examples.
+def minibatch_std(x: Float[Array, "B H W C"], group: int = 4) -> Float[Array, "B"]:
+    """Return for each example the mean over pixels and channels of the standard deviation over its group of examples.
 
     A group holds `group` examples (progressive GAN, §3; StyleGAN's code has 4), or all of a batch that this does not divide. The
     standard deviation is √(variance + 10⁻⁸).
     """
     size = group if len(x) % group == 0 else len(x)
     groups = x.reshape(-1, size, *x.shape[1:])
-    spread = jnp.mean(jnp.sqrt(jnp.var(groups, axis=1) + 1e-8), axis=(1, 2, 3))
-    channel = jnp.broadcast_to(jnp.repeat(spread, size)[:, None, None, None], (*x.shape[:3], 1))
-    return jnp.concatenate([x, channel], axis=-1)
+    return jnp.repeat(jnp.mean(jnp.sqrt(jnp.var(groups, axis=1) + 1e-8), axis=(1, 2, 3)), size)
 
 
 def blur(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:

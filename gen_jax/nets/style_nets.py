@@ -1,7 +1,8 @@
 """The networks of StyleGAN (Karras et al. 2019, arXiv:1812.04948) and of its second version (2020, arXiv:1912.04958).
 
-A mapping network turns z into w. Each layer of the synthesis network takes its own w, so that styles can be mixed: layers 2s and
-2s + 1 are those of stage s, whose images have 4 · 2^s pixels a side.
+A mapping network turns z into w. Each layer of the synthesis network takes its own w, so that styles can be mixed. In the first
+version, layers 2s and 2s + 1 are those of stage s, whose images have 4 · 2^s pixels a side; in the second, the convolutions of
+stage s take layers 2s − 1 and 2s (stage 0 has the latter alone), and what turns its features into an image takes 2s + 1.
 """
 
 import functools
@@ -110,25 +111,28 @@ class SkipSynthesis(nn.Module):
         h: Array = jnp.broadcast_to(constant[None], (len(w), *constant.shape))
         image: Array = jnp.zeros((len(w), 2, 2, self.colours))
 
-        noise = draw_noise(self, len(w), [4 * 2 ** (index // 2) for index in range(2 * len(self.channels))])
+        convolutions = range(2 * len(self.channels) - 1)
+        noise = draw_noise(self, len(w), [4 * 2 ** ((index + 1) // 2) for index in convolutions])
 
         def layer(h: Array, index: int) -> Array:
-            features = self.channels[index // 2]
+            features = self.channels[(index + 1) // 2]
             h = ModulatedConv(features, name=f"conv_{index}")(h, w[:, index])
             h = Noise(name=f"noise_{index}")(h, noise[index])
             return leaky(h + self.param(f"bias_{index}", nn.initializers.zeros_init(), (features,))[None, None, None])
 
         for number in range(len(self.channels)):
             if number > 0:
-                h = layer(blur(upsample(h)), 2 * number)
-            h = layer(h, 2 * number + 1)
+                h = layer(blur(upsample(h)), 2 * number - 1)
+            h = layer(h, 2 * number)
             colours = ModulatedConv(self.colours, 1, demodulate=False, name=f"to_image_{number}")(h, w[:, 2 * number + 1])
             image = blur(upsample(image)) + colours
         return image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None]
 
 
 class ResidualStyleDiscriminator(nn.Module):
-    """The second version: residual blocks x ↦ (conv₁(down(x)) + down(conv₃(conv₃(x)))) / √2, down blurs and halves.
+    """The second version: residual blocks x ↦ (conv₁(down(x)) + down(r(conv₃(r(conv₃(x)))))) / √2, ended by a `StyleHead`.
+
+    r is a leaky ReLU; down blurs and halves.
 
     Attributes:
         channels: of each stage.
@@ -146,4 +150,4 @@ class ResidualStyleDiscriminator(nn.Module):
         for features, smaller in zip(self.channels[:0:-1], self.channels[-2::-1], strict=True):
             inner = down(leaky(EqualConv(smaller)(leaky(EqualConv(features)(h)))))
             h = (EqualConv(smaller, 1)(down(h)) + inner) / SQRT2
-        return StyleHead(self.channels[0])(h, context)
+        return StyleHead(self.channels[0])(h, context, train)

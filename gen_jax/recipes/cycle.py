@@ -20,12 +20,11 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from gen_jax.data import PAIR, Binarisation, absolute_name, domain_channels, in_unit_interval
+from gen_jax.data import PAIR, Binarisation, absolute_name, domain_channels, has_partners
 from gen_jax.gan import cycle_gan, cycle_losses
 from gen_jax.nets import PatchDiscriminator, TranslationGenerator
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
+from gen_jax.recipes.gan_images import check_grey
 from gen_jax.recipes.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
 from gen_jax.train import ScheduleName, adam, learning_rate_schedule
 from gen_jax.types import Adversaries, InputError
@@ -75,6 +74,13 @@ class CycleSettings(Settings):
         if (self.data_a is None) != (self.data_b is None):
             given, missing = ("data_b", "data_a") if self.data_a is None else ("data_a", "data_b")
             raise InputError(f"{given} is {getattr(self, given)}, and {missing} is missing: give both, or data alone.")
+        if self.data_a is not None and self.data != CycleSettings.data:
+            raise InputError(f"data is {self.data}, and data_a is {self.data_a}: give one of the two.")
+        if not has_partners(self.data) and not self.data.startswith(PAIR):
+            raise InputError(
+                f"data is {self.data}, which are not of two domains: give emoji, edges:NAME, grey:NAME, inverted:NAME, or two "
+                "data sets as data_a and data_b."
+            )
         if self.patience is not None:
             raise InputError(f"patience is {self.patience}, and no metric of a CycleGAN says when to stop: leave it out.")
 
@@ -94,7 +100,7 @@ def build(settings: CycleSettings, event_shape: tuple[int, ...]) -> Experiment:
         model=model,
         loss=cycle_losses(model, cycle_weight=settings.cycle_weight, identity_weight=identity_weight),
         optimizer=_optimizers(settings),
-        view=view_of(settings, event_shape, _check_grey, symmetric=True),
+        view=view_of(settings, event_shape, check_grey, symmetric=True),
         best_metric=None,
         curves={
             "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
@@ -112,11 +118,6 @@ def _optimizers(settings: CycleSettings) -> Callable[[int], Adversaries]:
         return Adversaries(optimizer, optimizer)
 
     return optimizers
-
-
-def _check_grey(x: np.ndarray, where: str) -> None:
-    if not in_unit_interval(x):
-        raise InputError(f"{where} range from {x.min():g} to {x.max():g}: scale them to [0, 1].")
 
 
 ROWS = {

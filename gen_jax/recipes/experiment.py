@@ -30,6 +30,7 @@ class Experiment(NamedTuple):
         curves: figures of metrics over epochs: by name, the metrics and the label of the axis. By default, those that every loss
             has.
         tasks: names of the tasks that are run at the end of training, besides `evaluate`.
+        check_steps: number of steps of the run -> None, or an InputError for a run that is too short for the model.
         evaluation: options of `tasks.evaluate` that the settings give, such as the number of importance samples.
     """
 
@@ -45,6 +46,7 @@ class Experiment(NamedTuple):
     )
     tasks: tuple[str, ...] = ()
     evaluation: Mapping[str, Any] = MappingProxyType({})
+    check_steps: Callable[[int], None] = lambda num_steps: None
 
 
 class Recipe(NamedTuple):

@@ -23,13 +23,14 @@ from pydantic import Field
 from gen_jax import nets
 from gen_jax.distributions import Normal
 from gen_jax.gan import CHANGES, Augmentation, Growth, growing_gan, growing_losses, path_regularised, stages_for, style_gan
+from gen_jax.gan.adversarial import is_zero
 from gen_jax.gan.growing import GrowingGAN
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
 from gen_jax.recipes.gan_choices import Adam, GanSettings, GradientPenalty, gan_experiment, make_losses, step_of
 from gen_jax.recipes.gan_images import check_grey
 from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, Nothing, Positive, change
 from gen_jax.train import staged_step
-from gen_jax.types import Adversaries, InputError
+from gen_jax.types import InputError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,7 +62,7 @@ class Grow(Choice, kinds=("stages",)):
 
     fade: Positive = 20.0
     """Thousands of images over which a stage is faded in."""
-    stable: NonNegative = 20.0
+    stable: Positive = 20.0
     """Thousands of images on which a stage is then trained, before the next one."""
     moments: Literal["fresh", "kept"] = "fresh"
     """Whether optimizers start anew at a stage."""
@@ -108,6 +109,13 @@ class StyleSettings(GanSettings):
         super().check()
         if self.packing > 1:
             raise InputError(f"packing is {self.packing}, and these discriminators compare examples of a batch: leave it out.")
+        if self.disc_batch == "joint":
+            raise InputError("disc_batch is joint, and these discriminators compare examples of a batch: give separate.")
+        if isinstance(self.augmentation, Adaptive) and self.loss in ("wasserstein", "least-squares"):
+            raise InputError(
+                f"augmentation is adaptive, by the sign of D(x), which says nothing under the loss {self.loss}: give "
+                "--augmentation differentiable, or --loss non-saturating, minimax or hinge."
+            )
         if not isinstance(self.growth, Grow):
             return
         if isinstance(self.architecture, Style2):
@@ -119,10 +127,16 @@ class StyleSettings(GanSettings):
             )
 
 
-def growth_of(grow: Grow, batch_size: int, num_stages: int) -> Growth:
-    """Return when a GAN grows, in steps."""
-    steps = lambda thousands: max(1, round(1000 * thousands / batch_size))
-    return Growth(num_stages, steps(grow.fade), steps(grow.stable))
+def growth_of(grow: Grow, examples_per_step: int, num_stages: int) -> Growth:
+    """Return when a GAN grows, in steps, or raise an InputError for a stage without images."""
+    steps = {name: round(1000 * getattr(grow, name) / examples_per_step) for name in ("fade", "stable")}
+    for name, num in steps.items():
+        if num < 1:
+            raise InputError(
+                f"{name} is {getattr(grow, name)} thousand images, less than one step of {examples_per_step}: give more, so that "
+                "each stage has images."
+            )
+    return Growth(num_stages, steps["fade"], steps["stable"])
 
 
 def build(settings: StyleSettings, event_shape: tuple[int, ...]) -> Experiment:
@@ -135,25 +149,24 @@ def build(settings: StyleSettings, event_shape: tuple[int, ...]) -> Experiment:
     tasks = ("sample", "interpolate", *(() if gan.whole.style is None else ("styles",)), "animate")
     experiment = gan_experiment(gan.whole, settings, view, tasks)
     if isinstance(settings.growth, Grow):
-        growth = growth_of(settings.growth, settings.batch_size, num_stages)
+        growth = growth_of(settings.growth, settings.examples_per_step, num_stages)
         starts = growth.starts if settings.growth.moments == "fresh" else None
 
-        def optimizer(num_steps: int) -> Adversaries:
+        def check_steps(num_steps: int) -> None:
             if num_steps <= growth.num_steps:
                 raise InputError(
                     f"The run has {num_steps} steps, and the last of {num_stages} stages is faded in after {growth.num_steps}: "
                     "give more epochs, or fewer thousands of images as --fade and --stable."
                 )
-            return experiment.optimizer(num_steps)
 
         return experiment._replace(
-            optimizer=optimizer,
+            check_steps=check_steps,
             loss=growing_losses(gan, growth, losses_of),
             make_step=staged_step(step_of(settings), growth.stage, starts),
         )
     losses = losses_of(gan.whole)
     match settings.architecture:
-        case Style2(path_weight=weight, path_every=every) if weight:
+        case Style2(path_weight=weight, path_every=every) if not is_zero(weight):
             losses = losses._replace(generator=path_regularised(losses.generator, gan.whole, weight, every))
     return experiment._replace(loss=losses)
 
@@ -174,7 +187,7 @@ def make_gan(settings: StyleSettings, image: tuple[int, int, int], num_stages: i
     channels = tuple(min(settings.max_width, settings.width * 2 ** (num_stages - 1 - s)) for s in range(num_stages))
     common = (prior, image, num_stages, settings.num_classes)
     grows = isinstance(settings.growth, Grow)
-    discriminator = nets.GrowingDiscriminator(channels)
+    discriminator = nets.GrowingDiscriminator(channels, blurred=not isinstance(settings.architecture, Progressive))
     match settings.architecture:
         case Progressive():
             generator = nets.batch_net(nets.GrowingGenerator(channels, image[2]))

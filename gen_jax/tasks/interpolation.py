@@ -36,7 +36,7 @@ def interpolate(
     Each path has `steps` latents, both ends included. The ends are the latents of 2 · num stored examples, in pairs; by default
     they are draws of the prior. The path is a straight line or a great arc; by default an arc, where both stay in the support of
     the latents. Path i of a conditional model is for label i modulo C, or for that of its first example. In the space w of a
-    StyleGAN, the ends are the styles of draws of the prior, and the path is straight.
+    StyleGAN, the ends are the styles of draws of the prior, the path is straight, and there is no noise.
 
     Raises:
         InputError: the model has no latents, or this path would leave their support, or there are too few examples.
@@ -80,11 +80,10 @@ def _between_styles(
     style_of(model, "interpolate in w")
     if path == "spherical" or examples is not None:
         raise InputError("space is w, in which paths are straight and between draws: leave path and ends out, or give space z.")
-    ends_key, noise_key = jax.random.split(key)
     labels = labels_in_turn(model, num)
-    w = draw_styles(model, params, ends_key, 2 * num, None if labels is None else jnp.repeat(labels, 2), view=view)
+    w = draw_styles(model, params, key, 2 * num, None if labels is None else jnp.repeat(labels, 2), view=view)
     paths = jax.vmap(lambda pair: line(pair[0], pair[1], steps))(w.reshape(num, 2, *w.shape[1:]))
-    x = synthesise(model, view, params, noise_key, paths.reshape(num * steps, *w.shape[1:]))
+    x = synthesise(model, view, params, None, paths.reshape(num * steps, *w.shape[1:]))
     return x.reshape(num, steps, *x.shape[1:])
 
 

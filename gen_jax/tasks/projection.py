@@ -1,4 +1,4 @@
-"""Images as styles of a StyleGAN: the w, or one w for each layer (w+), whose image is the closest (Karras et al. 2020, §5)."""
+"""Images as styles of a StyleGAN: a w, or one w for each layer (w+), whose image is near (Karras et al. 2020, §5)."""
 
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ RATE = 0.05  # of Adam, down to 0 by a cosine
 def project(
     model: Any, params: Params, examples: Split, space: Space = "w", steps: int = 300, *, view: DataView = DataView()
 ) -> Float[Array, "N L W"]:
-    """Return the styles whose images, without noise, have the least squared error to stored examples.
+    """Return styles whose images, without noise, come near stored examples, as far as Adam finds them.
 
     Each example is optimised by itself from w̄, by Adam on the mean squared error of its pixels. In the space w, all layers have
     one style; w+ begins where w has ended. (The paper compares features of a network trained on ImageNet, which is not downloaded

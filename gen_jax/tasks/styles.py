@@ -60,10 +60,14 @@ def mixed(coarse: Array, fine: Array, first: int, last: int) -> Array:
 
 
 def layer_bands(num_layers: int) -> dict[str, tuple[int, int]]:
-    """Return the first layer of coarse, middle and fine styles, and the first after them: a third of the stages each."""
+    """Return the first layer of coarse, middle and fine styles, and the first after them: of few stages, some are left out.
+
+    Coarse styles are those of the first third of the stages, rounded, and fine ones of the last.
+    """
     stages = num_layers // 2
     one, two = 2 * max(1, round(stages / 3)), 2 * max(2, round(2 * stages / 3))
-    return {"coarse": (0, one), "middle": (one, two), "fine": (two, num_layers)}
+    bands = {"coarse": (0, one), "middle": (one, min(two, num_layers)), "fine": (two, num_layers)}
+    return {name: (first, last) for name, (first, last) in bands.items() if first < last}
 
 
 def noise_effect(

@@ -63,7 +63,7 @@ def translation_quality(
     cycles = _back(model, params, key, found, direction, view)
     mean = np.mean(target.train.x, axis=0, dtype=np.float64) / (255 if target.train.x.dtype == np.uint8 else 1)
     rows = {"model": found, "identity map": _as_channels(images, target), "mean image": np.broadcast_to(mean, found.shape)}
-    partners, classifier = has_partners(data), classifier_of(target)
+    partners, classifier = has_partners(data.name), classifier_of(target)
     measured = {name: measure_translation(np.asarray(row), target, against, partners, classifier) for name, row in rows.items()}
     measured["model"] |= _mean("cycle_l1", image_errors(cycles, images).l1)
     return measured
@@ -159,7 +159,7 @@ def perform(
         "cycle": np.asarray(_back(subject.model, subject.params, subject.key, found, direction, subject.view)),
     }
     text = f"{len(images)} of {len(source.splits[against].x)} {against} images, {direction}"
-    if has_partners(data):
+    if has_partners(data.name):
         shown["true partner"] = partners
     else:
         text += "; they have no true partners, and what needs them is left out"

@@ -48,7 +48,7 @@ def test_grey_values_are_the_luma_of_colours():
 def test_no_training_image_has_its_partner_and_every_held_out_one_has(archive, kind):
     base_name = archive("colours")
     base, data, pairs = load_dataset(base_name), load_dataset(f"{kind}:{base_name}"), load_true_pairs(f"{kind}:{base_name}")
-    assert has_partners(data)
+    assert has_partners(data.name)
     a, b = domain_of(data, "a"), domain_of(data, "b")
     original = a if kind == "inverted" else b  # the domain of the images as they are
     assert original.train.x.shape == (20, 4, 4, 3)
@@ -78,7 +78,7 @@ def test_what_is_made_of_an_image_is_that():
 def test_two_data_sets_are_repeated_in_training_and_cut_elsewhere(archive):
     grey, colours = archive("grey", (5, 3, 4), (4, 4, 1)), archive("colours", (12, 6, 3), dtype=np.float32)
     data = load_dataset(f"pair:{grey},{colours}")
-    assert not has_partners(data)
+    assert not has_partners(data.name)
     assert {part: split.x.shape for part, split in data.splits.items()} == {
         "train": (12, 4, 4, 4),
         "valid": (3, 4, 4, 4),
@@ -124,6 +124,7 @@ def test_emoji_are_split_once(shared_data, monkeypatch):
         ("pair:{one},{grey}", "has 1 training image: give a domain of two or more"),
         ("pair:{grey},{one}", "has 1 training image: give a domain of two or more"),
         ("inverted:{few}", "3 training images make two domains of 1: give 4 or more"),
+        ("pair:emoji:google,emoji:twitter", "would put partners side by side in training: give emoji"),
         ("pair:{grey}", "does not name two data sets: give pair:NAME,NAME"),
         ("pair:mnist-5k,mnist-5k,mnist-5k", "does not name two data sets"),
         ("edges:toy:ring", r"An example of toy:ring has shape \(2,\): give grey or colour images"),

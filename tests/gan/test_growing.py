@@ -143,5 +143,12 @@ def test_labels_condition_both_networks(key):
         gan.whole.generate(*variables, key, z)
 
 
+def test_a_network_that_does_not_grow_has_no_heads_of_other_stages(key):
+    gan = growing_gan(*nets_of(), PRIOR, EVENT, 3, grows=False)
+    params = jax.eval_shape(gan.whole.init, key, jnp.zeros(EVENT)).params
+    heads = [name for part in params for name in part if "image" in name]
+    assert heads == ["to_image_2", "from_image_2"]
+
+
 def test_the_stages_of_a_size():
     assert [stages_for(size) for size in (4, 5, 8, 28, 32, 64)] == [1, 2, 2, 4, 4, 5]

@@ -38,8 +38,7 @@ GANS = {kind: make(kind) for kind in SYNTHESES}
 
 
 @pytest.mark.parametrize("kind", GANS)
-def test_a_style_reaches_its_own_layer_and_those_above(kind, key):
-    """The features of a layer depend on the styles up to it; of the second version, layer 0 is left out at 4 × 4."""
+def test_each_layer_takes_its_own_style(kind, key):
     gan, variables = GANS[kind]
     style = gan.style
     w = jax.random.normal(key, (2, style.num_layers, 5))
@@ -47,7 +46,7 @@ def test_a_style_reaches_its_own_layer_and_those_above(kind, key):
     before = draw(w)
     assert before.shape == (2, *EVENT)
     changes = [float(np.abs(draw(w.at[0, layer].add(1)) - before)[0].max()) for layer in range(style.num_layers)]
-    assert [change > 0 for change in changes] == [kind == "style", True, True, True]
+    assert all(change > 0 for change in changes)
     other = draw(w.at[0].add(1))
     np.testing.assert_array_equal(other[1], before[1])  # an example's style is its own
 

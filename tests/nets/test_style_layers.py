@@ -14,12 +14,14 @@ from gen_jax.nets import (
     EqualDense,
     ModulatedConv,
     Noise,
+    batch_net,
     blur,
     halve,
     minibatch_std,
     pixel_norm,
 )
 from gen_jax.nets.conv import conv
+from gen_jax.nets.growing_nets import StyleHead
 from gen_jax.nets.style_layers import draw_noise
 
 RNG = np.random.default_rng(0)
@@ -41,16 +43,23 @@ def test_an_equal_dense_layer_is_he_scaled_at_run_time(key):
     np.testing.assert_allclose(0.01 * bias, 2.0)
 
 
+def moved_by_adam(layer, key, size: int) -> float:
+    """The change of a layer's map by a first step of Adam, relative to the map, whose kernel is what it makes of unit vectors."""
+    x = jnp.eye(size)
+    params = layer.init(key, x)
+    kernel = lambda params: layer.apply(params, x) - layer.apply(params, 0 * x)
+    grads = jax.grad(lambda params: jnp.sum(kernel(params) * jax.random.normal(key, (size, 4))))(params)
+    optimizer = optax.adam(1e-3, eps=1e-30)
+    after = optax.apply_updates(params, optimizer.update(grads, optimizer.init(params))[0])
+    return float(jnp.std(kernel(after) - kernel(params)) / jnp.std(kernel(params)))
+
+
 def test_the_first_step_of_adam_moves_layers_of_every_size_alike_and_slowed_ones_less(key):
-    """Relative to the size that each kernel has at run time, √I · step / g; a multiplier m slows a layer to m."""
-    for size, m in ((3, 1.0), (300, 1.0), (300, 0.01)):
-        x, layer = jax.random.normal(key, (20, size)), EqualDense(4, multiplier=m)
-        params = layer.init(key, x)
-        grads = jax.grad(lambda p, layer=layer, x=x: jnp.sum(layer.apply(p, x) ** 2))(params)
-        optimizer = optax.adam(1e-3, eps=1e-30)
-        updates, _ = optimizer.update(grads, optimizer.init(params))
-        moved = np.abs(updates["params"]["kernel"]) * m  # of the kernel in units of He's constant, which is N(0, 1)
-        np.testing.assert_allclose(moved, 1e-3 * m, rtol=1e-3)
+    """By 1/1,000 of the map, times the multiplier; a plain layer's share grows with its size."""
+    for size in (30, 600):
+        assert moved_by_adam(EqualDense(4), key, size) == pytest.approx(1e-3, rel=0.15)
+        assert moved_by_adam(EqualDense(4, multiplier=0.01), key, size) == pytest.approx(1e-5, rel=0.15)
+    assert moved_by_adam(nn.Dense(4), key, 600) > 3 * moved_by_adam(nn.Dense(4), key, 30)
 
 
 def test_an_equal_convolution_is_he_scaled(key):
@@ -125,13 +134,28 @@ def test_pixel_norm_puts_each_pixel_on_the_sphere():
     np.testing.assert_allclose(y * np.linalg.norm(XS, axis=-1, keepdims=True), np.sqrt(3) * XS, rtol=1e-4)
 
 
-def test_the_channel_of_standard_deviations_is_that_of_each_group():
-    y = np.asarray(minibatch_std(X))
-    np.testing.assert_array_equal(y[..., :3], X)
+def test_the_spread_of_a_group_is_its_mean_standard_deviation():
+    found = np.asarray(minibatch_std(X))
     for group in (slice(0, 4), slice(4, 8)):
-        np.testing.assert_allclose(y[group, ..., 3], XS[group].std(axis=0).mean(), rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(minibatch_std(X[:6]))[..., 3], XS[:6].std(axis=0).mean(), rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(minibatch_std(X[:1]))[..., 3], 1e-4, rtol=1e-3)  # one is its own mean
+        np.testing.assert_allclose(found[group], XS[group].std(axis=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(minibatch_std(X[:6]), np.full(6, XS[:6].std(axis=0).mean()), rtol=1e-5)
+    np.testing.assert_allclose(minibatch_std(X[:1]), [1e-4], rtol=1e-3)  # one is its own mean
+
+
+def test_the_spread_is_that_of_the_batch_in_training_and_its_running_mean_in_evaluation(key):
+    head = batch_net(StyleHead(5))
+    h = jax.random.normal(key, (8, 4, 4, 3))
+    params, state = head.init(key, h, None)
+    logits = lambda h, state, train: head.apply(params, state, h, None, train=train)
+    spread = np.asarray(minibatch_std(h)).mean()
+    _, after = logits(h, state, True)
+    np.testing.assert_allclose(after["averages"]["spread"], 0.1 * spread, rtol=1e-5)
+    for _ in range(60):
+        _, after = logits(h, after, True)
+    np.testing.assert_allclose(after["averages"]["spread"], spread, rtol=1e-2)
+    both, alone = logits(h, after, False)[0].logits, logits(h[:1], after, False)[0].logits
+    np.testing.assert_allclose(both[0], alone[0], rtol=1e-5)  # examples are independent
+    assert np.abs(logits(h, after, True)[0].logits - logits(2 * h, after, True)[0].logits).max() > 1e-3
 
 
 def test_blur_and_halving_are_those_of_scipy_and_numpy():

@@ -17,7 +17,7 @@ from gen_jax.gan import generative_adversarial_network
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.tasks.styles import layer_bands, mixed
 from gen_jax.train import read_metrics
-from gen_jax.types import InputError, Variables, split
+from gen_jax.types import InputError, split
 from tests.gan.test_style import GANS
 from tests.small import settings
 
@@ -87,6 +87,9 @@ def test_the_command_line_trains_and_mixes_styles(images, tmp_path, capsys, kind
         ({"schedule": "cosine"}, "a schedule starts anew with fresh moments"),
         ({"packing": 2}, "packing is 2, and these discriminators compare examples of a batch"),
         ({"fade": 20.0, "stable": 20.0}, "The run has 20 steps, and the last of 2 stages is faded in after 5000"),
+        ({"stable": 0.001}, "stable is 0.001 thousand images, less than one step of 8: give more"),
+        ({"augmentation": "adaptive"}, "which says nothing under the loss wasserstein: give --augmentation differentiable"),
+        ({"disc_batch": "joint"}, "disc_batch is joint, and these discriminators compare examples"),
         ({"mixing": 1.5, "architecture": "style"}, "mixing is 1.5: give 1 or less"),
     ],
 )
@@ -102,7 +105,9 @@ def test_images_that_are_not_square_are_refused(tmp_path):
         runs.train("stylegan-mnist", settings("stylegan-mnist", data=f"npz:{tmp_path / 'x.npz'}", **SMALL), tmp_path / "run")
 
 
-def test_bands_are_thirds_of_the_stages():
+def test_bands_of_layers_cover_them_all_and_none_is_empty():
+    assert layer_bands(2) == {"coarse": (0, 2)}
+    assert layer_bands(4) == {"coarse": (0, 2), "middle": (2, 4)}
     assert layer_bands(8) == {"coarse": (0, 2), "middle": (2, 6), "fine": (6, 8)}
     assert layer_bands(12) == {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 12)}
 
@@ -144,17 +149,15 @@ def test_an_image_that_the_model_makes_is_found_again(key):
 
 
 def test_a_path_between_styles_is_straight(key):
-    """Its ends are images of the prior, and its middle that of the mean of the two styles, up to the noise."""
-    gan, (params, state) = GANS["style2"]
-    synthesis = {n: ({"strength": 0 * p["strength"]} if "noise" in n else p) for n, p in params.generator["synthesis"].items()}
-    quiet = Variables(params._replace(generator=params.generator | {"synthesis": synthesis}), state)
-    found = tasks.interpolate(gan, quiet, key, 2, 3, space="w")
-    w = tasks.draw_styles(gan, quiet, jax.random.split(key)[0], 4)
-    show = lambda w: tasks.synthesise(gan, DataView(), quiet, None, w)
+    """Its ends are images of the prior, and its middle that of the mean of the two styles, without noise."""
+    gan, variables = GANS["style2"]
+    found = tasks.interpolate(gan, variables, key, 2, 3, space="w")
+    w = tasks.draw_styles(gan, variables, key, 4)
+    show = lambda w: tasks.synthesise(gan, DataView(), variables, None, w)
     np.testing.assert_allclose(found[:, 0], show(w[::2]), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found[:, 1], show((w[::2] + w[1::2]) / 2), rtol=1e-3, atol=1e-4)
     with pytest.raises(InputError, match="space is w, in which paths are straight"):
-        tasks.interpolate(gan, quiet, key, 2, 3, space="w", path="spherical")
+        tasks.interpolate(gan, variables, key, 2, 3, space="w", path="spherical")
 
 
 @pytest.mark.parametrize(
