@@ -79,7 +79,7 @@ def test_it_acts_on_real_and_generated_images_alike_and_is_steered_in_the_state(
     at = lambda p: state._replace(discriminator=state.discriminator | {PROBABILITY: jnp.float32(p)})
     _, (new, metrics) = losses.discriminator(variables.params, at(1.0), key, jnp.int32(0), (X, None))
     np.testing.assert_allclose(metrics["real_logit"], metrics["fake_logit"], rtol=1e-5)
-    blank = gan.discriminate(*variables, 0 * X)[0].logits[0]
+    blank = gan.discriminate(*variables, 0 * X, train=True)[0].logits[0]
     np.testing.assert_allclose(metrics["real_logit"], blank, rtol=1e-4)
     assert float(new.discriminator[PROBABILITY]) == 1 - 4 / 16 * (blank < 0)
     plain = adversarial_losses(gan, NON_SATURATING)

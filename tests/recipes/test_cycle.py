@@ -97,9 +97,9 @@ def test_a_cycle_gan_learns_to_invert(grey, tmp_path):
     [
         ({"data_a": "mnist-5k"}, "data_a is mnist-5k, and data_b is missing: give both, or data alone"),
         ({"data_b": "mnist-5k"}, "data_b is mnist-5k, and data_a is missing"),
-        ({"data": "mnist-5k"}, "Examples have 1 channel, and those of two domains have 2"),
-        ({"data": "toy:ring"}, r"An example has shape \(2,\)"),
-        ({"data_a": "mnist-5k", "data_b": "toy:ring"}, r"An example of toy:ring has shape \(2,\): give grey or colour images"),
+        ({"data_a": "mnist-5k", "data_b": "mnist-5k"}, "and data_a is mnist-5k: give one of the two"),
+        ({"data": "mnist-5k"}, "data is mnist-5k, which are not of two domains: give emoji, edges:NAME"),
+        ({"data": "pair:mnist-5k,toy:ring"}, r"An example of toy:ring has shape \(2,\): give grey or colour images"),
         ({"num_halvings": 3}, "An image of 12 x 12 cannot be halved 3 times"),
         ({"disc_halvings": 3}, "A kernel of 4 x 4 does not fit"),
         ({"patience": 2}, "no metric of a CycleGAN says when to stop"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from gen_jax import flows, gan, made, tasks
+from gen_jax import flows, gan, made, nets, tasks
 from gen_jax.autoencoders import Autoencoder, autoencoder
 from gen_jax.data import ENERGIES, Dataset, DataView, Split, load_dataset
 from gen_jax.densities import with_event_shape
@@ -69,6 +69,12 @@ def cycle_gan_of_images():
     return gan.cycle_gan(*((net, net) for net in networks), channels=(1, 1))
 
 
+def style_gan_of_images():
+    networks = (nets.Mapping(3, 1), nets.StyleSynthesis((3,), 1), nets.GrowingDiscriminator((3,)))
+    normal = Normal(jnp.zeros(2), jnp.ones(2))
+    return gan.style_gan(*map(batch_net, networks), normal, IMAGE, num_stages=1, num_classes=2).whole
+
+
 FAMILIES = {
     "VAE": PLAIN,
     "conditional VAE": class_conditional(PLAIN, 2),
@@ -81,6 +87,7 @@ FAMILIES = {
     "MADE": with_event_shape(made.ensemble(BITS, lambda index: BITS.degrees), IMAGE),
     "GAN": gan_of_images(),
     "conditional GAN": gan_of_images(2),
+    "conditional StyleGAN": style_gan_of_images(),
     "CycleGAN": cycle_gan_of_images(),
 }
 VECTORS, AUTOENCODERS = (
@@ -100,6 +107,8 @@ DOES = {
     "arithmetic": {"VAE", "GAN"},
     "quality": DRAWS,
     "translate": {"CycleGAN"},
+    "styles": {"conditional StyleGAN"},
+    "project": {"conditional StyleGAN"},
 }
 
 
@@ -120,11 +129,13 @@ def do(task: str, model, params, examples: Split = IMAGES):
         "latents": lambda: sorted(tasks.TASKS["latents"](subject).figures),
         "arithmetic": lambda: tasks.TASKS["arithmetic"](subject).array,
         "quality": lambda: tasks.quality(model, params, KEY, DATA, num=20),
+        "styles": lambda: tasks.TASKS["styles"](subject, num=2).summary,
+        "project": lambda: tasks.TASKS["project"](subject, num=2, steps=2).table,
         "translate": lambda: tasks.translate(model, params, KEY, examples.x[..., :1], "a-to-b"),
     }[task]()
 
 
-SLOW = {"VAE on a sphere", "hierarchical VAE", "conditional GAN"}
+SLOW = {"VAE on a sphere", "hierarchical VAE", "conditional GAN", "conditional StyleGAN"}
 
 
 @pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES])
