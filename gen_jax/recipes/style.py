@@ -206,7 +206,13 @@ PROGRESSIVE = StyleSettings(
     loss="wasserstein", penalty=GradientPenalty(kind="gradient-penalty", penalty_weight=10.0), drift=0.001, ema_decay=0.999
 )
 STYLE = StyleSettings(
-    architecture=Style(), growth=Nothing(), penalty=GradientPenalty(kind="r1", penalty_weight=5.0), ema_decay=0.999
+    architecture=Style(),
+    growth=Nothing(),
+    penalty=GradientPenalty(kind="r1", penalty_weight=0.1, penalty_every=4),
+    batch_size=16,
+    epochs=10,
+    learning_rate=2e-3,
+    ema_decay=0.999,
 )
 ROWS = {
     "progressive-mnist": (
