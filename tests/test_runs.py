@@ -301,7 +301,9 @@ def state_of(recipe, shape) -> train.TrainState:
 def test_every_recipe_builds_at_its_own_settings():
     for recipe in recipes.RECIPES.values():
         recipes.check_settings(recipe.settings)
-        shape = {"sprites": (64, 64, 1), "cifar10": (32, 32, 3)}.get(recipe.settings.data, (28, 28, 1))
+        colours = {"cifar10": (32, 32, 3), "emoji:google": (64, 64, 3), "emoji": (64, 64, 6)}
+        shapes = {"sprites": (64, 64, 1), "edges:mnist-5k": (28, 28, 2), **colours}
+        shape = shapes.get(recipe.settings.data, (28, 28, 1))
         assert jax.tree.leaves(state_of(recipe, shape).params), f"{recipe.summary} has no parameters"
 
 
@@ -450,7 +452,7 @@ def test_a_config_that_is_damaged_is_named(run, tmp_path, capsys):
     ("change", "message"),
     [
         ({"latent_dim": 0}, "latent_dim is 0: give 1 or more"),
-        ({"schedule": "cosin"}, "schedule is 'cosin': give constant, cosine, iwae"),
+        ({"schedule": "cosin"}, "schedule is 'cosin': give constant, cosine, linear-after-half, iwae"),
         ({"epochs": 2.5}, "epochs is 2.5: give an integer"),
         ({"num_classes": 1}, "num_classes is 1: give 2 or more"),
         ({"clip_norm": "1"}, "clip_norm is '1': give a number"),

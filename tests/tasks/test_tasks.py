@@ -238,7 +238,7 @@ def test_samples_of_a_density_follow_it():
 def test_a_gan_is_drawn_in_the_range_of_the_data():
     params = POINTS.init(KEY, jnp.zeros(5))
     plain, shown = (tasks.sample(POINTS, params, KEY, 6, view=view) for view in (DataView(), DataView(symmetric=True)))
-    np.testing.assert_allclose(shown, (plain + 1) / 2, rtol=1e-6)
+    np.testing.assert_allclose(shown, np.clip((plain + 1) / 2, 0, 1), rtol=1e-6)
     dense = params.params.generator["Dense_0"]
     z = np.asarray(gan.draw_latents(POINTS.prior, KEY, 6))
     np.testing.assert_allclose(plain, z @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"]), rtol=1e-5, atol=1e-6)
