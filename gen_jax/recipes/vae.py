@@ -27,8 +27,8 @@ Measured on two CPU cores of an AMD EPYC (seed 0, or three seeds where there is 
 | beta-vae-sprites | 28 min on one core | KL 20.0 for C = 20 | -80.2 (validation) | |
 
 β-VAE: the paper raises C from 0 to 25 nats over 100,000 steps at γ = 1,000, with convolutions; here, to 20 over 15,000 of 36,000
-steps at γ = 30, with MLPs. A larger γ keeps latents to one factor each and is slower to find new ones: every step's gradient is ±γ
-that of the KL, which is what Adam scales its steps by.
+steps at γ = 30, with MLPs. A larger γ keeps latents to one factor each and is slower to find new ones: every step's gradient is
+±γ that of the KL, which is what Adam scales its steps by.
 """
 
 from dataclasses import dataclass
