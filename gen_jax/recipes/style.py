@@ -7,7 +7,7 @@
     gen-jax project runs/stylegan-mnist
 
 `stylegan-mnist`, before its discriminator blurred and its samples were clipped: 690 s of training on a shared core of an AMD
-EPYC, of which some minutes are compilation (seed 0). Fréchet distance 123, precision 0.99, recall 0.002 by a classifier of 91.0 %:
+EPYC, of which some minutes are compilation (seed 0). Fréchet distance 123, precision 0.99, recall 0.002 (classifier: 91.0 %):
 strokes as sharp as those of digits, few of which make one, and little variety. 64,000 images are too few: `gan-mnist`, on
 400,000, has 12.7. The other recipes have not been measured.
 
