@@ -1,6 +1,6 @@
 """Objectives for disentanglement, on sprites of known factors: every score over seeds.
 
-    python benchmarks/tables/disentanglement.py [--seeds 3] [--only tcvae ...] [--set epochs=60 data=sprites-colour] [--save]
+    python benchmarks/tables/disentanglement.py [--seeds 3] [--only tcvae ...] [--set data=sprites-colour] [--save]
 
 The seeds of a row are one vmapped program (`gen_jax.sweep.train_many`). Small nets and few steps, for a CPU: disentanglement_lib
 (Locatello et al. 2019, arXiv:1811.12359) takes convolutions and 300,000 steps. Scores of posterior means of 15,000 examples that
