@@ -43,7 +43,8 @@ def adversarial_losses(
     under `PROBABILITY`.
 
     `joint_batch` says whether D takes real and generated examples in one batch, which is faster, or in two. The results differ
-    only if D has batch norm, which then uses the statistics of both, or spectral norm, which then iterates once.
+    only if D has batch norm or compares the examples of a batch, which then are both, or has spectral norm, which then iterates
+    once.
 
     Raises:
         InputError: when a loss is called, `gan.packing` does not divide the batch.

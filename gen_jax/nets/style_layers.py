@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from gen_jax.nets.conv import conv
+from gen_jax.nets.translation_nets import instance_norm
 from gen_jax.types import Array
 
 SQRT2 = 2**0.5
@@ -99,15 +100,14 @@ class ModulatedConv(nn.Module):
 class AdaptiveInstanceNorm(nn.Module):
     """x ↦ (1 + s) (x − μ(x)) / σ(x) + b, with (s, b) = A(w) for each example and channel (StyleGAN, eq. 1).
 
-    μ and σ are those of one channel of one example over its pixels; σ² has 10⁻⁸ added.
+    (x − μ(x)) / σ(x) is `instance_norm`.
     """
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], w: Float[Array, "B L"]) -> Float[Array, "B H W C"]:
         """Return each example in its style."""
         scale, shift = jnp.split(EqualDense(2 * x.shape[-1])(w)[:, None, None], 2, axis=-1)
-        centred = x - jnp.mean(x, axis=(1, 2), keepdims=True)
-        return (1 + scale) * centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=(1, 2), keepdims=True) + 1e-8) + shift
+        return (1 + scale) * instance_norm(x) + shift
 
 
 class Noise(nn.Module):

@@ -22,9 +22,18 @@ from pydantic import Field
 
 from gen_jax import nets
 from gen_jax.distributions import Normal
-from gen_jax.gan import CHANGES, Augmentation, Growth, growing_gan, growing_losses, path_regularised, stages_for, style_gan
+from gen_jax.gan import (
+    CHANGES,
+    Augmentation,
+    GrowingGAN,
+    Growth,
+    growing_gan,
+    growing_losses,
+    path_regularised,
+    stages_for,
+    style_gan,
+)
 from gen_jax.gan.adversarial import is_zero
-from gen_jax.gan.growing import GrowingGAN
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
 from gen_jax.recipes.gan_choices import Adam, GanSettings, GradientPenalty, gan_experiment, make_losses, step_of
 from gen_jax.recipes.gan_images import check_grey

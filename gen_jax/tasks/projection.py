@@ -66,7 +66,7 @@ def _project(model: GAN, view: DataView, params: Params, examples: Split, per_la
 def perform(subject: Subject, *, num: int = 10, steps: int = 300, seed: int = 0) -> Outcome:
     """Find test images among those that a StyleGAN can make: by one style for all layers (w), and by one for each (w+).
 
-    The figure has test images, and the closest of w and of w+; the numbers are mean squared errors of pixels, beside those of the
+    The figure has test images, and what was found in w and in w+; numbers are mean squared errors of pixels, beside those of the
     image of the mean style.
 
     Args:

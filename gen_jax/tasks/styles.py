@@ -105,15 +105,15 @@ def perform(subject: Subject, *, num: int = 8, seed: int = 0) -> Outcome:
     model, view, params = subject.model, subject.view, subject.params
     style = style_of(model, "mix styles")
     check_count("num", num, 2)
-    styles_key, noise_key, other_key = jax.random.split(subject.key, 3)
+    styles_key, noise_key, again_key, effect_key = jax.random.split(subject.key, 4)
     w = draw_styles(model, params, styles_key, 2 * num, view=view)
     show = lambda w: synthesise(model, view, params, noise_key, w)
     of_a, of_b = w[:num], w[num:]
 
     images, names = [show(of_a)], ["A"]
     for band, (first, last) in layer_bands(w.shape[1]).items():
-        for row in range(3):
-            source = jnp.broadcast_to(of_b[row % num][None], of_a.shape)
+        for row in range(min(3, num)):
+            source = jnp.broadcast_to(of_b[row][None], of_a.shape)
             images.append(show(mixed(of_a, source, first, last)))
             names.append(f"{band} of B{row + 1}")
     images.append(show(of_b))
@@ -122,11 +122,11 @@ def perform(subject: Subject, *, num: int = 8, seed: int = 0) -> Outcome:
     mean = style.mean(split(params).state)
     truncation = jnp.concatenate([show(truncated(of_a, mean, psi)) for psi in PSIS])
 
-    found = noise_effect(model, params, other_key, of_a, view=view)
-    again = synthesise(model, view, params, other_key, of_a)
+    found = noise_effect(model, params, effect_key, of_a, view=view)
+    again = synthesise(model, view, params, again_key, of_a)
     spread = found["std"] / max(found["std"].max(), 1e-12)
     noise = np.concatenate([found["without"], np.asarray(show(of_a)), np.asarray(again), spread])
-    title = f"columns: A; rows: A with the styles of B1, B2, B3 in some layers; last row: B1 … B{num}"
+    title = f"columns: A; rows: A with the styles of one B in some layers; last row: B1 … B{num}"
     figures = {
         "mixing": plots.image_grid(mixing, num, title, [*names, "B"]),
         "truncation": plots.image_grid(truncation, num, "styles w̄ + ψ (w − w̄)", [f"ψ = {psi:g}" for psi in PSIS]),
