@@ -219,7 +219,7 @@ def load_run(directory: Path | str, recipe: str | Recipe | None = None) -> Run:
         experiment = found.build(settings, event_shape)
         config["data"] = {split: str(config["data"][split]) for split in ("train", "valid", "test")}
         with blame(f"What {name} builds") if own else contextlib.nullcontext():
-            optimizer, has_average = experiment.optimizer(training.SOME_STEPS), settings.ema_decay is not None
+            optimizer, has_average = experiment.optimizer(training.SOME_STEPS), settings.average_decay is not None
             start = lambda key: training.start(key, experiment.model, optimizer, event_shape, has_average)
             like = jax.eval_shape(start, seed_key(settings.seed, RUN))
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -105,14 +105,14 @@ def train_many(
     optimizer = experiment.optimizer(num_steps)
 
     def begin(key: Key) -> TrainState:
-        return start(key, model, optimizer, data.event_shape, settings.ema_decay is not None)
+        return start(key, model, optimizer, data.event_shape, settings.average_decay is not None)
 
     def epoch(value: Array, state: TrainState, key: Key) -> TrainState:
         of_value = settings if vary is None else with_number(settings, vary, value)
         found = recipe.build(of_value, data.event_shape)
         losses = jax.tree.map(lambda loss: on_stored(data.view, model, loss), found.loss, is_leaf=callable)
         make = found.make_step or (make_game_step if isinstance(losses, tuple) else make_step)
-        step = make(losses, optimizer, settings.ema_decay)
+        step = make(losses, optimizer, settings.average_decay)
         return scan_epoch(step, settings.examples_per_step, settings.epoch_steps)(state, examples, key)[0]
 
     roots = [seed_key(settings.seed + i, RUN) for i in range(num_seeds)] * max(len(values), 1)

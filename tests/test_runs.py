@@ -329,6 +329,7 @@ def test_the_iwae_model_has_the_papers_size():
         (["train", "vae", "--hidden-sizes", "8", "0"], "hidden_sizes is 0: give 1 or more"),
         (["train", "vae", "--learning-rate", "-1"], "learning_rate is -1.0: give a positive number"),
         (["train", "vae", "--ema-decay", "1"], "ema_decay is 1.0"),
+        (["train", "vae", "--ema-decay", "0.9", "--ema-half-life", "2"], "which say the same thing: give one of them, and None"),
         (["train", "vae", "--clip-norm", "0"], "clip_norm is 0.0"),
         (["train", "vae", "--seed", "-1"], "seed is -1"),
         (["train", "vae", "--num-importance-samples", "0"], "num_importance_samples is 0"),

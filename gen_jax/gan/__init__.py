@@ -4,7 +4,7 @@ from gen_jax.gan.adversarial import adversarial_losses
 from gen_jax.gan.augmentation import CHANGES, Augmentation, colour, cutout, translation
 from gen_jax.gan.cycle import CYCLE_LOSS, DIRECTIONS, CycleGAN, Direction, cycle_gan, cycle_losses
 from gen_jax.gan.growing import GrowingGAN, Growth, growing_gan, growing_losses, stages_for
-from gen_jax.gan.latents import analogy, draw_latents
+from gen_jax.gan.latents import analogy, analogy_of_styles, draw_latents
 from gen_jax.gan.losses import (
     HINGE,
     LEAST_SQUARES,

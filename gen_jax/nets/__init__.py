@@ -1,6 +1,6 @@
 """The Flax (linen) modules. Models take them by their `init` and `apply`; no other package imports Flax."""
 
-from gen_jax.nets.batch import batch_net
+from gen_jax.nets.batch import batch_net, in_bfloat16
 from gen_jax.nets.conv_nets import (
     Conv,
     ConvDecoder,

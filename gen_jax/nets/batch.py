@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from gen_jax.types import BatchNet, Key, Params, Variables
 
@@ -26,3 +27,22 @@ def batch_net(module: nn.Module) -> BatchNet:
         return output, jax.tree.map(lambda new, old: new.astype(old.dtype), dict(after), state)  # inputs may be of another type
 
     return BatchNet(init, apply)
+
+
+def in_bfloat16(net: BatchNet) -> BatchNet:
+    """Return a network that computes in bfloat16: weights and inputs are rounded to it, and outputs are float32 again.
+
+    Parameters, their gradients and the state stay float32, so that small updates are not lost (Micikevicius et al. 2018,
+    arXiv:1710.03740); bfloat16 has the range of float32, so that losses need no scale.
+    """
+
+    def to(dtype: Any, tree: Any) -> Any:
+        is_float = lambda leaf: jnp.issubdtype(getattr(leaf, "dtype", int), jnp.floating)
+        return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_float(leaf) else leaf, tree)
+
+    def apply(params: Params, state: Params, *inputs: Any, train: bool = False, key: Key | None = None) -> tuple[Any, Params]:
+        low = jnp.bfloat16
+        output, after = net.apply(to(low, params), state, *to(low, inputs), train=train, key=key)
+        return to(jnp.float32, output), after
+
+    return BatchNet(net.init, apply)

@@ -146,7 +146,7 @@ class StyleHead(nn.Module):
     def __call__(self, h: Float[Array, "B 4 4 F"], context: Context, train: bool) -> DiscriminatorOutput:
         """Return a logit for each example."""
         mean = self.variable("averages", "spread", lambda: jnp.zeros(()))
-        spread = minibatch_std(h) if train else jnp.full(len(h), mean.value)
+        spread = minibatch_std(h) if train else jnp.full(len(h), mean.value, h.dtype)
         if train and not self.is_initializing():
             mean.value = AVERAGE_DECAY * mean.value + (1 - AVERAGE_DECAY) * jax.lax.stop_gradient(jnp.mean(spread))
         h = jnp.concatenate([h, jnp.broadcast_to(spread[:, None, None, None], (*h.shape[:3], 1))], axis=-1)

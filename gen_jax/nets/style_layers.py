@@ -117,7 +117,7 @@ class Noise(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"], noise: Float[Array, "B H W 1"] | None) -> Float[Array, "B H W C"]:
         """Return the sum; x itself without noise."""
         strength = self.param("strength", nn.initializers.zeros_init(), (x.shape[-1],))
-        return x if noise is None else x + strength[None, None, None] * noise
+        return x if noise is None else x + strength[None, None, None] * noise.astype(x.dtype)
 
 
 def draw_noise(module: nn.Module, num: int, sizes: Sequence[int]) -> list[Float[Array, "B P P 1"] | None]:

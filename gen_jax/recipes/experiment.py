@@ -65,10 +65,11 @@ class Recipe(NamedTuple):
 
 def fit_options(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """Return the options of `train.fit` that an experiment and its settings give."""
-    of_settings = ("epochs", "ema_decay", "epoch_steps", "stream", "validate_every", "patience")
+    of_settings = ("epochs", "epoch_steps", "stream", "validate_every", "patience")
     of_experiment = ("optimizer", "make_step", "validate", "best_metric")
     return {
         "batch_size": settings.examples_per_step,
+        "ema_decay": settings.average_decay,
         **{name: getattr(settings, name) for name in of_settings},
         **{name: getattr(experiment, name) for name in of_experiment},
     }

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from tyro.conf import Suppress
 
 from gen_jax.data import Binarisation, absolute_name
-from gen_jax.train import ScheduleName
+from gen_jax.train import ScheduleName, decay_of_half_life
 from gen_jax.types import InputError, Key, unknown
 
 Count = Annotated[int, Ge(1), Lt(2**31)]
@@ -102,6 +102,8 @@ class Settings:
     """Clip the gradient to this global norm."""
     ema_decay: Decay | None = None
     """Evaluate a moving average of the parameters with this decay per step, such as 0.999."""
+    ema_half_life: Positive | None = None
+    """The same average by its half-life, in thousands of examples seen, which suits any batch size; in place of --ema-decay."""
     validate_every: Count = 1
     """Number of epochs between validations, each of which saves a checkpoint."""
     patience: Count | None = None
@@ -113,6 +115,13 @@ class Settings:
     def examples_per_step(self) -> int:
         """The number of examples that a step takes."""
         return self.batch_size
+
+    @property
+    def average_decay(self) -> float | None:
+        """The decay per step of the moving average of the parameters; None for no average."""
+        if self.ema_half_life is None:
+            return self.ema_decay
+        return decay_of_half_life(1000 * self.ema_half_life, self.examples_per_step)
 
     def with_whole_names(self) -> "Settings":
         """Return the settings with a name of the data that means the same from any folder."""
@@ -135,6 +144,11 @@ def check_settings(settings: Settings) -> None:
     if settings.binarise_seed and settings.binarise in ("none", "threshold"):
         raise InputError(
             f"binarise_seed is {settings.binarise_seed}, and binarise is {settings.binarise}, which draws nothing: leave it out."
+        )
+    if settings.ema_decay is not None and settings.ema_half_life is not None:
+        raise InputError(
+            f"ema_decay is {settings.ema_decay} and ema_half_life {settings.ema_half_life}, which say the same thing: give one "
+            "of them, and None for the other."
         )
     settings.check()
 

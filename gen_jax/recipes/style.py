@@ -104,6 +104,8 @@ class StyleSettings(GanSettings):
     """Channels at full size; each stage before has twice as many."""
     max_width: Count = 64
     """The most channels of a stage."""
+    hidden: Literal["float32", "bfloat16"] = "float32"
+    """Type of weights and activations inside of the networks; parameters and losses are float32."""
     num_classes: Count | None = None
     """Condition both networks on labels 0 … N − 1."""
     latent_dim: Count = 64
@@ -194,21 +196,20 @@ def make_gan(settings: StyleSettings, image: tuple[int, int, int], num_stages: i
     """Return the model of images of a shape."""
     prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
     channels = tuple(min(settings.max_width, settings.width * 2 ** (num_stages - 1 - s)) for s in range(num_stages))
+    net = (lambda net: nets.in_bfloat16(nets.batch_net(net))) if settings.hidden == "bfloat16" else nets.batch_net
     common = (prior, image, num_stages, settings.num_classes)
     grows = isinstance(settings.growth, Grow)
     discriminator = nets.GrowingDiscriminator(channels, blurred=not isinstance(settings.architecture, Progressive))
     match settings.architecture:
         case Progressive():
-            generator = nets.batch_net(nets.GrowingGenerator(channels, image[2]))
-            return growing_gan(generator, nets.batch_net(discriminator), *common, grows=grows)
+            return growing_gan(net(nets.GrowingGenerator(channels, image[2])), net(discriminator), *common, grows=grows)
         case Style2(mapping_layers=num_layers, mixing=mixing):
             synthesis = nets.SkipSynthesis(channels, image[2])
             discriminator = nets.ResidualStyleDiscriminator(channels)
         case Style(mapping_layers=num_layers, mixing=mixing):
             synthesis = nets.StyleSynthesis(channels, image[2])
     mapping = nets.Mapping(settings.latent_dim, num_layers)
-    networks = (nets.batch_net(net) for net in (mapping, synthesis, discriminator))
-    return style_gan(*networks, *common, mixing=mixing, grows=grows)
+    return style_gan(net(mapping), net(synthesis), net(discriminator), *common, mixing=mixing, grows=grows)
 
 
 PROGRESSIVE = StyleSettings(

@@ -10,13 +10,12 @@ from gen_jax import plots
 from gen_jax.autoencoders import Autoencoder
 from gen_jax.data import DataView, Split
 from gen_jax.tasks.latent_models import check_latents, decode, draw_prior, encode, great_arc, latent_paths, line
-from gen_jax.tasks.styles import draw_styles, style_of, synthesise
+from gen_jax.tasks.styles import Space, draw_styles, style_of, synthesise
 from gen_jax.tasks.task import Outcome, Subject, check_choice, check_count, first, labels_in_turn, refuse
 from gen_jax.types import GAN, Array, InputError, Key, Params
 
 Path = Literal["linear", "spherical"]
 Ends = Literal["prior", "test"]
-Space = Literal["z", "w"]
 
 
 def interpolate(
@@ -53,7 +52,7 @@ def interpolate(
         )
     along = great_arc if (path or latent_paths(model)[0]) == "spherical" else line
     ends_key, decode_key = jax.random.split(key)
-    labels = labels_in_turn(model, num)
+    t, labels = jnp.linspace(0.0, 1.0, steps), labels_in_turn(model, num)
     if examples is None:
         ends = draw_prior(model, view, params, ends_key, 2 * num, None if labels is None else jnp.repeat(labels, 2))
     elif isinstance(model, GAN):
@@ -66,8 +65,8 @@ def interpolate(
         labels = None if labels is None else examples.labels[::2]
 
     def paths_of(leaf: Array) -> Array:
-        pairs = leaf.reshape(num, 2, *leaf.shape[1:])
-        return jax.vmap(lambda pair: along(pair[0], pair[1], steps))(pairs).reshape(num * steps, *leaf.shape[1:])
+        found = jax.vmap(lambda pair: along(*pair, t))(leaf.reshape(num, 2, *leaf.shape[1:]))
+        return found.reshape(num * steps, *leaf.shape[1:])
 
     labels = None if labels is None else jnp.repeat(labels, steps)
     decoded = decode(model, view, params, decode_key, jax.tree.map(paths_of, ends), labels)
@@ -82,7 +81,7 @@ def _between_styles(
         raise InputError("space is w, in which paths are straight and between draws: leave path and ends out, or give space z.")
     labels = labels_in_turn(model, num)
     w = draw_styles(model, params, key, 2 * num, None if labels is None else jnp.repeat(labels, 2), view=view)
-    paths = jax.vmap(lambda pair: line(pair[0], pair[1], steps))(w.reshape(num, 2, *w.shape[1:]))
+    paths = jax.vmap(lambda pair: line(*pair, jnp.linspace(0.0, 1.0, steps)))(w.reshape(num, 2, *w.shape[1:]))
     x = synthesise(model, view, params, None, paths.reshape(num * steps, *w.shape[1:]))
     return x.reshape(num, steps, *x.shape[1:])
 

@@ -110,22 +110,21 @@ def _features(model: Any, view: DataView, params: Params, examples: Split) -> Ar
     return jax.lax.map(one, examples, batch_size=AT_ONCE)
 
 
-def great_arc(start: Array, end: Array, steps: int) -> Array:
-    """Return latents [S, Z] along sin((1 − t)θ)/sin θ · start + sin(tθ)/sin θ · end for t from 0 to 1, θ the angle between them.
+def great_arc(start: Array, end: Array, t: Array) -> Array:
+    """Return latents [S, Z] on sin((1 − t)θ)/sin θ · start + sin(tθ)/sin θ · end at t [S] in [0, 1], θ the angle between them.
 
     A straight line would pass nearer to 0 than draws of a prior in many dimensions ever are (White 2016, arXiv:1609.04468).
     """
     cosine = jnp.vdot(start, end) / jnp.maximum(jnp.linalg.norm(start) * jnp.linalg.norm(end), 1e-12)
     angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
-    t = jnp.linspace(0.0, 1.0, steps)[:, None]
     # in the same direction, or in opposite ones (where no arc is the shortest), the arc is the line
     degenerate = jnp.sin(angle) < 1e-4
     sine = jnp.where(degenerate, 1.0, jnp.sin(angle))
-    on_arc = (jnp.sin((1 - t) * angle) * start[None] + jnp.sin(t * angle) * end[None]) / sine
-    return jnp.where(degenerate, line(start, end, steps), on_arc)
+    weights = jnp.sin(jnp.stack([1 - t, t], axis=1) * angle) / sine
+    return jnp.where(degenerate, line(start, end, t), weights @ jnp.stack([start, end]))
 
 
-def line(start: Array, end: Array, steps: int) -> Array:
-    """Return [S, ...] along the straight line from `start` to `end`."""
-    t = jnp.linspace(0.0, 1.0, steps).reshape(-1, *(1,) * start.ndim)
+def line(start: Array, end: Array, t: Array) -> Array:
+    """Return (1 − t) start + t end [S, ...] at t [S]."""
+    t = t.reshape(-1, *(1,) * start.ndim)
     return (1 - t) * start[None] + t * end[None]

@@ -1,6 +1,7 @@
 """What the styles of a StyleGAN do: mixed, truncated, and beside the noise (Karras et al. 2019, arXiv:1812.04948, §3 and §B)."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,15 @@ import numpy as np
 
 from gen_jax import plots
 from gen_jax.data import DataView
+from gen_jax.evaluate import mean_and_standard_error
 from gen_jax.gan import draw_latents, truncated
+from gen_jax.tasks.latent_models import great_arc, line
+from gen_jax.tasks.sample_quality import classifier_of
 from gen_jax.tasks.task import Outcome, Subject, check_count, compiled, labels_in_turn, refuse
 from gen_jax.types import GAN, Array, Key, Params, Style, split
 
+Space = Literal["z", "w"]
+"""Latents of a StyleGAN: before its mapping network, or after it."""
 PSIS = (1.0, 0.7, 0.5, 0.3, 0.0, -0.5)
 BLOCK = 4  # pixels along a side of what counts as coarse structure
 
@@ -37,8 +43,7 @@ def draw_styles(model: Any, params: Params, key: Key, num: int, labels: Any = No
 @compiled
 def _draw(model: GAN, view: DataView, params: Params, key: Key, labels: Array | None, num: int) -> Array:
     style = style_of(model, "draw styles")
-    w = style.to_styles(*split(params), draw_latents(model.prior, key, num), labels)
-    return jnp.broadcast_to(w[:, None], (num, style.num_layers, w.shape[1]))
+    return for_layers(model, style.to_styles(*split(params), draw_latents(model.prior, key, num), labels))
 
 
 @compiled
@@ -91,11 +96,61 @@ def noise_effect(
     return {name: np.asarray(value) for name, value in found.items()}
 
 
+def feature_path_lengths(
+    model: Any,
+    params: Params,
+    key: Key,
+    features: Callable[[Array], np.ndarray],
+    num: int = 1000,
+    step: float = 1e-2,
+    *,
+    view: DataView = DataView(),
+) -> dict[str, tuple[float, float]]:
+    """Return E‖φ(x(t + ε)) − φ(x(t))‖²/ε² between draws of a StyleGAN, "z" and "w": (mean, standard error) over `num` paths.
+
+    The smoother and straighter a space, the shorter its paths. In z they are great arcs, in w lines; t ~ U(0, 1 − ε), and there
+    is no noise. The papers' perceptual path length (§4.1) has features φ of a VGG network; these are the caller's.
+
+    Args:
+        model: a StyleGAN without labels.
+        params: what its functions take.
+        key: for what is drawn.
+        features: images [N, *event] in the data's range -> [N, F].
+        num: number of paths.
+        step: ε.
+        view: how the model sees the data.
+    """
+    style_of(model, "measure paths of styles")
+    ends_key, t_key = jax.random.split(key)
+    z = draw_latents(model.prior, ends_key, 2 * num).reshape(num, 2, -1)
+    t = jax.random.uniform(t_key, (num, 1), maxval=1 - step) + jnp.array([[0.0, step]])
+    at = {"z": _styles(model, view, params, jax.vmap(lambda pair, t: great_arc(*pair, t))(z, t).reshape(2 * num, -1))}
+    ends = _styles(model, view, params, z.reshape(2 * num, -1)).reshape(num, 2, -1)
+    at["w"] = jax.vmap(lambda pair, t: line(*pair, t))(ends, t).reshape(2 * num, -1)
+    found = {}
+    for space, w in at.items():
+        of_images = features(synthesise(model, view, params, None, for_layers(model, w)))
+        change = np.float64(of_images).reshape(num, 2, -1)
+        found[space] = mean_and_standard_error(np.sum((change[:, 1] - change[:, 0]) ** 2, axis=1) / step**2)
+    return found
+
+
+@compiled
+def _styles(model: GAN, view: DataView, params: Params, z: Array) -> Array:
+    return style_of(model, "map latents").to_styles(*split(params), z)
+
+
+def for_layers(model: Any, w: Array) -> Array:
+    """Return w [N, W] as styles [N, L, W], one for all layers of each example."""
+    return jnp.broadcast_to(w[:, None], (len(w), style_of(model, "synthesise").num_layers, w.shape[1]))
+
+
 def perform(subject: Subject, *, num: int = 8, seed: int = 0) -> Outcome:
-    """Mix and truncate the styles of a StyleGAN, and show what its noise does.
+    """Mix and truncate the styles of a StyleGAN, show what its noise does, and measure how smooth its latent spaces are.
 
     Three figures: images with the coarse, middle or fine styles of others; styles drawn towards their mean, w̄ + ψ (w − w̄); and
-    images without noise, two draws of it, and the standard deviation of pixels over draws, with the numbers beside it.
+    images without noise, two draws of it, and the standard deviation of pixels over draws, with the numbers beside it. Where a
+    classifier of the data can be trained, path lengths by its features in z and in w.
 
     Args:
         subject: the run.
@@ -106,6 +161,7 @@ def perform(subject: Subject, *, num: int = 8, seed: int = 0) -> Outcome:
     style = style_of(model, "mix styles")
     check_count("num", num, 2)
     styles_key, noise_key, again_key, effect_key = jax.random.split(subject.key, 4)
+    paths_key = jax.random.fold_in(effect_key, 1)
     w = draw_styles(model, params, styles_key, 2 * num, view=view)
     show = lambda w: synthesise(model, view, params, noise_key, w)
     of_a, of_b = w[:num], w[num:]
@@ -137,4 +193,10 @@ def perform(subject: Subject, *, num: int = 8, seed: int = 0) -> Outcome:
         "noise_coarse_std": float(found["coarse_std"].mean()),
         "sample_std": float(np.asarray(show(w)).std(axis=0).mean()),
     }
+    data = None if model.num_classes is not None else subject.load(None, "none")
+    classifier = None if data is None else classifier_of(data)
+    if classifier is not None:
+        lengths = feature_path_lengths(model, params, paths_key, classifier.features, view=view)
+        for space, (mean, standard_error) in lengths.items():
+            numbers |= {f"path_length_{space}": mean, f"path_length_{space}_standard_error": standard_error}
     return Outcome(f"styles-{seed}", f"{num} images mixed, truncated, and with and without noise", figures, None, numbers)

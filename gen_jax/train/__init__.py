@@ -11,6 +11,7 @@ from gen_jax.train.step import (
     Step,
     TrainState,
     batch_mean,
+    decay_of_half_life,
     epoch_rows,
     evaluation_params,
     init_state,

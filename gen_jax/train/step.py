@@ -83,6 +83,11 @@ def update_ema(ema: Params, params: Params, decay: float, step: Int[Array, ""]) 
     return optax.incremental_update(params, ema, weight)
 
 
+def decay_of_half_life(half_life: float, examples_per_step: int) -> float:
+    """Return the decay d per step of an average whose weights halve every `half_life` examples: d = 2^(−examples / half-life)."""
+    return 0.5 ** (examples_per_step / half_life)
+
+
 def batch_mean(objective: Callable[[Params, Key, Any], tuple[Array, Metrics]]) -> Loss:
     """Return the loss of a batch: the mean over examples of (variables, key, example) -> (objective, metrics), a key for each."""
 

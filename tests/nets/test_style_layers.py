@@ -17,6 +17,7 @@ from gen_jax.nets import (
     batch_net,
     blur,
     halve,
+    in_bfloat16,
     minibatch_std,
     pixel_norm,
 )
@@ -190,3 +191,30 @@ def test_a_penalty_on_gradients_has_the_gradient_of_its_differences(layer, key):
         step = 1e-5
         difference = (penalty(x + step * direction) - penalty(x - step * direction)) / (2 * step)
         np.testing.assert_allclose(slope, difference, rtol=1e-4)
+
+
+def test_a_network_in_bfloat16_rounds_weights_and_inputs_and_nothing_else():
+    """1 + 2⁻⁷ is a number of bfloat16, and 1 + 2⁻⁹ is not: it is rounded to 1."""
+
+    class Product(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            count = self.variable("averages", "count", lambda: jnp.float32(1 + 2**-9))
+            if train:
+                count.value += 1
+            y = x * self.param("w", nn.initializers.constant(1 + 2**-9), (), jnp.float32)
+            assert y.dtype == x.dtype
+            return y
+
+    plain = batch_net(Product())
+    net = in_bfloat16(plain)
+    params, state = net.init(jax.random.key(0), jnp.float32(1))
+    assert plain.apply(params, state, jnp.float32(1))[0] == 1 + 2**-9
+    for x, wanted in ((1 + 2**-7, 1 + 2**-7), (1 + 2**-9, 1.0)):
+        y, after = net.apply(params, state, jnp.float32(x), train=True)
+        assert y == wanted
+        assert y.dtype == jnp.float32
+        assert after["averages"]["count"] == 2 + 2**-9
+    grad = jax.grad(lambda params: net.apply(params, state, jnp.float32(1 + 2**-7))[0])(params)
+    assert grad["w"] == 1 + 2**-7
+    assert grad["w"].dtype == jnp.float32

@@ -376,8 +376,9 @@ def test_latent_arithmetic_adds_the_ink_of_one_class_to_another():
         return np.stack([left, ~left], axis=-1).astype(np.float32)
 
     classifier = ImageClassifier(lambda images: np.zeros((len(images), 1)), probabilities, 1.0)
-    rows, names = latent_arithmetic(decode, jax.random.normal(jax.random.key(0), (2000, 3)), classifier)
+    rows, names, of_class, brighter = latent_arithmetic(decode, jax.random.normal(jax.random.key(0), (2000, 3)), classifier)
     assert names == ["0, 1", "1, 0"]
+    assert of_class == brighter == 1
     rows = rows.reshape(2, 10, 4)
     ink, left = rows.sum(-1) / 2, rows[..., 0] > 0
     for row, a in enumerate((0, 1)):

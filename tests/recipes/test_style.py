@@ -15,9 +15,9 @@ from gen_jax.data import DataView, Split
 from gen_jax.distributions import Normal
 from gen_jax.gan import generative_adversarial_network
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
-from gen_jax.tasks.styles import layer_bands, mixed
+from gen_jax.tasks.styles import feature_path_lengths, layer_bands, mixed
 from gen_jax.train import read_metrics
-from gen_jax.types import InputError, split
+from gen_jax.types import InputError, Style, split
 from tests.gan.test_style import GANS
 from tests.small import settings
 
@@ -175,3 +175,17 @@ def test_a_gan_without_styles_is_refused(of_style, words, key):
     )
     with pytest.raises(InputError, match=words):
         of_style(plain, plain.init(key, jnp.zeros((4, 4, 1))), key)
+
+
+def test_path_lengths_of_a_linear_map_are_known(key):
+    """x = 2 z: between draws the line has E‖2 (b − a)‖² = 8 Z, and the arc about (π/2)² E‖2 a‖² = π² Z in many dimensions."""
+    size = 400
+    gan = generative_adversarial_network(
+        batch_net(MLPGenerator((2,), (size,))), batch_net(MLPDiscriminator((2,))), Normal(jnp.zeros(size), jnp.ones(size))
+    )
+    style = Style(2, lambda params, state, z, labels=None: 2 * z, lambda params, state, key, w: w.mean(axis=1), lambda state: 0)
+    found = feature_path_lengths(gan._replace(style=style), (), key, np.asarray, num=300)
+    for space, wanted, share in (("z", np.pi**2 * size, 0.02), ("w", 8.0 * size, 0.0)):
+        mean, standard_error = found[space]
+        assert abs(mean - wanted) < 4 * standard_error + share * wanted
+        assert 0 < standard_error < 0.02 * wanted

@@ -285,7 +285,7 @@ def test_a_reconstruction_is_drawn_from_the_posterior():
 
 def test_an_interpolation_keeps_the_norm_and_goes_at_an_even_pace():
     start, end = jnp.array([3.0, 0.0, 0.0]), jnp.array([0.0, 3.0, 0.0])
-    path = np.asarray(great_arc(start, end, 4))
+    path = np.asarray(great_arc(start, end, jnp.linspace(0, 1, 4)))
     angles = np.arange(4) * np.pi / 6
     np.testing.assert_allclose(path, 3 * np.stack([np.cos(angles), np.sin(angles), 0 * angles], -1), atol=1e-6)
 
@@ -293,7 +293,7 @@ def test_an_interpolation_keeps_the_norm_and_goes_at_an_even_pace():
 @pytest.mark.parametrize("end", [jnp.array([2.0, 4.0]), jnp.array([-1.0, -2.0]), jnp.array([1.0, 2.0])])
 def test_along_one_direction_it_is_a_line(end):
     start = jnp.array([1.0, 2.0])
-    path = np.asarray(great_arc(start, end, 3))
+    path = np.asarray(great_arc(start, end, jnp.linspace(0, 1, 3)))
     np.testing.assert_allclose(path, np.stack([start, (start + end) / 2, end]), atol=1e-5)
 
 
@@ -303,7 +303,7 @@ def test_a_path_goes_from_the_latent_of_one_example_to_that_of_the_next():
     decode = lambda z: AUTOENCODER.decode(params, z)
     for i in range(3):
         ends = [AUTOENCODER.encode(params, jnp.asarray(XS.x[2 * i + j])) for j in (0, 1)]
-        np.testing.assert_allclose(found[i], jax.vmap(decode)(line(*ends, 4)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found[i], jax.vmap(decode)(line(*ends, jnp.linspace(0, 1, 4))), rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="There are 4 examples for the ends of 3 paths: give 6"):
         tasks.interpolate(AUTOENCODER, params, KEY, 3, 4, examples=Split(XS.x[:4]))
 

@@ -83,6 +83,12 @@ def test_the_moving_average_is_the_debiased_sum(decay, num_steps):
     np.testing.assert_allclose(found["p"], wanted, rtol=0, atol=3e-6 * max(100, np.abs(walk).max()))
 
 
+def test_a_half_life_is_that_of_the_weights():
+    """After as many examples, in steps of any size, a weight is half of what it was."""
+    for examples_per_step in (1, 16, 100):
+        np.testing.assert_allclose(train.decay_of_half_life(800.0, examples_per_step) ** (800 / examples_per_step), 0.5)
+
+
 @pytest.mark.parametrize("decay", [0.0, 1.0, 1.5, float("nan")])
 def test_an_impossible_decay_is_refused(decay):
     with pytest.raises(InputError, match=f"ema_decay is {decay}: give a number between 0 and 1"):
