@@ -5,12 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import jax
+
 from gen_jax.data import Binarisation, DataView
 from gen_jax.gan import LOSSES, PENALTIES, Augmentation, adversarial_losses
 from gen_jax.recipes.experiment import Experiment
 from gen_jax.recipes.settings import KIND, Choice, Count, Decay, Fraction, NonNegative, Nothing, Positive, Settings
 from gen_jax.train import ScheduleName, Step, adam, clip_weights, learning_rate_schedule, make_game_step, rmsprop
-from gen_jax.types import GAN, Adversaries, InputError
+from gen_jax.types import GAN, Adversaries, InputError, Key, Metrics, Params, split
+
+AT_ONCE = 100  # held-out examples on the device at once
 
 
 class GradientPenalty(Choice, kinds=("gradient-penalty", "zero-centred", "r1", "r2")):
@@ -123,6 +127,24 @@ def step_of(settings: GanSettings) -> Callable[..., Step]:
     return functools.partial(make_game_step, num_disc_steps=settings.num_disc_steps, simultaneous=settings.simultaneous)
 
 
+def held_out_logit(gan: GAN, view: DataView) -> Callable[..., Metrics]:
+    """Return (params, key, examples) -> the discriminator's mean logit on held-out examples, `valid_real_logit`.
+
+    Where it is below that of training examples, the discriminator has learned these by heart.
+    """
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def validate(variables: Params, key: Key, examples: Any) -> Metrics:
+        def logit(example: Any) -> Any:
+            label = None if gan.num_classes is None else example.labels[None]
+            return gan.discriminate(*split(variables), view.example(example.x)[None], label)[0].logits[0]
+
+        return {"valid_real_logit": jax.lax.map(logit, examples, batch_size=AT_ONCE).mean()}
+
+    return validate
+
+
 def gan_experiment(
     gan: GAN, settings: GanSettings, view: DataView, tasks: tuple[str, ...], validate: Callable[..., Any] | None = None
 ) -> Experiment:
@@ -137,7 +159,7 @@ def gan_experiment(
         best_metric=None,
         curves={
             "losses": (("train_discriminator_loss", "train_generator_loss"), "loss"),
-            "logits": (("train_real_logit", "train_fake_logit"), "mean logit"),
+            "logits": (("train_real_logit", "train_fake_logit", "valid_real_logit"), "mean logit"),
         },
         tasks=tasks,
     )

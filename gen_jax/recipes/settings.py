@@ -215,7 +215,7 @@ def variants(settings_type: type) -> dict[str, dict[str, type[Choice]]]:
     """Return the fields that are a `Choice`: for each, its classes by kind."""
     found = {}
     for name, hint in get_type_hints(settings_type).items():
-        if options := [option for option in get_args(hint) if dataclasses.is_dataclass(option)]:
+        if options := [option for option in get_args(hint) or (hint,) if dataclasses.is_dataclass(option)]:
             found[name] = {kind: option for option in options for kind in option.kinds}
     return found
 

@@ -35,7 +35,7 @@ from gen_jax.gan import (
 )
 from gen_jax.gan.adversarial import is_zero
 from gen_jax.recipes.experiment import Experiment, Recipe, image_shape, view_of
-from gen_jax.recipes.gan_choices import Adam, GanSettings, GradientPenalty, gan_experiment, make_losses, step_of
+from gen_jax.recipes.gan_choices import Adam, GanSettings, GradientPenalty, gan_experiment, held_out_logit, make_losses, step_of
 from gen_jax.recipes.gan_images import check_grey
 from gen_jax.recipes.settings import KIND, Choice, Count, NonNegative, Nothing, Positive, change
 from gen_jax.train import staged_step
@@ -158,7 +158,7 @@ def build(settings: StyleSettings, event_shape: tuple[int, ...]) -> Experiment:
     losses_of = lambda gan: make_losses(gan, settings, augmentation_of(settings.augmentation))
     view = view_of(settings, event_shape, check_grey, symmetric=True)
     tasks = ("sample", "interpolate", *(() if gan.whole.style is None else ("styles",)), "animate")
-    experiment = gan_experiment(gan.whole, settings, view, tasks)
+    experiment = gan_experiment(gan.whole, settings, view, tasks, held_out_logit(gan.whole, view))
     if isinstance(settings.growth, Grow):
         growth = growth_of(settings.growth, settings.examples_per_step, num_stages)
         starts = growth.starts if settings.growth.moments == "fresh" else None

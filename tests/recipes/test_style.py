@@ -15,6 +15,7 @@ from gen_jax.data import DataView, Split
 from gen_jax.distributions import Normal
 from gen_jax.gan import generative_adversarial_network
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
+from gen_jax.recipes.gan_choices import held_out_logit
 from gen_jax.tasks.styles import feature_path_lengths, layer_bands, mixed
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError, Style, split
@@ -78,6 +79,15 @@ def test_the_command_line_trains_and_mixes_styles(images, tmp_path, capsys, kind
         assert (tmp_path / "run" / name).stat().st_size > 0
     assert main(["styles", out, "--num", "1"]) == 2
     assert "num is 1: give 2 or more" in capsys.readouterr().err
+
+
+def test_the_held_out_logit_is_the_mean_of_those_of_each_example(key):
+    """More examples than are on the device at once, and in evaluation mode, so that each is judged alone."""
+    gan, variables = GANS["style"]
+    x = np.random.default_rng(0).uniform(size=(103, 8, 8, 1)).astype(np.float32)
+    found = held_out_logit(gan, DataView(symmetric=True))(variables, key, Split(jnp.asarray(x)))
+    wanted = gan.discriminate(*variables, jnp.asarray(2 * x - 1))[0].logits.mean()
+    np.testing.assert_allclose(found["valid_real_logit"], wanted, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
