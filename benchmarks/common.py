@@ -24,10 +24,12 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "flax", "optax", "torch", "zuko")
 
 
-def arguments(description: str, rounds: int) -> argparse.Namespace:
-    """Return the options that every benchmark has."""
+def arguments(description: str, rounds: int, **more: dict[str, Any]) -> argparse.Namespace:
+    """Return the options that every benchmark has, and `more` by name, each as `add_argument` takes it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=rounds, help="how often each program is timed")
+    for name, option in more.items():
+        parser.add_argument(f"--{name}", **option)
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json")
     return parser.parse_args()
 
