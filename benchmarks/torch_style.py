@@ -161,7 +161,7 @@ def patch_discriminator(channels: int, width: int, num_halvings: int) -> nn.Sequ
 
 
 class GrowingGenerator(nn.Module):
-    """The fully grown generator of the progressive GAN, from z to an image of the last stage; `channels` are those of stages."""
+    """The fully grown generator of the progressive GAN, from z to an image of the last stage; `channels` has all stages."""
 
     def __init__(self, channels: Sequence[int], colours: int, latent_dim: int):
         super().__init__()
