@@ -7,8 +7,8 @@
 
 All but the first keep a moving average of the generator. Ours is the recipe's own losses and step in a compiled scan, with its
 metrics and gradient norms; the peer is the same game in PyTorch eager (and, on a GPU, compiled, but for the penalties, which
-differentiate twice). The two differ where eager PyTorch can do less: it makes CycleGAN's translations once for both players, and
-it does not compute the stage before the last, whose share is 0 when that is fully grown.
+differentiate twice). The two differ where eager PyTorch can do less: it makes CycleGAN's translations once for both players,
+and it does not compute the stage before the last, whose share is 0 when that is fully grown.
 
     pip install -e '.[bench]' && python benchmarks/style_speed.py --save
     python benchmarks/style_speed.py --only stylegan --only stylegan2 --batch 64 --width 32
