@@ -81,7 +81,8 @@ def growing_gan(
 ) -> GrowingGAN:
     """Return a GAN that grows to images of 4 · 2^(S − 1) pixels a side.
 
-    Smaller images, such as 28 × 28 for 32, are padded with −1, and generated ones cropped.
+    Smaller images, such as 28 × 28 for 32, are padded with −1, and generated ones cropped. What a stage generates has the same
+    border, or the discriminator would know images by that.
 
     Args:
         generator: (z [B, Z], one-hot labels [B, C] or None, `Stage`) -> x [B, P, P, D], of the stage's size.
@@ -124,9 +125,8 @@ def growing_gan(
             params: Adversaries, state: Adversaries, key: Key, z: Array, labels: Labels = None, train: bool = False
         ) -> tuple[Array, Adversaries]:
             own = state.generator
-            x, net = generator.apply(
-                params.generator, own["net"], z, context(labels, len(z)), stage_of(own), train=train, key=key
-            )
+            stage = stage_of(own)
+            x, net = generator.apply(params.generator, own["net"], z, context(labels, len(z)), stage, train=train, key=key)
             return x, state._replace(generator=own | {"net": net})
 
         def discriminate(
@@ -162,7 +162,16 @@ def growing_gan(
 
         return by_level(of_stage, level, num_stages, grows)
 
-    return GrowingGAN(GAN(init, prior, generate, discriminate, num_classes=num_classes), stages)
+    def framed(number: int, generate: Callable[..., Any]) -> Callable[..., Any]:
+        def in_border(params: Adversaries, state: Adversaries, *args: Any, **options: Any) -> tuple[Array, Adversaries]:
+            x, after = generate(params, state, *args, **options)
+            alpha = alpha_of(number, state.generator["level"]) if grows else None
+            return in_frame(x, event_shape, number, num_stages, alpha), after
+
+        return in_border
+
+    seen = tuple(stage._replace(generate=framed(number, stage.generate)) for number, stage in enumerate(stages))
+    return GrowingGAN(GAN(init, prior, generate, discriminate, num_classes=num_classes), seen)
 
 
 def growing_losses(gan: GrowingGAN, growth: Growth, losses_of: Callable[[GAN], Adversaries]) -> tuple[Adversaries, ...]:
@@ -210,6 +219,16 @@ def at_stage(
     if number == 0 or alpha is None:
         return x
     return alpha * x + (1 - alpha) * upsample(halve(x))
+
+
+def in_frame(
+    x: Float[Array, "B P P D"], event_shape: tuple[int, int, int], number: int, num_stages: int, alpha: Float[Array, ""] | None
+) -> Float[Array, "B P P D"]:
+    """Return images of a stage with the border that `at_stage` gives real ones: m x − (1 − m), m the share of a pixel inside."""
+    if event_shape[0] == SMALLEST * 2 ** (num_stages - 1):
+        return x
+    inside = 1 + at_stage(jnp.zeros((1, *event_shape[:2], 1)), number, num_stages, alpha)
+    return inside * x - (1 - inside)
 
 
 def full_size(x: Float[Array, "B P P D"], event_shape: tuple[int, int, int]) -> Float[Array, "B H W D"]:

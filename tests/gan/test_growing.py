@@ -8,7 +8,7 @@ import pytest
 from gen_jax import nets, train
 from gen_jax.distributions import Normal
 from gen_jax.gan import NON_SATURATING, Growth, adversarial_losses, draw_latents, growing_gan, growing_losses, stages_for
-from gen_jax.gan.growing import at_stage, full_size
+from gen_jax.gan.growing import at_stage, full_size, in_frame
 from gen_jax.types import Adversaries, InputError, Variables
 
 PRIOR = Normal(jnp.zeros(3), jnp.ones(3))
@@ -76,7 +76,8 @@ def test_the_whole_shows_full_size_images_of_its_level(variables, key):
         x, _ = shown(at(variables, level), key)
         small = np.asarray(GAN.stages[number].generate(*at(variables, level), key, z)[0])
         large = small.repeat(2 ** (2 - number), axis=1).repeat(2 ** (2 - number), axis=2)
-        np.testing.assert_allclose(x, large[:, 1:15, 1:15], rtol=1e-3, atol=1e-4)
+        inner = slice(4, 12)  # of which no pixel is in the border that a stage generates
+        np.testing.assert_allclose(x[:, 3:11, 3:11], large[:, inner, inner], rtol=1e-3, atol=1e-4)
 
 
 def test_real_images_are_padded_halved_and_faded_as_generated_ones():
@@ -91,6 +92,25 @@ def test_real_images_are_padded_halved_and_faded_as_generated_ones():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "alpha"), [(0, 1.0), (1, 1.0), (1, 0.3), (2, 1.0), (2, 0.3), (2, 0.0)])
+def test_generated_images_have_the_border_of_real_ones(number, alpha, key):
+    """Of images that are the stage before, doubled, to crop and pad them is what is done to real ones."""
+    x = jax.random.normal(key, (2, 4, 4, 1)) if number < 2 else jax.random.normal(key, (2, 8, 8, 1))
+    x = nets.upsample(x) if number else x
+    alpha = jnp.float32(alpha)
+    found = in_frame(x, EVENT, number, 3, alpha)
+    np.testing.assert_allclose(found, at_stage(full_size(x, EVENT), number, 3, alpha), atol=1e-6)
+    assert np.abs(found - x)[:, 0].min() > 1e-3
+
+
+def test_a_stage_generates_them_so(variables, key):
+    x, _ = GAN.stages[2].generate(*at(variables, 2), key, draw_latents(PRIOR, key, 8))
+    np.testing.assert_array_equal(x[:, [0, -1]], -1)
+    np.testing.assert_array_equal(x[:, :, [0, -1]], -1)
+    whole, _ = GAN.whole.generate(*at(variables, 2), key, draw_latents(PRIOR, key, 8))
+    np.testing.assert_allclose(x[:, 1:-1, 1:-1], whole, rtol=1e-3, atol=1e-4)
+
+
 def test_steps_train_the_stage_they_are_in(key):
     """Parameters of later stages stay until theirs begins; moments start anew with a stage, or are kept."""
     small, growth, x = growing_gan(*nets_of((3, 2)), PRIOR, (8, 8, 1), 2), Growth(2, 3, 2), X[:4, :8, :8]
