@@ -124,6 +124,20 @@ class VAE(NamedTuple):
     num_classes: int | None = None
 
 
+BATCH_AXIS = "batch"
+"""Of a mesh of devices, the axis over which batches are cut."""
+
+
+def as_batch(tree: Any) -> Any:
+    """Return arrays of examples, cut by their first axis over the devices of a mesh in use that has `BATCH_AXIS`.
+
+    Where there is none, or they do not divide the examples, the arrays stay as they are.
+    """
+    num = dict(jax.sharding.get_abstract_mesh().shape).get(BATCH_AXIS, 1)
+    cut = lambda leaf: jax.lax.with_sharding_constraint(leaf, jax.P(BATCH_AXIS)) if len(leaf) % num == 0 else leaf
+    return tree if num == 1 else jax.tree.map(cut, tree)
+
+
 def context_of(model: Any, labels: Any) -> Any:
     """Return the context of a model: the labels if it has classes, else None."""
     return None if getattr(model, "num_classes", None) is None else labels

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import Array, Distribution, Key
+from gen_jax.types import Array, Distribution, Key, as_batch
 
 
 def draw_latents(prior: Distribution, key: Key, num: int) -> Array:
     """Return z [num, ...] from the prior."""
-    return jax.vmap(prior.sample)(jax.random.split(key, num))
+    return as_batch(jax.vmap(prior.sample)(jax.random.split(key, num)))
 
 
 def analogy_of_styles(like: Float[Array, "N W"], without: Float[Array, "M W"], base: Float[Array, "P W"]) -> Float[Array, "W"]:

@@ -65,7 +65,7 @@ class Recipe(NamedTuple):
 
 def fit_options(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """Return the options of `train.fit` that an experiment and its settings give."""
-    of_settings = ("epochs", "epoch_steps", "stream", "validate_every", "patience")
+    of_settings = ("epochs", "epoch_steps", "stream", "validate_every", "patience", "devices", "shard_params")
     of_experiment = ("optimizer", "make_step", "validate", "best_metric")
     return {
         "batch_size": settings.examples_per_step,

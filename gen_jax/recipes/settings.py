@@ -111,6 +111,11 @@ class Settings:
     stream: bool = False
     """Read training batches from the host through Grain, for data that does not fit on the device."""
 
+    devices: Count | None = None
+    """Number of devices that share each batch; by default as many as there are and divide it."""
+    shard_params: bool = False
+    """Share parameters and the optimizer's state among the devices too, for networks that do not fit on one."""
+
     @property
     def examples_per_step(self) -> int:
         """The number of examples that a step takes."""
@@ -134,8 +139,8 @@ class Settings:
         """Raise an InputError for a value that does not suit the number of steps of the run."""
 
 
-MAY_CHANGE = {"epochs", "validate_every", "patience", "num_importance_samples"}
-"""The settings that may differ when a run is resumed: they only say what is left to do."""
+MAY_CHANGE = {"epochs", "validate_every", "patience", "num_importance_samples", "devices", "shard_params"}
+"""The settings that may differ when a run is resumed: they only say what is left to do, and where."""
 
 
 def check_settings(settings: Settings) -> None:

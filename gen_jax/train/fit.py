@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from gen_jax.train.checkpoint import saved_epochs
+from gen_jax.train.devices import Devices, devices_for
 from gen_jax.train.game_step import make_game_step
 from gen_jax.train.loop import CHECKPOINTS, Fitted, check_best_metric, check_count, check_patience, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
@@ -29,7 +30,7 @@ from gen_jax.train.step import (
     steps_per_epoch,
     stream_epoch,
 )
-from gen_jax.types import GAN, Adversaries, Array, Key, Loss, Metrics, Params, context_of, split
+from gen_jax.types import GAN, Adversaries, Array, Key, Loss, Metrics, Params, as_batch, context_of, split
 
 SOME_STEPS = 1_000_000
 """Steps of a run where their number has no effect: enough for any warm-up of a learning rate."""
@@ -66,6 +67,8 @@ class Options(NamedTuple):
         ema_decay: evaluate a moving average of the parameters with this decay.
         epoch_steps: steps per epoch, fewer than a whole pass.
         stream: read batches from the host through Grain, for data that does not fit on the device.
+        devices: how many devices share a batch; by default as many as there are and divide it.
+        shard_params: share the parameters too, for networks that do not fit on one device.
         validate: (params, key, validation examples) -> metrics; by default those of `validation` (for a GAN, none).
         best_metric: the validation metric whose largest value selects the returned parameters; None for the last ones.
         validate_every: epochs between validations.
@@ -86,6 +89,8 @@ class Options(NamedTuple):
     ema_decay: float | None = None
     epoch_steps: int | None = None
     stream: bool = False
+    devices: int | None = None
+    shard_params: bool = False
     validate: Callable[[Params, Key, Any], Metrics] | None = None
     best_metric: str | None = "valid_score"
     validate_every: int = 1
@@ -120,12 +125,17 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     """
     chosen, keys = _options(model, loss, data, options), fit_keys(key)
     check_patience(chosen.patience, chosen.best_metric)
-    run_epoch, inputs = _epochs(data, chosen, keys.order)
+    devices = devices_for(chosen.batch_size, chosen.devices, chosen.shard_params)
     num_steps = chosen.epochs * steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps)
     begin, step = _start_and_step(model, loss, data, chosen, num_steps)
     epoch = step if chosen.stream else scan_epoch(step, chosen.batch_size, chosen.epoch_steps)
     compiled, validate, valid = jax.jit(epoch, donate_argnums=0), chosen.validate, data.valid.on_device()
     initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
+    if devices is not None:
+        lies = devices.state_shardings(initial[0])
+        initial, valid = [jax.device_put(initial.pop(), lies)], jax.device_put(valid, devices.whole)
+        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(lies, devices.whole))
+    run_epoch, inputs = _epochs(data, chosen, keys.order, devices)
     _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
     if chosen.directory is not None:
@@ -138,7 +148,7 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
         record()  # now, and once: where nothing is left to train, the folder goes on saying what trained it
         return run_epoch(compiled, state, epoch)
 
-    with opened:
+    with opened, contextlib.nullcontext() if devices is None else devices.use():
         return run_epochs(
             initial.pop(),
             train_epoch,
@@ -234,16 +244,21 @@ def _optimizer(chosen: Options, num_steps: int, adversarial: bool) -> Any:
     return chosen.optimizer(num_steps)
 
 
-def _epochs(data: Any, chosen: Options, order_key: Key) -> tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]:
+def _epochs(
+    data: Any, chosen: Options, order_key: Key, devices: Devices | None
+) -> tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]:
     """Return (compiled, state, epoch) -> (state, metrics of every step), and () -> what `compiled` takes besides the state."""
     if not chosen.stream:
         examples = data.train.on_device()
+        if devices is not None:
+            examples = jax.device_put(examples, devices.whole)
         run_epoch = lambda compiled, state, epoch: compiled(state, examples, jax.random.fold_in(order_key, epoch))
         return run_epoch, lambda: (examples, order_key)
 
     def batches(epoch: int) -> Iterator[Any]:
         rows = epoch_rows(jax.random.fold_in(order_key, epoch), len(data.train.x), chosen.batch_size, chosen.epoch_steps)
-        return data.batches(np.asarray(rows))
+        streamed = data.batches(np.asarray(rows))
+        return streamed if devices is None else (jax.device_put(batch, devices.batch) for batch in streamed)
 
     return lambda compiled, state, epoch: stream_epoch(compiled, state, batches(epoch)), lambda: (next(batches(0)),)
 
@@ -252,7 +267,7 @@ def _config(
     directory: Path, key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options
 ) -> tuple[dict[str, Any], set[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
-    may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
+    may_change = {"epochs", "validate_every", "patience", "devices", "shard_params", "jax", "gen_jax"}
     if chosen.config is not None:
         return chosen.config, may_change | {*PROGRAMS}  # which are compared before
     counts = ("epochs", "batch_size", "epoch_steps", "stream", "validate_every", "patience", "best_metric")
@@ -285,7 +300,7 @@ def on_stored(view: Any, model: Any, loss: Loss) -> Loss:
 
     def of_stored(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:
         view_key, loss_key = jax.random.split(key)
-        seen = view.training_examples(view_key, batch)
+        seen = view.training_examples(view_key, as_batch(batch))
         value, (state, metrics) = loss(params, state, loss_key, step, seen._replace(labels=context_of(model, seen.labels)))
         check_metrics("The loss", metrics)
         return value, (state, metrics)
@@ -309,7 +324,7 @@ def validation(loss: Loss, view: Any, model: Any, batch_size: int) -> Callable[[
 
         def of_batch(row: tuple[Key, Any]) -> Metrics:
             key, batch = row
-            batch = view.examples(batch)._replace(labels=context_of(model, batch.labels))
+            batch = view.examples(as_batch(batch))._replace(labels=context_of(model, batch.labels))
             value, (_, metrics) = loss(params, state, key, jnp.float32(jnp.inf), batch)
             return metrics | {"score": -value}
 

@@ -1,0 +1,77 @@
+"""Training on many devices: each takes its share of a batch, and holds all the rest, or its share of that too.
+
+Arrays are global and the program is that of one device (`jax.jit` with shardings over a mesh): XLA adds what devices have to tell
+each other. A batch is thus normalised as a whole, and the numbers are those of one device, up to the order of sums.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from gen_jax.types import BATCH_AXIS, InputError
+
+
+class Devices(NamedTuple):
+    """The devices of a run.
+
+    Attributes:
+        mesh: of one axis, over which batches are cut.
+        shard_params: also cut parameters, their averages and the optimizer's moments, for networks that do not fit on one device.
+    """
+
+    mesh: Mesh
+    shard_params: bool = False
+
+    def use(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which programs are traced, so that `as_batch` cuts."""
+        return jax.set_mesh(self.mesh)
+
+    def state_shardings(self, state: Any) -> Any:
+        """Return how each array of a `TrainState` lies on the devices."""
+        return jax.tree.map(lambda leaf: self._cut(leaf.shape) if self.shard_params else self.whole, state)
+
+    def _cut(self, shape: Sequence[int]) -> NamedSharding:
+        """Return the cut of the longest axis that the devices divide; an array without one is whole on each."""
+        divided = [axis for axis, size in enumerate(shape) if size and size % self.mesh.size == 0]
+        if not divided:
+            return self.whole
+        longest = max(divided, key=lambda axis: shape[axis])
+        return NamedSharding(self.mesh, PartitionSpec(*(BATCH_AXIS if axis == longest else None for axis in range(len(shape)))))
+
+    @property
+    def whole(self) -> NamedSharding:
+        """A copy on each device."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def batch(self) -> NamedSharding:
+        """The first axis, of examples, cut."""
+        return NamedSharding(self.mesh, PartitionSpec(BATCH_AXIS))
+
+
+def devices_for(batch_size: int, num: int | None = None, shard_params: bool = False) -> Devices | None:
+    """Return the devices for batches of a size: `num`, or by default as many as there are and divide it; None for a single one.
+
+    Raises:
+        InputError: there are fewer devices than `num`, or these do not divide the batch; or parameters are to be cut for one.
+    """
+    there = jax.devices()
+    if num is None:
+        num = max(n for n in range(1, len(there) + 1) if batch_size % n == 0)
+    elif not 1 <= num <= len(there):
+        raise InputError(f"devices is {num}, and there {'is 1' if len(there) == 1 else f'are {len(there)}'}: give no more.")
+    elif batch_size % num:
+        divisors = ", ".join(str(n) for n in range(1, len(there) + 1) if batch_size % n == 0)
+        other = batch_size // num * num or num
+        raise InputError(
+            f"devices is {num}, which does not divide the batch of {batch_size}: give {divisors}, or a batch of {other}."
+        )
+    if num == 1:
+        if shard_params:
+            raise InputError("shard_params is set, and there is one device to train on: leave it out.")
+        return None
+    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=there[:num])
+    return Devices(mesh, shard_params)

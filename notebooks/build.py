@@ -1,0 +1,51 @@
+"""Runs notebooks and writes them with what they print and draw: NAME.py, which is text to review, becomes NAME.ipynb.
+
+    pip install -e '.[dev]' && python notebooks/build.py [NAME ...]
+
+The text is in the percent format of Jupytext: `# %%` begins a code cell, `# %% [markdown]` one of prose. A cell that raises stops
+the program, and the notebook before stays. Seconds are of the whole run, with the start of its kernel.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent
+SECONDS = 600  # that a cell may take
+
+
+def sources() -> list[Path]:
+    """Return the text of every notebook, in order."""
+    return sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+
+
+def executed(source: Path) -> nbformat.NotebookNode:
+    """Return a notebook after it was run, from top to bottom, in a kernel of its own."""
+    notebook = jupytext.read(source)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # else drawn at random, and every build differs
+    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of day
+    return notebook
+
+
+def main(names: list[str]) -> None:
+    """Build the notebooks whose names are given, or begin so; by default all."""
+    chosen = [source for source in sources() if not names or any(source.name.startswith(name) for name in names)]
+    if not chosen:
+        sys.exit(f"No notebook begins with {' or '.join(names)}: there are {', '.join(path.stem for path in sources())}.")
+    for source in chosen:
+        start = time.perf_counter()
+        nbformat.write(executed(source), source.with_suffix(".ipynb"))
+        size = source.with_suffix(".ipynb").stat().st_size
+        print(f"{source.stem}: {time.perf_counter() - start:.0f} s, {size / 1e3:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

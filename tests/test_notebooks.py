@@ -1,0 +1,36 @@
+"""Notebooks run from top to bottom, and are committed as their text says."""
+
+import importlib.util
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+SECONDS = 180  # on a busy machine; a quiet one takes less than 90
+
+spec = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
+assert spec is not None
+assert spec.loader is not None
+build = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(build)
+NAMES = [source.stem for source in build.sources()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_notebook_is_that_of_its_text(name):
+    text, notebook = jupytext.read(FOLDER / f"{name}.py"), nbformat.read(FOLDER / f"{name}.ipynb", 4)
+    cells = lambda of: [(cell.cell_type, cell.source) for cell in of.cells]
+    assert cells(notebook) == cells(text), f"run notebooks/build.py {name}"
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    assert not any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs(name):
+    start = time.perf_counter()
+    build.executed(FOLDER / f"{name}.py")
+    assert time.perf_counter() - start < SECONDS

@@ -1,0 +1,81 @@
+"""Trains a small model on 1 and on 8 devices, in a process that has 8, and prints as JSON what came out.
+
+XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.train.many_devices RECIPE
+"""
+
+import json
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gen_jax
+from gen_jax import train
+from gen_jax.data import load_dataset
+from gen_jax.recipes import RECIPES, change
+from gen_jax.recipes.experiment import as_seen, fit_options
+from gen_jax.train.devices import devices_for
+
+STEPS = 20
+SMALL: dict[str, dict[str, Any]] = {
+    "vae": {"hidden_sizes": (16,), "latent_dim": 3},
+    "vae-planar": {"data": "mnist-5k"},
+    "made-mnist": {"data": "mnist-5k", "hidden_sizes": (16,)},
+    "flow-2d": {},
+    "dcgan-mnist": {"data": "mnist-5k", "channels": (4, 8), "ema_decay": 0.9},
+    "wgan-gp": {"data": "mnist-5k", "channels": (4, 8), "batch_size": 16},
+}
+
+
+def main(name: str) -> None:
+    """Compare the losses of 20 steps, and the parameters after them."""
+    settings = change(RECIPES[name].settings, **{"batch_size": 48, "epochs": 1, "epoch_steps": STEPS, **SMALL[name]})
+    stored = load_dataset(settings.data, "none")
+    experiment = RECIPES[name].build(settings, stored.event_shape)
+    data, options = as_seen(stored, settings, experiment), fit_options(experiment, settings)
+
+    def fit(**where: Any) -> Any:
+        return gen_jax.fit(jax.random.key(0), experiment.model, experiment.loss, data, **(options | where))
+
+    one, eight, shared, streamed = (
+        fit(devices=1), fit(devices=8), fit(devices=8, shard_params=True), fit(devices=8, stream=True)
+    )  # fmt: skip
+    leaves = jax.tree.leaves(eight.state.params)
+    found = {
+        "devices": len({device for leaf in leaves for device in leaf.sharding.device_set}),
+        "whole": all(leaf.sharding.is_fully_replicated for leaf in leaves),
+        "shared": sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(shared.state)),
+        "history": [fitted.history[-1] for fitted in (one, eight, shared, streamed)],
+        "apart": [_apart(one.params, fitted.params) for fitted in (eight, shared, streamed)],
+        "gathers": _gathers(experiment, settings, data, options),
+    }
+    print(json.dumps(found))
+
+
+def _apart(a: Any, b: Any) -> float:
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y)), initial=0)) for x, y in pairs)
+
+
+def _gathers(experiment: Any, settings: Any, data: Any, options: dict[str, Any]) -> list[str]:
+    """Return the lines of an epoch's program in which devices pass on as much as the data set."""
+    devices = devices_for(settings.examples_per_step, 8)
+    assert devices is not None
+    losses = jax.tree.map(lambda loss: train.on_stored(data.view, experiment.model, loss), experiment.loss, is_leaf=callable)
+    make = experiment.make_step or train.make_step
+    step = make(losses, experiment.optimizer(STEPS), options["ema_decay"])
+    epoch = jax.jit(train.scan_epoch(step, settings.examples_per_step, STEPS))
+    begin = lambda key: train.start(key, experiment.model, experiment.optimizer(STEPS), data.event_shape, options["ema_decay"])
+    state = jax.device_put(begin(jax.random.key(0)), devices.whole)
+    with devices.use():
+        text = epoch.lower(state, jax.device_put(data.train.on_device(), devices.whole), jax.random.key(1)).compile().as_text()
+    collective = ("all-gather", "all-to-all", "collective-permute")
+    return [line for line in text.splitlines() if f"[{len(data.train.x)}," in line and any(f" {c}" in line for c in collective)]
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_default_matmul_precision", "highest")
+    assert jnp.ones(1).device.platform == "cpu"
+    main(sys.argv[1])

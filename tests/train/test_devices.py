@@ -1,0 +1,48 @@
+"""Training on many devices is training on one: in processes that have 8 of them, since the number is fixed when JAX starts."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from gen_jax.train.devices import devices_for
+from gen_jax.types import InputError, as_batch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["vae", "flow-2d", "made-mnist", "dcgan-mnist", "wgan-gp"])
+def test_eight_devices_are_as_one(recipe):
+    """Losses to 1e-5, of a batch norm too; parameters replicated or shared; batches from memory or streamed."""
+    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"}
+    command = [sys.executable, "-m", "tests.train.many_devices", recipe]
+    process = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout.splitlines()[-1])
+    assert found["devices"] == 8
+    assert found["whole"]
+    assert found["shared"] > 0
+    assert found["gathers"] == []
+    one, *others = found["history"]
+    for other in others:
+        for name in one.keys() - {"seconds"}:
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-5 if "loss" in name else 1e-3, err_msg=name)
+    assert max(found["apart"]) < 1e-3
+
+
+def test_what_one_device_cannot_do_is_told():
+    assert devices_for(100) is None
+    assert devices_for(100, 1) is None
+    with pytest.raises(InputError, match="devices is 2, and there is 1: give no more"):
+        devices_for(100, 2)
+    with pytest.raises(InputError, match="shard_params is set, and there is one device"):
+        devices_for(100, shard_params=True)
+
+
+def test_without_a_mesh_a_batch_stays_as_it_is():
+    x = np.ones((3, 2))
+    assert as_batch(x) is x
+    assert "sharding" not in str(jax.make_jaxpr(as_batch)(x))
