@@ -1,7 +1,6 @@
 """Notebooks run from top to bottom, and are committed as their text says."""
 
 import importlib.util
-import time
 from pathlib import Path
 
 import jupytext
@@ -9,7 +8,6 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-SECONDS = 180  # on a busy machine; a quiet one takes less than 90
 
 spec = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
 assert spec is not None
@@ -31,6 +29,4 @@ def test_the_committed_notebook_is_that_of_its_text(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs(name):
-    start = time.perf_counter()
     build.executed(FOLDER / f"{name}.py")
-    assert time.perf_counter() - start < SECONDS
