@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,15 @@ class SweepCommand:
     settings: Any
     num_seeds: int = 4
     """Runs for each value: of --seed, --seed + 1, …"""
-    vary: str | None = None
-    """A setting of the loss, such as beta of a VAE or penalty_weight of a GAN."""
-    values: tuple[float, ...] = ()
-    """Its values."""
+    vary: tuple[str, ...] = ()
+    """NAME=VALUE,VALUE,… of settings that are numbers, such as beta=1,4 learning-rate=1e-3,3e-4: every combination is trained."""
+    at_once: int | None = None
+    """Runs in memory at a time; by default all of them."""
+    out: Path | None = None
+    """A new folder, in which each run gets its run folder; by default none is written."""
     to: Path | None = None
-    """Where the figure of a VAE's rates and distortions goes, a path that ends in .png; by default there is none."""
+    """Where the figure goes, a path that ends in .png; by default there is none. Of a VAE, rate and distortion of each value;
+    of others, the validation score, or the train loss, by value."""
     debug: bool = False
     """Show the stack trace of an error."""
 
@@ -105,6 +109,18 @@ def _sentence(box: str) -> str:
     said = re.split(r"Got errors:|\(required\)", " ".join(text.split()))[0].strip(" .").removeprefix("Error parsing ")
     suggested = re.findall(r"^ {3,7}(--[\w-]+)", more, re.MULTILINE) if "Perhaps you meant:" in more else []
     return f"{said}." + (f" Did you mean {' or '.join(suggested)}?" if suggested else "")
+
+
+def varied(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return the settings and values of `NAME=VALUE,VALUE,…`, or raise an InputError."""
+    found = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        try:
+            found[name.replace("-", "_")] = tuple(float(value) for value in values.split(","))
+        except ValueError:
+            raise InputError(f"--vary is given {text!r}: give NAME=VALUE,VALUE,… of numbers, such as beta=1,4.") from None
+    return found
 
 
 def choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import sys
@@ -29,8 +30,9 @@ from gen_jax.arguments import (
     runs_folder,
     say_choices,
     task_command,
+    varied,
 )
-from gen_jax.train import list_runs, write_whole
+from gen_jax.train import list_runs, write_json, write_whole
 from gen_jax.types import InputError, unknown
 
 EXIT_DIVERGED = 3
@@ -112,7 +114,7 @@ def _dispatch(arguments: list[str]) -> int:
     summaries = {
         "train": "Train a recipe, or go on with a run that was stopped.",
         **{name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.TASKS.items()},
-        "sweep": "Train a VAE or a GAN of points under many seeds, and values of a setting, at once, and measure them.",
+        "sweep": "Train a recipe under many seeds, and values of settings, at once, and measure the runs.",
         "runs": "List runs: recipe, data, epochs, best validation, test numbers, age, and whether they are finished.",
         "recipes": "List the recipes.",
     }
@@ -189,24 +191,27 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
     _keep_compilations()
     if command.to is not None:
         tasks.check_path(command.to)  # before the work is done
-        if not isinstance(command.settings, gen_jax.recipes.vae_choices.LikelihoodSettings):
-            raise InputError("to is given, and the figure is of the rates of a VAE: leave it out.")
-    settings, vary = command.settings, None if command.vary is None else command.vary.replace("-", "_")
+    settings, vary = command.settings, varied(command.vary)
     with _progress() as progress:
-        note = f"{command.num_seeds * max(len(command.values), 1)} runs"
+        note = f"{command.num_seeds * math.prod(map(len, vary.values()))} runs"
         epochs = progress.add_task("sweep", total=settings.epochs, note=note)
         rows = sweep(
             recipe,
             settings,
             num_seeds=command.num_seeds,
             vary=vary,
-            values=command.values,
-            on_epoch=lambda done: progress.update(epochs, completed=done),
+            at_once=command.at_once,
+            out=command.out,
+            on_epoch=lambda done, total: progress.update(epochs, completed=done, total=total),
         )
     for row in rows:
         _print_table(row)
+    if command.out is not None:
+        write_json(command.out / "sweep.json", rows)
+        _say(f"{command.out}")
     if command.to is not None:
-        write_whole(command.to, plots.png(plots.rate_distortion(rows, vary or "")))
+        draw = plots.rate_distortion if rows[0].get("rate") is not None and len(vary) < 2 else plots.by_setting
+        write_whole(command.to, plots.png(draw(rows, *vary)))
         _say(f"{command.to}")
     return 0
 

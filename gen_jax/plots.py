@@ -141,6 +141,25 @@ def rate_distortion(rows: Sequence[Mapping[str, Any]], name: str = "") -> "Figur
     return figure
 
 
+def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
+    """Draw the validation score (else the loss) of rows, with standard errors, by the first setting; a line for the others."""
+    figure = _figure(6.0, 4.0)
+    axes = figure.add_subplot()
+    shown = next(name for name in ("valid_score", "share_covering", "train_loss", "train_generator_loss") if name in rows[0])
+    lines: dict[tuple[float, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        lines.setdefault(tuple(row[name] for name in names[1:]), []).append(row)
+    for others, of_line in lines.items():
+        label = ", ".join(f"{name} {value:g}" for name, value in zip(names[1:], others, strict=True))
+        at, values = ([row[name] if name else 0.0 for row in of_line] for name in ((names or ("",))[0], shown))
+        errors = [row.get(f"{shown}_se") or 0.0 for row in of_line]
+        axes.errorbar(at, [np.nan if v is None else v for v in values], errors, marker="o", capsize=2, label=label or None)
+    axes.set(xlabel=(names or ("",))[0], ylabel=shown)
+    if len(lines) > 1:
+        axes.legend(fontsize=8)
+    return figure
+
+
 def mutual_information(
     nats: Float[np.ndarray, "Z F"], factor_names: Sequence[str], entropies: Float[np.ndarray, "F"]
 ) -> "Figure":

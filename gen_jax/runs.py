@@ -4,11 +4,12 @@ import contextlib
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 import gen_jax
 from gen_jax import plots, recipes, tasks
@@ -87,16 +88,9 @@ def train(
     for task in experiment.tasks:
         if task not in (*tasks.TASKS, "animate"):
             raise unknown("task", task, (*tasks.TASKS, "animate"))
-    versions: dict[str, Any] = {"gen_jax": gen_jax.__version__, "jax": jax.__version__}
-    config = {
-        "recipe": name,
-        "event_shape": stored.event_shape,
-        "settings": settings_json(settings),
-        "data": stored.fingerprints(),
-        "versions": versions,
-    }
+    config = _config(name, settings, stored)
     if is_own(name):
-        versions["program"] = checked_programs(directory, config, found, settings, data)
+        config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
     with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
         training.check_epochs(directory, settings.epochs)
         if (result := training.read_result(directory, config["settings"])) is not None:
@@ -109,6 +103,48 @@ def train(
             return None
         run = Run(directory, settings, experiment, fitted.params, fitted.epoch, config)
         return _finish(run, data, fitted.history, on_evaluation)
+
+
+def _config(name: str, settings: Settings, data: Dataset) -> dict[str, Any]:
+    return {
+        "recipe": name,
+        "event_shape": data.event_shape,
+        "settings": settings_json(settings),
+        "data": data.fingerprints(),
+        "versions": {"gen_jax": gen_jax.__version__, "jax": jax.__version__},
+    }
+
+
+def write_run(
+    directory: Path,
+    recipe: str | Recipe,
+    settings: Settings,
+    data: Dataset,
+    state: training.TrainState,
+    history: Mapping[str, np.ndarray],
+) -> None:
+    """Write a run folder of a state that was trained elsewhere, as by a sweep: its config, its metrics and one checkpoint.
+
+    Args:
+        directory: a new folder.
+        recipe: as `train` takes it.
+        settings: of the run.
+        data: stored, that it was trained on.
+        state: after the last step.
+        history: training metrics [epochs] by name.
+    """
+    name = full_name(recipe) if isinstance(recipe, str) else UNNAMED
+    steps = int(state.step) // settings.epochs
+    rows = [
+        {"epoch": epoch + 1, "step": steps * (epoch + 1)} | {f"train_{name}": float(v[epoch]) for name, v in history.items()}
+        for epoch in range(settings.epochs)
+    ]
+    # seconds are those of all runs of the program together, which say nothing of one
+    lines = [json.dumps(row | {"seconds": 0.0}) for row in rows if all(np.isfinite(value) for value in row.values())]
+    with training.open_run(directory, _config(name, settings, data)):
+        training.write_whole(directory / training.METRICS_FILE, "".join(f"{line}\n" for line in lines))
+        (directory / training.CHECKPOINTS).mkdir()
+        training.save_checkpoint(directory / training.CHECKPOINTS, settings.epochs, state, {}, None)
 
 
 def _check_steps(settings: Settings, experiment: Experiment, data: Dataset) -> None:

@@ -5,18 +5,21 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float
 
-from gen_jax.types import InputError, unknown
+from gen_jax.types import Array, InputError, unknown
 
 ScheduleName = Literal["constant", "cosine", "linear-after-half", "iwae"]
+Number = float | Float[Array, ""]
+"""A number; or an array, such as one of many under a `vmap`, whose range is not checked."""
 
 
 def adam(
     learning_rate: optax.ScalarOrSchedule,
-    clip_norm: float | None = None,
-    weight_decay: float = 0.0,
-    b1: float = 0.9,
-    b2: float = 0.999,
+    clip_norm: Number | None = None,
+    weight_decay: Number = 0.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
 ) -> optax.GradientTransformation:
     """Return Adam (Kingma & Ba 2015), of gradients clipped to a global norm of `clip_norm` if that is given.
 
@@ -26,17 +29,17 @@ def adam(
         InputError: an argument is out of its range.
     """
     for name, value in (("adam_b1", b1), ("adam_b2", b2)):
-        if not 0 <= value < 1:
+        if isinstance(value, float | int) and not 0 <= value < 1:
             raise InputError(f"{name} is {value}: give a number from 0 to 1, less than 1.")
-    if not weight_decay >= 0:
+    if isinstance(weight_decay, float | int) and not weight_decay >= 0:
         raise InputError(f"weight_decay is {weight_decay}: give 0 or a positive number.")
-    if weight_decay:
+    if not isinstance(weight_decay, float | int) or weight_decay:
         return _clipped(clip_norm, optax.adamw(learning_rate, b1, b2, weight_decay=weight_decay))
     return _clipped(clip_norm, optax.adam(learning_rate, b1, b2))
 
 
 def rmsprop(
-    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, decay: float = 0.99
+    learning_rate: optax.ScalarOrSchedule, clip_norm: Number | None = None, decay: Number = 0.99
 ) -> optax.GradientTransformation:
     """Return RMSProp (Tieleman & Hinton 2012), of gradients clipped as for `adam`.
 
@@ -45,21 +48,21 @@ def rmsprop(
     return _clipped(clip_norm, optax.rmsprop(learning_rate, decay, eps_in_sqrt=False))
 
 
-def _clipped(clip_norm: float | None, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+def _clipped(clip_norm: Number | None, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     if clip_norm is None:
         return optimizer
-    if not clip_norm > 0:
+    if isinstance(clip_norm, float | int) and not clip_norm > 0:
         raise InputError(f"clip_norm is {clip_norm}: give a positive number, or none at all.")
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
 
 
-def clip_weights(optimizer: optax.GradientTransformation, bound: float) -> optax.GradientTransformation:
+def clip_weights(optimizer: optax.GradientTransformation, bound: Number) -> optax.GradientTransformation:
     """Return the optimizer with every parameter clipped to [−c, c] after each step (Arjovsky et al. 2017: c = 0.01).
 
     Raises:
         InputError: the bound c is not positive.
     """
-    if not bound > 0:
+    if isinstance(bound, float | int) and not bound > 0:
         raise InputError(f"clip_weights is {bound}: give a positive number.")
 
     def clip(updates: optax.Updates, params: Any) -> optax.Updates:
@@ -68,7 +71,7 @@ def clip_weights(optimizer: optax.GradientTransformation, bound: float) -> optax
     return optax.chain(optimizer, optax.stateless(clip))
 
 
-def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: int) -> optax.Schedule:
+def learning_rate_schedule(name: ScheduleName, learning_rate: Number, num_steps: int) -> optax.Schedule:
     """Return a schedule over a run of `num_steps` steps.
 
     - constant: `learning_rate` throughout.
@@ -80,7 +83,7 @@ def learning_rate_schedule(name: ScheduleName, learning_rate: float, num_steps: 
     Raises:
         InputError: the learning rate is not positive and finite, or there is no such schedule.
     """
-    if not 0 < learning_rate < float("inf"):
+    if isinstance(learning_rate, float | int) and not 0 < learning_rate < float("inf"):
         raise InputError(f"The learning rate is {learning_rate}: give a positive number.")
     match name:
         case "constant":

@@ -167,7 +167,7 @@ def test_importance_samples_are_refused(points, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     small = settings("gan-ring", epochs=3, epoch_steps=30, hidden_sizes=(16,), batch_size=20, seed=3)
-    rows = sweep("gan-ring", small, num_seeds=2, vary="penalty_weight", values=(0.003, 0.3))
+    rows = sweep("gan-ring", small, num_seeds=2, vary={"penalty_weight": (0.003, 0.3)})
     for row in rows:
         of_weight = change(small, penalty_weight=row["penalty_weight"])
         results = [
@@ -182,23 +182,23 @@ def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     assert rows[0]["reverse_kl"] != rows[1]["reverse_kl"]
 
 
-def test_a_sweep_from_the_command_line_and_one_that_cannot_be(capsys):
+def test_a_sweep_from_the_command_line_and_one_that_cannot_be(tmp_path, capsys):
     flags = ["--epochs", "1", "--epoch-steps", "5", "--hidden-sizes", "8", "--num-seeds", "3"]
     assert main(["sweep", "gan-ring", *flags]) == 0
     assert "share_covering" in capsys.readouterr().out
-    assert main(["sweep", "gan-ring", *flags, "--data", "toy:two-moons"]) == 2
-    assert main(["sweep", "gan-mnist", "--num-seeds", "3"]) == 2
-    assert "give a VAE, or a GAN of points" in capsys.readouterr().err
-    assert main(["sweep", "gan-ring", *flags, "--penalty", "none", "--vary", "penalty-weight", "--values", "1", "2"]) == 2
+    assert main(["sweep", "gan-ring", *flags, "--penalty", "none", "--vary", "penalty-weight=1,2"]) == 2
     assert "penalty_weight is no real number among the settings: give one of" in capsys.readouterr().err
     assert main(["sweep", "gan-ring", *flags, "--vary", "penalty-weight"]) == 2
-    assert "of penalty_weight the values []: give 1 or more of each" in capsys.readouterr().err
-    assert main(["sweep", "gan-ring", *flags, "--values", "1"]) == 2
-    assert "vary, the name of a setting, is missing" in capsys.readouterr().err
-    assert main(["sweep", "gan-ring", *flags, "--to", "figure.png"]) == 2
-    assert "the figure is of the rates of a VAE" in capsys.readouterr().err
-    assert main(["sweep", "gan-ring", *flags, "--vary", "learning-rate", "--values", "1"]) == 2
-    assert "learning_rate does not enter the loss of this recipe" in capsys.readouterr().err
+    assert "--vary is given 'penalty-weight': give NAME=VALUE,VALUE,… of numbers" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--num-seeds", "0"]) == 2
+    assert "num_seeds is 0: give 1 or more" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--vary", "ema-decay=0.9"]) == 2
+    assert "ema_decay is no real number among the settings" in capsys.readouterr().err
+    assert main(["sweep", "gan-ring", *flags, "--ema-decay", "0.5", "--vary", "ema-decay=0.9"]) == 2
+    assert "ema_decay does not enter a step of this recipe" in capsys.readouterr().err
+    (tmp_path / "there").mkdir()
+    assert main(["sweep", "gan-ring", *flags, "--out", str(tmp_path / "there")]) == 2
+    assert "runs of a sweep go into a new folder" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def test_a_conditional_factor_vae_is_given_its_labels(data, tmp_path):
 def test_a_sweep_is_the_runs_of_its_seeds_and_values(data, tmp_path):
     """Rates and distortions of two β and two seeds in one program, and of each run alone."""
     small = settings("vae", data=data, latent_dim=2, epochs=3, validate_every=3, **MLP)
-    rows = sweep("vae", small, num_seeds=2, vary="beta", values=(0.5, 4.0))
+    rows = sweep("vae", small, num_seeds=2, vary={"beta": (0.5, 4.0)})
     for row, beta in zip(rows, (0.5, 4.0), strict=True):
         assert row["beta"] == beta
         found = []
@@ -204,10 +204,10 @@ def test_a_sweep_is_the_runs_of_its_seeds_and_values(data, tmp_path):
     assert rows[0]["distortion"] < rows[1]["distortion"]
     one = settings("vae", data=data, objective="factor", epochs=1, **MLP | {"batch_size": 1})
     with pytest.raises(InputError, match="The batch has 1 example"):  # and not that a setting cannot be varied
-        sweep("vae", one, num_seeds=1, vary="tc_weight", values=(1.0,))
+        sweep("vae", one, num_seeds=1, vary={"tc_weight": (1.0,)})
     to = tmp_path / "rates.png"
     flags = ["--data", data, "--epochs", "1", "--batch-size", "8", "--hidden-sizes", "4", "--num-seeds", "1"]
-    assert main(["sweep", "vae", *flags, "--vary", "beta", "--values", "1", "2", "--to", str(to)]) == 0
+    assert main(["sweep", "vae", *flags, "--vary", "beta=1,2", "--to", str(to)]) == 0
     assert to.stat().st_size > 1000
 
 
