@@ -1,7 +1,7 @@
 """Milliseconds a training step, of the discriminator and of the generator, of image GANs as the recipes have them.
 
 - cyclegan: two translations of 28 x 28 grey images and back, with pools, cycle and identity losses.
-- progressive: the last stage of `progressive-mnist`, 32 x 32, fully grown: Wasserstein with gradient penalty and drift.
+- progressive: the last stage of `progressive-mnist`, 32 x 32, fully grown, in the paper's game: gradient penalty and drift.
 - stylegan: `stylegan-mnist` at full size: adaptive instance norm, noise, style mixing, R1 at every fourth step.
 - stylegan2: the same with modulated convolutions, skips, a residual discriminator, and path lengths at every fourth step.
 
@@ -47,13 +47,20 @@ NAMES = ("cyclegan", "progressive", "stylegan", "stylegan2")
 STEPS = 20  # a multiple of four, so that lazy penalties have their share
 GROWN = 10**6  # a step after all growth
 SIZE, STAGES = 28, 4
+WASSERSTEIN = {  # the paper's game
+    "loss": "wasserstein",
+    "penalty": "gradient-penalty",
+    "penalty_weight": 10.0,
+    "penalty_every": 1,
+    "drift": 0.001,
+}
 
 
 def settings_of(name: str, args: argparse.Namespace) -> Settings:
     """Return the recipe's settings, with the options' batch and width."""
     settings = {
         "cyclegan": cycle.RECIPES["cyclegan"].settings,
-        "progressive": style.RECIPES["progressive-mnist"].settings,
+        "progressive": change(style.RECIPES["progressive-mnist"].settings, batch_size=32, **WASSERSTEIN),
         "stylegan": style.RECIPES["stylegan-mnist"].settings,
         "stylegan2": change(style.RECIPES["stylegan-mnist"].settings, architecture="style2"),
     }[name]
@@ -67,11 +74,11 @@ def gen_jax_program(name: str, settings: Settings, images: np.ndarray) -> Callab
     experiment = (cycle if name == "cyclegan" else style).build(settings, images.shape[1:])
     losses = experiment.loss[-1] if name == "progressive" else experiment.loss
     optimizers = experiment.optimizer(GROWN)
-    step = train.make_game_step(losses, optimizers, settings.ema_decay)
+    step = train.make_game_step(losses, optimizers, settings.average_decay)
     epoch = jax.jit(train.scan_epoch(step, settings.batch_size), donate_argnums=0)
     init_key, noise_key, order_key = jax.random.split(jax.random.key(SEED), 3)
     variables = jax.jit(experiment.model.init)(init_key, jnp.zeros(images.shape[1:]))
-    state = train.init_state(variables, optimizers, noise_key, ema=settings.ema_decay is not None)
+    state = train.init_state(variables, optimizers, noise_key, ema=settings.average_decay is not None)
     state = state._replace(step=jnp.int32(GROWN))
     data = Split(jnp.asarray(images))
 
@@ -85,7 +92,7 @@ def gen_jax_program(name: str, settings: Settings, images: np.ndarray) -> Callab
 
 def torch_game(name: str, settings: Settings, device: str, compiled: bool) -> Game:
     """Return the peer's game."""
-    options = {"learning_rate": settings.learning_rate, "ema_decay": settings.ema_decay, "compiled": compiled}
+    options = {"learning_rate": settings.learning_rate, "ema_decay": settings.average_decay, "compiled": compiled}
     if name == "cyclegan":
         generators = [translator(1, settings.width, settings.num_halvings, settings.num_blocks).to(device) for _ in "ab"]
         discriminators = [patch_discriminator(1, settings.disc_width, settings.disc_halvings).to(device) for _ in "ab"]

@@ -106,7 +106,7 @@ def make_losses(gan: GAN, settings: GanSettings, augmentation: Augmentation | No
 def optimizers_of(settings: GanSettings) -> Callable[[int], Adversaries]:
     """Return (number of steps) -> the two optimizers."""
 
-    def optimizer(rate: float, num_steps: int) -> Any:
+    def optimizer(rate: Any, num_steps: int) -> Any:  # a number, or one of many under a `vmap`
         schedule = learning_rate_schedule(settings.schedule, rate, num_steps)
         if isinstance(settings.optimizer, RmsProp):
             return rmsprop(schedule, settings.clip_norm, settings.optimizer.rms_decay)

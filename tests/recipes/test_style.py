@@ -22,7 +22,7 @@ from gen_jax.types import InputError, Style, split
 from tests.gan.test_style import GANS
 from tests.small import settings
 
-SMALL = {"epochs": 2, "batch_size": 8, "width": 2, "latent_dim": 4, "ema_decay": 0.9}
+SMALL = {"epochs": 2, "batch_size": 8, "width": 2, "latent_dim": 4, "ema_half_life": 0.05}
 STAGES = {"fade": 0.1, "stable": 0.02}
 
 
@@ -98,7 +98,7 @@ def test_the_held_out_logit_is_the_mean_of_those_of_each_example(key):
         ({"packing": 2}, "packing is 2, and these discriminators compare examples of a batch"),
         ({"fade": 20.0, "stable": 20.0}, "The run has 20 steps, and the last of 2 stages is faded in after 5000"),
         ({"stable": 0.001}, "stable is 0.001 thousand images, less than one step of 8: give more"),
-        ({"augmentation": "adaptive"}, "which says nothing under the loss wasserstein: give --augmentation differentiable"),
+        ({"augmentation": "adaptive", "loss": "wasserstein"}, "which says nothing under the loss wasserstein: give --augmentation differentiable"),
         ({"disc_batch": "joint"}, "disc_batch is joint, and these discriminators compare examples"),
         ({"mixing": 1.5, "architecture": "style"}, "mixing is 1.5: give 1 or less"),
     ],
