@@ -98,7 +98,7 @@ def test_the_held_out_logit_is_the_mean_of_those_of_each_example(key):
         ({"packing": 2}, "packing is 2, and these discriminators compare examples of a batch"),
         ({"fade": 20.0, "stable": 20.0}, "The run has 20 steps, and the last of 2 stages is faded in after 5000"),
         ({"stable": 0.001}, "stable is 0.001 thousand images, less than one step of 8: give more"),
-        ({"augmentation": "adaptive", "loss": "wasserstein"}, "which says nothing under the loss wasserstein: give --augmentation differentiable"),
+        ({"augmentation": "adaptive", "loss": "wasserstein"}, "which says nothing under the loss wasserstein: give --augm"),
         ({"disc_batch": "joint"}, "disc_batch is joint, and these discriminators compare examples"),
         ({"mixing": 1.5, "architecture": "style"}, "mixing is 1.5: give 1 or less"),
     ],
