@@ -787,5 +787,6 @@ plt.legend()
 #     print(kl_on_grid(log_q, -jax.vmap(ENERGIES["ring"])(points), cell)[0])
 # ```
 #
-# It depends on the start. A value near $\log 2 = 0.69$ is what a flow gets that covers one crescent of two, exactly.
+# It depends on the start, and from both keys it is above that of the annealed fit. (A flow that covers one crescent of the two,
+# exactly, has $\log 2 = 0.69$.)
 # </details>
