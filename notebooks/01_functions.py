@@ -29,6 +29,11 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+import gen_jax
+from gen_jax.data import Dataset, Split
+from gen_jax.train import batch_mean
+from gen_jax.types import DensityModel
+
 plt.rcParams.update({"figure.figsize": (7, 3), "figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
@@ -256,10 +261,6 @@ plt.ylabel("mean −log p(x) (nats)")
 # validation and checkpoints. First the model: parameters from a key, and the density of one example.
 
 # %%
-import gen_jax
-from gen_jax.data import Dataset, Split
-from gen_jax.types import DensityModel
-
 gaussian = DensityModel(
     init=lambda key, x: {"mean": jnp.zeros(()), "log_scale": jnp.zeros(())},
     log_prob=lambda params, x, context=None: log_prob(params, x[0]),
@@ -270,10 +271,8 @@ gaussian = DensityModel(
 # Then the loss, which is the mean over a batch of minus that density. `batch_mean` gives each example a key of its own, which this
 # model does not need.
 
+
 # %%
-from gen_jax.train import batch_mean
-
-
 def objective(params, key, example):
     value = gaussian.log_prob(params, example.x)
     return -value, {"log_prob": value}

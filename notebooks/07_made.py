@@ -472,8 +472,7 @@ show_completions(~upper, "two")
 
 # %% [markdown]
 # Given the upper half, the lower halves fit it, and vary where several digits are possible. Given the lower half, the model of one
-# ordering draws upper halves that do not fit: it has not looked at what is given. (The examples of a row share their random numbers,
-# so that in a row these upper halves are even the same for all.) The model of two orderings takes mask 1, the reversed one, and its
+# ordering draws upper halves that do not fit: it has not looked at what is given. The model of two orderings takes mask 1, the reversed one, and its
 # upper halves join the given strokes more often than not.
 #
 # ## The exact conditional, by enumeration

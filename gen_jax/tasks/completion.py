@@ -97,8 +97,9 @@ def _by_chain(
 
 @compiled
 def _in_order(model: Any, view: DataView, params: Params, keys: Array, x: Array, observed: Array) -> Any:
+    seen = jax.vmap(view.example)(x)
     one = lambda key, x: model.complete(params, key, x, observed)
-    found = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))(keys, jax.vmap(view.example)(x))
+    found = jax.vmap(lambda key: jax.vmap(one)(example_keys(key, len(x)), seen))(keys)
     return found._replace(x=view.from_model(found.x))
 
 

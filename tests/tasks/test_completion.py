@@ -138,6 +138,13 @@ def test_completions_in_order_have_the_frequencies_of_all_its_values(of_bits):
     assert p_value(found.x[:, 0], probs, BITS[37], FIRST) > 1e-3
 
 
+def test_examples_are_completed_by_draws_of_their_own(of_bits):
+    """4,000 times the same example, completed once each, as one example 4,000 times."""
+    params, probs = of_bits
+    found = tasks.complete(DENSITY, params, KEY, Split(np.repeat(BITS[[37]], 4000, axis=0)), FIRST, num=1)
+    assert p_value(found.x[0], probs, BITS[37], FIRST) > 1e-3
+
+
 @pytest.mark.slow
 def test_by_resampling_any_order_is_right(of_bits):
     """As many examples as draws, since each has its own weighted completions."""
