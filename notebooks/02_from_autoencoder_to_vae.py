@@ -126,7 +126,7 @@ print(f"{'':36s}                          log p(x) = {log_p:8.4f}")
 # %% [markdown]
 # The sums agree with $\log p(x)$ for every $q$. The last row shows where the name "bound" keeps its meaning: the best Gaussian with
 # *independent* latents still leaves a gap, because the posterior's latents are correlated. More training does not close it; a
-# richer $q$ does (notebook 5 and the flows).
+# richer $q$ does, such as one with a flow (`gen_jax.vae.with_flow`).
 
 
 # %%
@@ -251,6 +251,7 @@ plt.ylim(elbo(m, s) - 5, elbo(m, s) + 0.5)
 plt.xlabel("step")
 plt.ylabel("ELBO (nats)")
 plt.legend()
+plt.tight_layout()
 
 # %% [markdown]
 # A constant subtracted from $h$ (a *baseline*) leaves the mean of the score-function gradient as it is and removes much of its
@@ -311,6 +312,7 @@ plt.ylim(-2, 3)
 plt.xlabel("σ")
 plt.ylabel("nats")
 plt.legend()
+plt.tight_layout()
 
 # %% [markdown]
 # With the wrong sign, the term falls without bound as $\sigma \to 0$: training is rewarded for a posterior without noise, which is
@@ -372,6 +374,7 @@ plt.plot(line, jnp.exp(-0.5 * line**2) / jnp.sqrt(2 * jnp.pi), color="black", li
 plt.xlabel("z")
 plt.ylabel("q(z)")
 plt.legend()
+plt.tight_layout()
 
 # %% [markdown]
 # A mean over pixels ($\beta = 784$) gives back the prior: the latents carry nothing, and every reconstruction is the mean image.
@@ -506,9 +509,9 @@ plots.image_grid(np.concatenate([samples, decoded, guessed]), 12, row_names=name
 # %%
 from jax.scipy.special import ndtri
 
-steps = ndtri((jnp.arange(16) + 0.5) / 16)
+steps = ndtri((jnp.arange(12) + 0.5) / 12)
 plane = jnp.stack(jnp.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)
-plots.image_grid(jax.vmap(lambda z: vae.decode(vae_fit.params, z).mean)(plane), 16)
+plots.image_grid(jax.vmap(lambda z: vae.decode(vae_fit.params, z).mean)(plane), 12)
 
 # %% [markdown]
 # ## Exercises
