@@ -473,5 +473,5 @@ plt.tight_layout()
 #     print(num, found.log_prob - log_p[0], found.standard_error)
 # ```
 #
-# Ten are enough: a path from a distribution near the posterior is short.
+# Three already come within the standard error, where the prior needed hundreds: a path from near the posterior is short.
 # </details>
