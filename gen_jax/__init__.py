@@ -26,6 +26,10 @@ if importlib.metadata.version("jaxlib") == "0.10.2" and _FLAG not in _flags:
             stacklevel=2,
         )
 
+ROOMS = (
+    "autoencoders", "data", "densities", "distributions", "evaluate", "flows", "gan", "made", "nets", "plots", "recipes", "runs",
+    "sweep", "tasks", "train", "types", "vae",
+)  # fmt: skip
 _SHORT = {"fit": "gen_jax.train", "load_dataset": "gen_jax.data"}
 
 
@@ -33,6 +37,6 @@ def __getattr__(name: str) -> Any:
     """Import `fit` and `load_dataset`, and the rooms of the package, when they are first asked for."""
     if name in _SHORT:
         return getattr(importlib.import_module(_SHORT[name]), name)
-    if name in ("data", "evaluate", "flows", "gan", "made", "nets", "plots", "recipes", "runs", "tasks", "train", "vae"):
+    if name in ROOMS:
         return importlib.import_module(f"gen_jax.{name}")
     raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")
