@@ -16,7 +16,11 @@ from gen_jax.types import InputError, as_batch
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["vae", "flow-2d", "made-mnist", "dcgan-mnist", "wgan-gp"])
 def test_eight_devices_are_as_one(recipe):
-    """Losses to 1e-5, of a batch norm too; parameters replicated or shared; batches from memory or streamed."""
+    """Losses to 1e-5, of a batch norm too; parameters replicated or shared; batches from memory or streamed.
+
+    A Wasserstein loss is a difference near 0 (−0.03 here), and after 100 steps of the critic it is the same to 2e-5.
+    """
+    atol = 2e-5 if recipe == "wgan-gp" else 0.0
     env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"}
     command = [sys.executable, "-m", "tests.train.many_devices", recipe]
     process = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -29,7 +33,7 @@ def test_eight_devices_are_as_one(recipe):
     one, *others = found["history"]
     for other in others:
         for name in one.keys() - {"seconds"}:
-            np.testing.assert_allclose(other[name], one[name], rtol=1e-5 if "loss" in name else 1e-3, err_msg=name)
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-5 if "loss" in name else 1e-3, atol=atol, err_msg=name)
     assert max(found["apart"]) < 1e-3
 
 
