@@ -18,9 +18,10 @@ from gen_jax.types import InputError, as_batch
 def test_eight_devices_are_as_one(recipe):
     """Losses to 1e-5, of a batch norm too; parameters replicated or shared; batches from memory or streamed.
 
-    A Wasserstein loss is a difference near 0 (−0.03 here), and after 100 steps of the critic it is the same to 2e-5.
+    A Wasserstein loss is a difference near 0 (−0.03 here), and after 100 steps of the critic it is the same to 2e-5. Its Adam,
+    without momentum, moves a weight whose gradient is rounding alone by up to 1e-4 a step.
     """
-    atol = 2e-5 if recipe == "wgan-gp" else 0.0
+    atol, apart = (2e-5, 1e-2) if recipe == "wgan-gp" else (0.0, 1e-3)
     env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"}
     command = [sys.executable, "-m", "tests.train.many_devices", recipe]
     process = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -34,7 +35,7 @@ def test_eight_devices_are_as_one(recipe):
     for other in others:
         for name in one.keys() - {"seconds"}:
             np.testing.assert_allclose(other[name], one[name], rtol=1e-5 if "loss" in name else 1e-3, atol=atol, err_msg=name)
-    assert max(found["apart"]) < 1e-3
+    assert max(found["apart"]) < apart
 
 
 def test_what_one_device_cannot_do_is_told():
