@@ -116,6 +116,8 @@ def varied(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
     found = {}
     for text in texts:
         name, _, values = text.partition("=")
+        if name.replace("-", "_") in found:
+            raise InputError(f"--vary is given {name} twice: give all its values at once, NAME=VALUE,VALUE,….")
         try:
             found[name.replace("-", "_")] = tuple(float(value) for value in values.split(","))
         except ValueError:

@@ -117,31 +117,31 @@ def _config(name: str, settings: Settings, data: Dataset) -> dict[str, Any]:
 
 def write_run(
     directory: Path,
-    recipe: str | Recipe,
+    recipe: str,
     settings: Settings,
     data: Dataset,
     state: training.TrainState,
     history: Mapping[str, np.ndarray],
+    seconds: float,
 ) -> None:
     """Write a run folder of a state that was trained elsewhere, as by a sweep: its config, its metrics and one checkpoint.
 
     Args:
         directory: a new folder.
-        recipe: as `train` takes it.
+        recipe: the name of one of the library's.
         settings: of the run.
         data: stored, that it was trained on.
         state: after the last step.
         history: training metrics [epochs] by name.
+        seconds: that its training took; of runs that were trained together, its share.
     """
-    name = full_name(recipe) if isinstance(recipe, str) else UNNAMED
     steps = int(state.step) // settings.epochs
     rows = [
         {"epoch": epoch + 1, "step": steps * (epoch + 1)} | {f"train_{name}": float(v[epoch]) for name, v in history.items()}
         for epoch in range(settings.epochs)
     ]
-    # seconds are those of all runs of the program together, which say nothing of one
-    lines = [json.dumps(row | {"seconds": 0.0}) for row in rows if all(np.isfinite(value) for value in row.values())]
-    with training.open_run(directory, _config(name, settings, data)):
+    lines = [json.dumps(row | {"seconds": seconds / settings.epochs}) for row in rows]
+    with training.open_run(directory, _config(recipe, settings, data)):
         training.write_whole(directory / training.METRICS_FILE, "".join(f"{line}\n" for line in lines))
         (directory / training.CHECKPOINTS).mkdir()
         training.save_checkpoint(directory / training.CHECKPOINTS, settings.epochs, state, {}, None)

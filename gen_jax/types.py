@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import jaxtyping
+from jax.sharding import AxisType
 from jaxtyping import Float
 
 Array = jax.Array
@@ -20,6 +22,8 @@ Key = jaxtyping.Key[jax.Array, ""]
 """A typed PRNG key, from `jax.random.key(seed)`."""
 Params = Any
 """A pytree of arrays."""
+Number = float | Float[jax.Array, ""]
+"""A number; or an array, such as one of many under a `vmap`, whose range is not checked."""
 Metrics = dict[str, Any]
 """Numbers by name, from a training step or an evaluation."""
 
@@ -129,13 +133,17 @@ BATCH_AXIS = "batch"
 
 
 def as_batch(tree: Any) -> Any:
-    """Return arrays of examples, cut by their first axis over the devices of a mesh in use that has `BATCH_AXIS`.
+    """Return arrays of examples, cut by their first axis over the devices of a mesh in use that has `BATCH_AXIS`, of type Auto.
 
     Where there is none, or they do not divide the examples, the arrays stay as they are.
     """
-    num = dict(jax.sharding.get_abstract_mesh().shape).get(BATCH_AXIS, 1)
-    cut = lambda leaf: jax.lax.with_sharding_constraint(leaf, jax.P(BATCH_AXIS)) if len(leaf) % num == 0 else leaf
-    return tree if num == 1 else jax.tree.map(cut, tree)
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if kinds.get(BATCH_AXIS) != AxisType.Auto:
+        return tree
+    divided = lambda leaf: jnp.ndim(leaf) > 0 and len(leaf) % mesh.shape[BATCH_AXIS] == 0
+    cut = lambda leaf: jax.lax.with_sharding_constraint(leaf, jax.P(BATCH_AXIS)) if divided(leaf) else leaf
+    return jax.tree.map(cut, tree)
 
 
 def context_of(model: Any, labels: Any) -> Any:

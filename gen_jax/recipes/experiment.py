@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_jax.data import Dataset, DataView, data_view, to_unit
 from gen_jax.recipes.settings import Settings
-from gen_jax.train import Step, adam, learning_rate_schedule
+from gen_jax.train import Step, adam, learning_rate_schedule, num_devices
 from gen_jax.types import InputError, Loss
 
 LOSSES = ("train_loss", "train_generator_loss", "train_discriminator_loss")
@@ -65,11 +65,13 @@ class Recipe(NamedTuple):
 
 def fit_options(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """Return the options of `train.fit` that an experiment and its settings give."""
-    of_settings = ("epochs", "epoch_steps", "stream", "validate_every", "patience", "devices", "shard_params")
+    of_settings = ("epochs", "epoch_steps", "stream", "validate_every", "patience", "shard_params")
     of_experiment = ("optimizer", "make_step", "validate", "best_metric")
     return {
         "batch_size": settings.examples_per_step,
         "ema_decay": settings.average_decay,
+        # of a GAN, each of its discriminator's steps takes a batch
+        "devices": num_devices(settings.batch_size, settings.devices),
         **{name: getattr(settings, name) for name in of_settings},
         **{name: getattr(experiment, name) for name in of_experiment},
     }

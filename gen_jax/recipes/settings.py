@@ -122,7 +122,7 @@ class Settings:
         return self.batch_size
 
     @property
-    def average_decay(self) -> float | None:
+    def average_decay(self) -> Any:
         """The decay per step of the moving average of the parameters; None for no average."""
         if self.ema_half_life is None:
             return self.ema_decay
@@ -154,6 +154,11 @@ def check_settings(settings: Settings) -> None:
         raise InputError(
             f"ema_decay is {settings.ema_decay} and ema_half_life {settings.ema_half_life}, which say the same thing: give one "
             "of them, and None for the other."
+        )
+    if settings.ema_half_life is not None and not 0 < settings.average_decay < 1:
+        raise InputError(
+            f"ema_half_life is {settings.ema_half_life} thousand examples, of which a step takes "
+            f"{settings.examples_per_step}: give a time between one step and some million."
         )
     settings.check()
 

@@ -107,8 +107,8 @@ class StyleSettings(GanSettings):
     """Channels at full size; each stage before has twice as many."""
     max_width: Count = 64
     """The most channels of a stage."""
-    hidden: Literal["float32", "bfloat16"] = "float32"
-    """Type of weights and activations inside of the networks; parameters and losses are float32."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Type in which the networks compute, from their inputs to images and logits; parameters and losses are float32."""
     num_classes: Count | None = None
     """Condition both networks on labels 0 … N − 1."""
     latent_dim: Count = 64
@@ -199,7 +199,7 @@ def make_gan(settings: StyleSettings, image: tuple[int, int, int], num_stages: i
     """Return the model of images of a shape."""
     prior = Normal(jnp.zeros(settings.latent_dim), jnp.ones(settings.latent_dim))
     channels = tuple(min(settings.max_width, settings.width * 2 ** (num_stages - 1 - s)) for s in range(num_stages))
-    net = (lambda net: nets.in_bfloat16(nets.batch_net(net))) if settings.hidden == "bfloat16" else nets.batch_net
+    net = (lambda net: nets.in_bfloat16(nets.batch_net(net))) if settings.compute == "bfloat16" else nets.batch_net
     common = (prior, image, num_stages, settings.num_classes)
     grows = isinstance(settings.growth, Grow)
     discriminator = nets.GrowingDiscriminator(channels, blurred=not isinstance(settings.architecture, Progressive))

@@ -1,6 +1,7 @@
 """Training: the pure step, epochs of it, the loop with its checkpoints, `fit`, and the run directory."""
 
 from gen_jax.train.checkpoint import restore_best, restore_latest, save_checkpoint, saved_epochs
+from gen_jax.train.devices import Devices, devices_for, num_devices
 from gen_jax.train.fit import PROGRAMS, SOME_STEPS, FitKeys, fit, fit_keys, on_stored, programs, start, validation
 from gen_jax.train.game_step import make_game_step, staged_step
 from gen_jax.train.loop import CHECKPOINTS, Fitted, NonFiniteError, check_epochs, run_epochs

@@ -52,26 +52,39 @@ class Devices(NamedTuple):
         return NamedSharding(self.mesh, PartitionSpec(BATCH_AXIS))
 
 
-def devices_for(batch_size: int, num: int | None = None, shard_params: bool = False) -> Devices | None:
-    """Return the devices for batches of a size: `num`, or by default as many as there are and divide it; None for a single one.
+def num_devices(batch_size: int, num: int | None = None) -> int:
+    """Return the number of devices for batches of a size: `num`, or by default as many as there are and divide it.
 
     Raises:
-        InputError: there are fewer devices than `num`, or these do not divide the batch; or parameters are to be cut for one.
+        InputError: there are fewer devices than `num`, or these do not divide the batch.
     """
     there = jax.devices()
     if num is None:
-        num = max(n for n in range(1, len(there) + 1) if batch_size % n == 0)
-    elif not 1 <= num <= len(there):
+        return max(n for n in range(1, len(there) + 1) if batch_size % n == 0)
+    if not 1 <= num <= len(there):
         raise InputError(f"devices is {num}, and there {'is 1' if len(there) == 1 else f'are {len(there)}'}: give no more.")
-    elif batch_size % num:
+    if batch_size % num:
         divisors = ", ".join(str(n) for n in range(1, len(there) + 1) if batch_size % n == 0)
         other = batch_size // num * num or num
         raise InputError(
             f"devices is {num}, which does not divide the batch of {batch_size}: give {divisors}, or a batch of {other}."
         )
+    return num
+
+
+def devices_for(batch_size: int, num: int | None = None, shard_params: bool = False) -> Devices | None:
+    """Return the devices of `num_devices`; None for a single one.
+
+    Raises:
+        InputError: as `num_devices`; or parameters are to be cut for one device.
+    """
+    num = num_devices(batch_size, num)
     if num == 1:
         if shard_params:
-            raise InputError("shard_params is set, and there is one device to train on: leave it out.")
+            raise InputError(
+                f"shard_params is set, and one device of {len(jax.devices())} is used for batches of {batch_size}: leave it out, "
+                "or give a batch that more of them divide."
+            )
         return None
-    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=there[:num])
+    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=jax.devices()[:num])
     return Devices(mesh, shard_params)

@@ -132,9 +132,9 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     compiled, validate, valid = jax.jit(epoch, donate_argnums=0), chosen.validate, data.valid.on_device()
     initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
     if devices is not None:
-        lies = devices.state_shardings(initial[0])
-        initial, valid = [jax.device_put(initial.pop(), lies)], jax.device_put(valid, devices.whole)
-        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(lies, devices.whole))
+        shardings = devices.state_shardings(initial[0])
+        initial, valid = [jax.device_put(initial.pop(), shardings)], jax.device_put(valid, devices.whole)
+        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(shardings, devices.whole))
     run_epoch, inputs = _epochs(data, chosen, keys.order, devices)
     _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
@@ -267,7 +267,7 @@ def _config(
     directory: Path, key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options
 ) -> tuple[dict[str, Any], set[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
-    may_change = {"epochs", "validate_every", "patience", "devices", "shard_params", "jax", "gen_jax"}
+    may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
     if chosen.config is not None:
         return chosen.config, may_change | {*PROGRAMS}  # which are compared before
     counts = ("epochs", "batch_size", "epoch_steps", "stream", "validate_every", "patience", "best_metric")

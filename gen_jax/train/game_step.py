@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.train.step import Step, TrainState, check_batch, update_ema
-from gen_jax.types import Adversaries, Array, InputError, Key, Metrics, Params
+from gen_jax.types import Adversaries, Array, InputError, Key, Metrics, Number, Params
 
 
 def make_game_step(
     losses: Adversaries,
     optimizers: Adversaries,
-    ema_decay: float | None = None,
+    ema_decay: Number | None = None,
     num_disc_steps: int = 1,
     simultaneous: bool = False,
 ) -> Step:
@@ -90,7 +90,7 @@ def staged_step(
     make_step: Callable[..., Step],
     stage_of: Callable[[Array], Array],
     starts: Callable[[Array], Array] | None = None,
-) -> Callable[[tuple[Adversaries, ...], Adversaries, float | None], Step]:
+) -> Callable[[tuple[Adversaries, ...], Adversaries, Number | None], Step]:
     """Return (losses of each stage, optimizers, EMA's decay) -> the step, which is that of `make_step` for the stage it is in.
 
     The program has a branch for each stage, of which a step runs one.
@@ -101,7 +101,7 @@ def staged_step(
         starts: step -> whether optimizers start anew before it; by default they never do.
     """
 
-    def make(losses: tuple[Adversaries, ...], optimizers: Adversaries, ema_decay: float | None) -> Step:
+    def make(losses: tuple[Adversaries, ...], optimizers: Adversaries, ema_decay: Number | None) -> Step:
         steps = [make_step(of_stage, optimizers, ema_decay) for of_stage in losses]
 
         def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:

@@ -5,13 +5,10 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Float
 
-from gen_jax.types import Array, InputError, unknown
+from gen_jax.types import InputError, Number, unknown
 
 ScheduleName = Literal["constant", "cosine", "linear-after-half", "iwae"]
-Number = float | Float[Array, ""]
-"""A number; or an array, such as one of many under a `vmap`, whose range is not checked."""
 
 
 def adam(

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int
 
-from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Params, join, split
+from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Number, Params, join, split
 
 Step = Callable[["TrainState", Any], tuple["TrainState", Metrics]]
 """(state, batch) -> (state, metrics)."""
@@ -69,7 +69,7 @@ def evaluation_params(state: TrainState) -> Params:
     return join(params, state.state)
 
 
-def update_ema(ema: Params, params: Params, decay: float, step: Int[Array, ""]) -> Params:
+def update_ema(ema: Params, params: Params, decay: Number, step: Int[Array, ""]) -> Params:
     """Return the average Σ_s d^(t−s) p_s / Σ_s d^(t−s) of the parameters p_1 … p_t after step t, given that after step t − 1.
 
     It is debiased as Adam's moments are: the initial parameters have no weight.
@@ -77,13 +77,14 @@ def update_ema(ema: Params, params: Params, decay: float, step: Int[Array, ""]) 
     Raises:
         InputError: the decay is not between 0 and 1.
     """
-    if not 0 < decay < 1:
+    if isinstance(decay, float | int) and not 0 < decay < 1:
         raise InputError(f"ema_decay is {decay}: give a number between 0 and 1, such as 0.999.")
-    weight = (1 - decay) / -jnp.expm1((step + 1) * math.log(decay))  # (1 − d) / (1 − d^t), without cancellation
+    log_decay = math.log(decay) if isinstance(decay, float | int) else jnp.log(decay)
+    weight = (1 - decay) / -jnp.expm1((step + 1) * log_decay)  # (1 − d) / (1 − d^t), without cancellation
     return optax.incremental_update(params, ema, weight)
 
 
-def decay_of_half_life(half_life: float, examples_per_step: int) -> float:
+def decay_of_half_life(half_life: Number, examples_per_step: int) -> Number:
     """Return the decay d per step of an average whose weights halve every `half_life` examples: d = 2^(−examples / half-life)."""
     return 0.5 ** (examples_per_step / half_life)
 
@@ -121,7 +122,7 @@ def check_batch(batch: Any) -> None:
         raise InputError("The batch is empty: give one example or more.")
 
 
-def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: float | None = None) -> Step:
+def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: Number | None = None) -> Step:
     """Return the step that minimises a loss; it reports the loss's metrics, `loss` and `grad_norm`.
 
     `ema_decay` is that of the moving average of the parameters, or None for none.

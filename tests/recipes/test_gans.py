@@ -194,11 +194,9 @@ def test_a_sweep_from_the_command_line_and_one_that_cannot_be(tmp_path, capsys):
     assert "num_seeds is 0: give 1 or more" in capsys.readouterr().err
     assert main(["sweep", "gan-ring", *flags, "--vary", "ema-decay=0.9"]) == 2
     assert "ema_decay is no real number among the settings" in capsys.readouterr().err
-    assert main(["sweep", "gan-ring", *flags, "--ema-decay", "0.5", "--vary", "ema-decay=0.9"]) == 2
-    assert "ema_decay does not enter a step of this recipe" in capsys.readouterr().err
     (tmp_path / "there").mkdir()
     assert main(["sweep", "gan-ring", *flags, "--out", str(tmp_path / "there")]) == 2
-    assert "runs of a sweep go into a new folder" in capsys.readouterr().err
+    assert "Runs of a sweep go into a new folder" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from gen_jax.train.devices import devices_for
 STEPS = 20
 SMALL: dict[str, dict[str, Any]] = {
     "vae": {"hidden_sizes": (16,), "latent_dim": 3},
-    "vae-planar": {"data": "mnist-5k"},
     "made-mnist": {"data": "mnist-5k", "hidden_sizes": (16,)},
     "flow-2d": {},
     "dcgan-mnist": {"data": "mnist-5k", "channels": (4, 8), "ema_decay": 0.9},
@@ -49,7 +48,7 @@ def main(name: str) -> None:
         "shared": sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(shared.state)),
         "history": [fitted.history[-1] for fitted in (one, eight, shared, streamed)],
         "apart": [_apart(one.params, fitted.params) for fitted in (eight, shared, streamed)],
-        "gathers": _gathers(experiment, settings, data, options),
+        **_program(experiment, settings, data, options),
     }
     print(json.dumps(found))
 
@@ -59,8 +58,10 @@ def _apart(a: Any, b: Any) -> float:
     return max(float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y)), initial=0)) for x, y in pairs)
 
 
-def _gathers(experiment: Any, settings: Any, data: Any, options: dict[str, Any]) -> list[str]:
-    """Return the lines of an epoch's program in which devices pass on as much as the data set."""
+def _program(experiment: Any, settings: Any, data: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what an epoch's program does: lines in which devices pass on as much as the data set, whether it computes on an
+    eighth of a batch, and whether devices add up what they found.
+    """
     devices = devices_for(settings.examples_per_step, 8)
     assert devices is not None
     losses = jax.tree.map(lambda loss: train.on_stored(data.view, experiment.model, loss), experiment.loss, is_leaf=callable)
@@ -72,7 +73,13 @@ def _gathers(experiment: Any, settings: Any, data: Any, options: dict[str, Any])
     with devices.use():
         text = epoch.lower(state, jax.device_put(data.train.on_device(), devices.whole), jax.random.key(1)).compile().as_text()
     collective = ("all-gather", "all-to-all", "collective-permute")
-    return [line for line in text.splitlines() if f"[{len(data.train.x)}," in line and any(f" {c}" in line for c in collective)]
+    whole = (f"[{len(data.train.x)},", f"[{len(data.train.x)}]")
+    passed = [line for line in text.splitlines() if any(f" {c}" in line for c in collective)]
+    return {
+        "gathers": [line for line in passed if any(shape in line for shape in whole)],
+        "shares": f"f32[{settings.batch_size // 8}," in text,
+        "sums": " all-reduce(" in text,
+    }
 
 
 if __name__ == "__main__":

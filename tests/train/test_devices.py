@@ -31,6 +31,8 @@ def test_eight_devices_are_as_one(recipe):
     assert found["whole"]
     assert found["shared"] > 0
     assert found["gathers"] == []
+    assert found["shares"], "no device computes on 6 of 48 examples alone"
+    assert found["sums"], "devices do not add up what they found"
     one, *others = found["history"]
     for other in others:
         for name in one.keys() - {"seconds"}:
@@ -43,7 +45,7 @@ def test_what_one_device_cannot_do_is_told():
     assert devices_for(100, 1) is None
     with pytest.raises(InputError, match="devices is 2, and there is 1: give no more"):
         devices_for(100, 2)
-    with pytest.raises(InputError, match="shard_params is set, and there is one device"):
+    with pytest.raises(InputError, match="shard_params is set, and one device of 1 is used for batches of 100"):
         devices_for(100, shard_params=True)
 
 
