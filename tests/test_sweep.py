@@ -41,7 +41,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(recipe, tmp_path):
             of_sweep, of_run = runs.load_run(written), runs.load_run(alone)
             assert of_sweep.settings == of_run.settings == changed
             for a, b in zip(jax.tree.leaves(of_sweep.params), jax.tree.leaves(of_run.params), strict=True):
-                np.testing.assert_allclose(a, b, rtol=1e-3, atol=3e-5)
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-4)  # here 1e-7 for most
             last = read_metrics(written / "metrics.jsonl")[-1]
             assert last["seconds"] > 0
             for metric in last.keys() - {"seconds"}:
