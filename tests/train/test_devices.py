@@ -18,7 +18,7 @@ from gen_jax.types import InputError, as_batch
 def test_eight_devices_are_as_one(recipe):
     """Losses to 1e-5, of a batch norm too; parameters replicated or shared; batches from memory or streamed.
 
-    A Wasserstein loss is a difference near 0 (−0.03 here), and after 100 steps of the critic it is the same to 2e-5 on the machine it was written on. Its Adam,
+    A Wasserstein loss is a difference near 0 (−0.03 here), and after 100 steps of the critic it was the same to 2e-5. Its Adam,
     without momentum, moves a weight whose gradient is rounding alone by up to 1e-4 a step.
     """
     atol, apart = (1e-4, 1e-2) if recipe == "wgan-gp" else (0.0, 1e-3)
