@@ -2,7 +2,7 @@
 
 - cyclegan: two translations of 28 x 28 grey images and back, with pools, cycle and identity losses.
 - progressive: the last stage of `progressive-mnist`, 32 x 32, fully grown, in the paper's game: gradient penalty and drift.
-- stylegan: `stylegan-mnist` at full size: adaptive instance norm, noise, style mixing, R1 at every fourth step.
+- stylegan: `stylegan-mnist` at full size: adaptive instance norm, noise, mixing (of probability 0), R1 at every fourth step.
 - stylegan2: the same with modulated convolutions, skips, a residual discriminator, and path lengths at every fourth step.
 
 All but the first keep a moving average of the generator. Ours is the recipe's own losses and step in a compiled scan, with its
@@ -103,6 +103,7 @@ def torch_game(name: str, settings: Settings, device: str, compiled: bool) -> Ga
     if name == "progressive":
         networks = GrowingGenerator(channels, 1, latent), GrowingDiscriminator(channels, 1, blurred=False)
         return GrownGame(*(net.to(device) for net in networks), **options)
+    options["penalty_weight"] = settings.penalty.penalty_weight
     synthesis = (StyleSynthesis if name == "stylegan" else SkipSynthesis)(channels, 1, latent, SIZE)
     generator = StyleGenerator(synthesis, latent, settings.architecture.mapping_layers, settings.architecture.mixing)
     if name == "stylegan":

@@ -5,6 +5,7 @@ Images are [B, C, H, W]. `tests/test_torch_peers.py` holds the networks to the l
 
 import itertools
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -382,7 +383,7 @@ def path_lengths(synthesis: nn.Module, styles: Tensor, y: Tensor, noise: bool = 
     return (gradient.square().sum(2).mean(1) + 1e-12).sqrt()
 
 
-class Game:
+class Game(ABC):
     """A discriminator's step and then a generator's, with Adam, and a moving average of the generator.
 
     Compiled networks cannot be differentiated twice, so penalties are those of the networks as they are.
@@ -416,13 +417,13 @@ class Game:
             self.average.update_parameters(self.generator)
         return loss.detach()
 
+    @abstractmethod
     def discriminator_loss(self, x: Tensor, number: int) -> Tensor:
         """Return its loss at a step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generator_loss(self, x: Tensor, number: int) -> Tensor:
         """Return its loss at a step."""
-        raise NotImplementedError
 
 
 class ImagePool:
@@ -506,16 +507,17 @@ class StyleGame(GrownGame):
     Both penalties are part of every fourth step, with four times their weight.
     """
 
-    def __init__(self, *networks: nn.Module, path_weight: float = 0.0, **options):
+    def __init__(self, *networks: nn.Module, penalty_weight: float, path_weight: float = 0.0, **options):
         super().__init__(*networks, **options)
+        self.penalty_weight = penalty_weight
         self.path_weight, self.mean_length = path_weight, torch.zeros((), device=next(networks[0].parameters()).device)
 
     def discriminator_loss(self, x: Tensor, number: int) -> Tensor:
-        """Return E[softplus(−D(x))] + E[softplus(D(fake))] and 0.1 · R1."""
+        """Return E[softplus(−D(x))] + E[softplus(D(fake))] and the weighted R1."""
         with torch.no_grad():
             fake = self.generate(self.draw(x))
         loss = F.softplus(-self.discriminate(x)).mean() + F.softplus(self.discriminate(fake)).mean()
-        return loss if number % 4 else loss + 4 * 0.1 * r1_penalty(self.discriminator, x)
+        return loss if number % 4 else loss + 4 * self.penalty_weight * r1_penalty(self.discriminator, x)
 
     def generator_loss(self, x: Tensor, number: int) -> Tensor:
         """Return E[softplus(−D(fake))] and the weighted mean of (length − a)², of half a batch."""

@@ -26,7 +26,7 @@ if importlib.metadata.version("jaxlib") == "0.10.2" and _FLAG not in _flags:
             stacklevel=2,
         )
 
-ROOMS = (
+_ROOMS = (
     "autoencoders", "data", "densities", "distributions", "evaluate", "flows", "gan", "made", "nets", "plots", "recipes", "runs",
     "sweep", "tasks", "train", "types", "vae",
 )  # fmt: skip
@@ -37,6 +37,6 @@ def __getattr__(name: str) -> Any:
     """Import `fit` and `load_dataset`, and the rooms of the package, when they are first asked for."""
     if name in _SHORT:
         return getattr(importlib.import_module(_SHORT[name]), name)
-    if name in ROOMS:
+    if name in _ROOMS:
         return importlib.import_module(f"gen_jax.{name}")
     raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")

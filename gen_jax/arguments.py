@@ -46,8 +46,8 @@ class SweepCommand:
     out: Path | None = None
     """A new folder, in which each run gets its run folder; by default none is written."""
     to: Path | None = None
-    """Where the figure goes, a path that ends in .png; by default there is none. Of a VAE, rate and distortion of each value;
-    of others, the validation score, or the train loss, by value."""
+    """Where the figure goes, a path that ends in .png; by default there is none. Of a VAE and one setting, rate and
+    distortion of each value; else the validation score or log p(x), the share of runs that cover all modes, or the loss."""
     debug: bool = False
     """Show the stack trace of an error."""
 

@@ -142,10 +142,11 @@ def rate_distortion(rows: Sequence[Mapping[str, Any]], name: str = "") -> "Figur
 
 
 def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
-    """Draw the validation score (else the loss) of rows, with standard errors, by the first setting; a line for the others."""
+    """Draw validation (else the loss) of rows, with standard errors, by the first setting; a line for the others."""
     figure = _figure(6.0, 4.0)
     axes = figure.add_subplot()
-    shown = next(name for name in ("valid_score", "share_covering", "train_loss", "train_generator_loss") if name in rows[0])
+    measured = ("valid_score", "valid_log_prob", "share_covering", "train_loss", "train_generator_loss")
+    shown = next(name for name in measured if name in rows[0])
     lines: dict[tuple[float, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         lines.setdefault(tuple(row[name] for name in names[1:]), []).append(row)

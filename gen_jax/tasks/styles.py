@@ -160,8 +160,7 @@ def perform(subject: Subject, *, num: int = 8, seed: int = 0) -> Outcome:
     model, view, params = subject.model, subject.view, subject.params
     style = style_of(model, "mix styles")
     check_count("num", num, 2)
-    styles_key, noise_key, again_key, effect_key = jax.random.split(subject.key, 4)
-    paths_key = jax.random.fold_in(effect_key, 1)
+    styles_key, noise_key, again_key, effect_key, paths_key = jax.random.split(subject.key, 5)
     w = draw_styles(model, params, styles_key, 2 * num, view=view)
     show = lambda w: synthesise(model, view, params, noise_key, w)
     of_a, of_b = w[:num], w[num:]
