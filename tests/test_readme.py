@@ -44,7 +44,8 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
         "recipes",
         *["train"] * 4,
         "runs",
-        *["sweep"] * 2,
+        *["sweep"] * 3,
+        "train",
         "evaluate",
         "sample",
         "reconstruct",
@@ -53,7 +54,7 @@ def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
         "latents",
     ]
     assert [line[1] for line in lines] == [*wanted, "quality"]
-    small = {"20": "1", "30": "2", "5000": "2", "16": "2", "0.5": "1"}
+    small = {"20": "1", "30": "2", "5000": "2", "16": "2", "10": "1", "8": "1", "0.5": "1"}
     for line in lines:
         arguments = [small.get(word, word) for word in line[1:]]
         if any("own_vae" in word for word in arguments):

@@ -724,7 +724,9 @@ def test_a_second_signal_ends_a_process_at_once_without_a_stack_trace(data, tmp_
         errors = process.communicate(timeout=60)[1]
     finally:
         process.kill()
-    assert (process.returncode, "Stopped." in errors, "Traceback" in errors) == (130, True, False), errors
+    # the system may make one signal of two at the same time
+    ended = "Stopped." in errors or (seconds == 0.0 and "The state is saved" in errors)
+    assert (process.returncode, ended, "Traceback" in errors) == (130, True, False), errors
 
 
 @pytest.mark.slow

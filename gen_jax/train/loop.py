@@ -251,9 +251,9 @@ def _not_finite(metrics: dict[str, np.ndarray], first_step: int) -> str:
 @contextlib.contextmanager
 def _stop_signal() -> Generator[Callable[[], bool]]:
     """Turn the first SIGINT or SIGTERM into a flag; the second one acts as it would have."""
-    received = threading.Event()
+    received = False
     if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread handle signals
-        yield received.is_set
+        yield lambda: received
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # an ignored signal stays ignored: Ctrl-C is not meant for a script's background jobs
@@ -264,12 +264,15 @@ def _stop_signal() -> Generator[Callable[[], bool]]:
             signal.signal(number, handler)
 
     def handle(number: int, frame: Any) -> None:
-        received.set()
+        nonlocal received  # not an Event: a second signal may come inside of its lock
+        second, received = received, True
         restore()
+        if second:  # it came before the handlers were restored
+            signal.raise_signal(number)
 
     for number in previous:
         signal.signal(number, handle)
     try:
-        yield received.is_set
+        yield lambda: received
     finally:
         restore()

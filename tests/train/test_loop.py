@@ -200,6 +200,18 @@ def test_a_second_signal_acts_at_once_and_nothing_is_lost(uninterrupted, tmp_pat
     assert problem.digest(problem.run(tmp_path, EPOCHS).state) == uninterrupted[1]
 
 
+def test_a_second_signal_inside_of_the_first_one_s_handler_acts(tmp_path):
+    """Two signals in a row: the second meets the handler of the first, not yet replaced."""
+
+    def two_signals() -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        handler(signal.SIGINT, None)
+        handler(signal.SIGINT, None)
+
+    with pytest.raises(KeyboardInterrupt):
+        problem.run(tmp_path, 3, before_epoch=two_signals)
+
+
 def test_an_ignored_signal_stays_ignored(tmp_path):
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
