@@ -1,8 +1,9 @@
 """What every benchmark shares: runs in turn (A B A B …), medians, a table, a line `ratio NAME VALUE`, and a JSON file to keep.
 
-    python benchmarks/PROGRAM.py [--rounds N] [--save]
+    python benchmarks/PROGRAM.py [--rounds N] [--save [FILE]]
 
-With `--save` the numbers go to `benchmarks/results/PROGRAM.json` with the command, the device, the versions and the seeds.
+With `--save` the numbers go to `benchmarks/results/PROGRAM.json`, or to FILE, with the command, the device, the versions and the
+seeds.
 """
 
 import argparse
@@ -19,6 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import train
+from gen_jax.data import Split
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "flax", "optax", "torch", "zuko")
@@ -30,8 +36,27 @@ def arguments(description: str, rounds: int, **more: dict[str, Any]) -> argparse
     parser.add_argument("--rounds", type=int, default=rounds, help="how often each program is timed")
     for name, option in more.items():
         parser.add_argument(f"--{name}", **option)
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json")
+    default = RESULTS / f"{Path(sys.argv[0]).stem}.json"
+    parser.add_argument("--save", nargs="?", type=Path, const=default, help="write benchmarks/results/PROGRAM.json, or this file")
     return parser.parse_args()
+
+
+def epoch_program(
+    step: train.Step, state: train.TrainState, data: np.ndarray, batch: int, num_steps: int | None = None
+) -> Callable[[], Any]:
+    """Return a function that trains an epoch, the library's own compiled scan, and then the next one.
+
+    The data are on the device; an epoch is a whole pass over them, or `num_steps` steps.
+    """
+    epoch = jax.jit(train.scan_epoch(step, batch, num_steps), donate_argnums=0)
+    examples, key = Split(jnp.asarray(data)), jax.random.key(0)
+
+    def run() -> Any:
+        nonlocal state
+        state, metrics = epoch(state, examples, jax.random.fold_in(key, state.step))
+        return jax.block_until_ready(metrics)
+
+    return run
 
 
 def seconds_in_turn(programs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -57,21 +82,35 @@ def report(
     for name, ratio in ratios.items():
         print(f"ratio {name} {ratio:.2f}")
     if args.save:
-        device = jax.devices()[0]
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)}
-        result = {
-            "command": f"python benchmarks/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
-            "device": f"{device.platform}: {device.device_kind}, {os.cpu_count()} cores, {_processor()}",
-            "versions": {"python": platform.python_version(), **versions},
-            "seed": seed,
-            "unit": unit,
-            **details,
-            "values": values,
-            "medians": {name: statistics.median(row) for name, row in values.items()},
-            "ratios": ratios,
-        }
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{Path(sys.argv[0]).stem}.json").write_text(json.dumps(result, indent=2) + "\n")
+        medians = {name: statistics.median(row) for name, row in values.items()}
+        write(args.save, {**how(), "seed": seed, "unit": unit, **details, "values": values, "medians": medians, "ratios": ratios})
+
+
+def how() -> dict[str, Any]:
+    """Return what a file of results says first: the command (without where its files lie), the device and the versions."""
+    device = jax.devices()[0]
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)}
+    return {
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *(a for a in sys.argv[1:] if "/" not in a)]),
+        "device": f"{device.platform}: {device.device_kind}, {os.cpu_count()} cores, {_processor()}",
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    """Return what a file of results holds, nothing if there is none, or end where it was made on another device."""
+    if path is None or not path.exists():
+        return {}
+    found, here = json.loads(path.read_text()), how()["device"]
+    if found["device"] != here:
+        sys.exit(f"{path} has results of {found['device']}, and this is {here}: give another file.")
+    return found
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write a file of results."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    train.write_whole(path, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
 def _processor() -> str:

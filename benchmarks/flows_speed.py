@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+import torch_step
 import zuko
-from common import arguments, report, seconds_in_turn
+from common import arguments, epoch_program, report, seconds_in_turn
 
 from gen_jax import flows, train
-from gen_jax.data import Split
 from gen_jax.densities import density_loss
 from gen_jax.distributions import Normal
 from gen_jax.nets import MLP, autoregressive_net, near_zero
-from gen_jax.types import Bijection
+from gen_jax.types import Bijection, DensityModel
 
 DIM, BATCH, HIDDEN, LAYERS, BATCHES, SEED = 64, 512, (128, 128), 5, 10, 0
 
@@ -37,52 +37,58 @@ def layer(name: str) -> Bijection:
     return flows.chain(flows.coupling(net, DIM, spline), flows.reverse(DIM))
 
 
+def density(name: str, num_layers: int = LAYERS) -> DensityModel:
+    """Return a stack of layers on a standard normal."""
+    return flows.flow_density(Normal(jnp.zeros(DIM), jnp.ones(DIM)), flows.stack(layer(name), num_layers))
+
+
 def ours(name: str, data: np.ndarray) -> dict[str, Callable[[], Any]]:
     """Return the two programs of gen_jax: log-densities of all batches, and an epoch of training on them."""
-    model = flows.flow_density(Normal(jnp.zeros(DIM), jnp.ones(DIM)), flows.stack(layer(name), LAYERS))
-    optimizer = train.adam(1e-3)
-    step = train.make_step(density_loss(model), optimizer)
-    epoch = jax.jit(train.scan_epoch(step, BATCH), donate_argnums=0)
+    model = density(name)
     log_prob = jax.jit(lambda params, x: jax.lax.map(lambda x: model.log_prob(params, x), x, batch_size=BATCH))
     params, x = model.init(jax.random.key(SEED)), jnp.asarray(data)
-    state = train.init_state(jax.tree.map(jnp.copy, params), optimizer, jax.random.key(1))
+    return {"log_prob": lambda: jax.block_until_ready(log_prob(params, x)), "train": training(name, data, BATCH)}
 
-    def train_epoch() -> None:
-        nonlocal state
-        state, metrics = epoch(state, Split(x), jax.random.fold_in(jax.random.key(2), state.step))
-        jax.block_until_ready(metrics)
 
-    return {"log_prob": lambda: jax.block_until_ready(log_prob(params, x)), "train": train_epoch}
+def training(name: str, data: np.ndarray, batch: int) -> Callable[[], Any]:
+    """Return the program that trains an epoch."""
+    model, optimizer = density(name), train.adam(1e-3)
+    state = train.init_state(model.init(jax.random.key(SEED)), optimizer, jax.random.key(1))
+    return epoch_program(train.make_step(density_loss(model), optimizer), state, data, batch)
+
+
+class TorchFlow(torch.nn.Module):
+    """The same stack in zuko; returns the negative log-density of a batch."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        if name == "maf":
+            self.flow = zuko.flows.MAF(features=DIM, transforms=LAYERS, hidden_features=HIDDEN)
+        else:  # 2 passes: coupling
+            self.flow = zuko.flows.NSF(features=DIM, transforms=LAYERS, hidden_features=HIDDEN, bins=8, passes=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the loss."""
+        return -self.flow().log_prob(x).mean()
 
 
 def theirs(name: str, data: np.ndarray) -> dict[str, Callable[[], Any]]:
     """Return the same two programs of zuko."""
     torch.manual_seed(SEED)
-    if name == "maf":
-        flow = zuko.flows.MAF(features=DIM, transforms=LAYERS, hidden_features=HIDDEN)
-    else:
-        flow = zuko.flows.NSF(features=DIM, transforms=LAYERS, hidden_features=HIDDEN, bins=8, passes=2)  # 2 passes: coupling
-    optimizer, x = torch.optim.Adam(flow.parameters(), lr=1e-3), torch.from_numpy(data)
+    device = torch_step.device()
+    model, x = TorchFlow(name).to(device), torch.from_numpy(data).to(device)
 
     def log_prob() -> None:
         with torch.no_grad():
             for batch in x.split(BATCH):
-                flow().log_prob(batch).numpy()
+                model.flow().log_prob(batch).cpu().numpy()
 
-    def train_epoch() -> None:
-        for rows in torch.randperm(len(x)).view(-1, BATCH):
-            optimizer.zero_grad()
-            loss = -flow().log_prob(x[rows]).mean()
-            loss.backward()
-            optimizer.step()
-        loss.item()
-
-    return {"log_prob": log_prob, "train": train_epoch}
+    return {"log_prob": log_prob, "train": torch_step.epoch_of(torch_step.minimise(model), x, BATCH)}
 
 
 def compile_seconds(name: str, num_layers: int) -> float:
     """Return the time to trace and compile the gradient of a stack's log-density."""
-    model = flows.flow_density(Normal(jnp.zeros(DIM), jnp.ones(DIM)), flows.stack(layer(name), num_layers))
+    model = density(name, num_layers)
     params = model.init(jax.random.key(SEED))
     jax.clear_caches()
 

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+import torch_step
 from common import arguments, report, seconds_in_turn
-from torch_gan import ring_networks, train_ring, train_wgan, wgan_networks
+from torch_gan import non_saturating_step, ring_networks, wgan_networks, wgan_step
 
 from gen_jax import train
 from gen_jax.data import Split
@@ -51,25 +52,25 @@ GANS = {
 }
 
 
-def gen_jax_epoch(name: str) -> tuple[Callable, Callable]:
-    """Return the epoch of a game, (state, data, key) -> (state, metrics), and its state at a key."""
+def gen_jax_game(name: str) -> tuple[train.Step, Callable]:
+    """Return the step of a game, and its state at a key."""
     gan, loss, penalty = GANS[name]
     critic_steps = CRITIC_STEPS if name == "WGAN-GP" else 1
     penalty_weight = 10.0 if critic_steps > 1 else 0.003
     losses = adversarial_losses(gan, LOSSES[loss], PENALTIES[penalty] if penalty else None, penalty_weight, joint_batch=True)
     optimizers = Adversaries(train.adam(1e-4, b1=0.5), train.adam(1e-4, b1=0.5))
     step = train.make_game_step(losses, optimizers, num_disc_steps=critic_steps)
-    epoch = train.scan_epoch(step, critic_steps * BATCH[name], STEPS[name])
 
     def start(key):
         return train.init_state(gan.init(key, jnp.zeros(2)), optimizers, jax.random.fold_in(key, 1))
 
-    return epoch, start
+    return step, start
 
 
 def gen_jax_program(name: str, seeds: int | None = None) -> Callable:
     """Return a function that trains an epoch: of one seed, or of several at once."""
-    epoch, start = gen_jax_epoch(name)
+    step, start = gen_jax_game(name)
+    epoch = train.scan_epoch(step, (CRITIC_STEPS if name == "WGAN-GP" else 1) * BATCH[name], STEPS[name])
     key, data = jax.random.key(SEED), Split(jnp.asarray(POINTS))
     if seeds is not None:
         epoch, start = jax.vmap(epoch, in_axes=(0, None, None)), jax.vmap(start)
@@ -84,21 +85,23 @@ def gen_jax_program(name: str, seeds: int | None = None) -> Callable:
     return run
 
 
+def torch_game(name: str, device: str, *, compiled: bool = False, capturable: bool = False) -> torch_step.Step:
+    """Return the step of a game: on k batches of the critic's together for WGAN-GP, on one for the ring."""
+    networks = [network.to(device) for network in (wgan_networks if name == "WGAN-GP" else ring_networks)()]
+    called = list(map(torch.compile, networks)) if compiled else None
+    options = {"lr": 1e-4, "betas": (0.5, 0.999), "capturable": capturable}
+    optimizers = [torch.optim.Adam(network.parameters(), **options) for network in networks]
+    if name == "WGAN-GP":
+        return lambda x, number: wgan_step(networks, optimizers, x.view(CRITIC_STEPS, -1, 2), called)
+    return lambda x, number: non_saturating_step(networks, optimizers, x, latent_dim=2, joint=True, called=called)
+
+
 def torch_program(name: str) -> Callable:
     """Return a function that trains an epoch."""
     torch.manual_seed(SEED)
-    networks, epoch, critic_steps = {
-        "WGAN-GP": (wgan_networks(), train_wgan, CRITIC_STEPS),
-        "ring": (ring_networks(), train_ring, 1),
-    }[name]
-    optimizers = tuple(torch.optim.Adam(network.parameters(), 1e-4, betas=(0.5, 0.999)) for network in networks)
-    points = torch.from_numpy(POINTS)
-
-    def run():
-        rows = torch.randperm(len(points))[: STEPS[name] * critic_steps * BATCH[name]]
-        return epoch(networks, optimizers, points[rows].view(STEPS[name], critic_steps, BATCH[name], 2))
-
-    return run
+    device, batch = torch_step.device(), BATCH[name] * (CRITIC_STEPS if name == "WGAN-GP" else 1)
+    points = torch.from_numpy(POINTS[: STEPS[name] * batch]).to(device)
+    return torch_step.epoch_of(torch_game(name, device), points, batch)
 
 
 def in_turn(name: str, seeds: int) -> Callable:

@@ -14,14 +14,14 @@ and it does not compute the stage before the last, whose share is 0 when that is
     python benchmarks/style_speed.py --only stylegan --only stylegan2 --batch 64 --width 32
 """
 
-import argparse
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from common import arguments, report, seconds_in_turn
+import torch_step
+from common import arguments, epoch_program, report, seconds_in_turn
 from torch_style import (
     CycleGame,
     Game,
@@ -38,7 +38,6 @@ from torch_style import (
 )
 
 from gen_jax import train
-from gen_jax.data import Split
 from gen_jax.recipes import cycle, style
 from gen_jax.recipes.settings import Settings, change
 
@@ -56,8 +55,8 @@ WASSERSTEIN = {  # the paper's game
 }
 
 
-def settings_of(name: str, args: argparse.Namespace) -> Settings:
-    """Return the recipe's settings, with the options' batch and width."""
+def settings_of(name: str, batch: int | None = None, width: int | None = None) -> Settings:
+    """Return the recipe's settings, with another batch and width if they are given."""
     settings = {
         "cyclegan": cycle.RECIPES["cyclegan"].settings,
         "progressive": change(style.RECIPES["progressive-mnist"].settings, batch_size=32, **WASSERSTEIN),
@@ -65,8 +64,8 @@ def settings_of(name: str, args: argparse.Namespace) -> Settings:
         "stylegan2": change(style.RECIPES["stylegan-mnist"].settings, architecture="style2"),
     }[name]
     widest = {"disc_width": 2} if name == "cyclegan" else {"max_width": 8}  # in widths
-    width = {} if args.width is None else {"width": args.width, **{key: times * args.width for key, times in widest.items()}}
-    return change(settings, **width, **({} if args.batch is None else {"batch_size": args.batch}))
+    widths = {} if width is None else {"width": width, **{key: times * width for key, times in widest.items()}}
+    return change(settings, **widths, **({} if batch is None else {"batch_size": batch}))
 
 
 def gen_jax_program(name: str, settings: Settings, images: np.ndarray) -> Callable:
@@ -75,19 +74,10 @@ def gen_jax_program(name: str, settings: Settings, images: np.ndarray) -> Callab
     losses = experiment.loss[-1] if name == "progressive" else experiment.loss
     optimizers = experiment.optimizer(GROWN)
     step = train.make_game_step(losses, optimizers, settings.average_decay)
-    epoch = jax.jit(train.scan_epoch(step, settings.batch_size), donate_argnums=0)
-    init_key, noise_key, order_key = jax.random.split(jax.random.key(SEED), 3)
+    init_key, noise_key = jax.random.split(jax.random.key(SEED))
     variables = jax.jit(experiment.model.init)(init_key, jnp.zeros(images.shape[1:]))
     state = train.init_state(variables, optimizers, noise_key, ema=settings.average_decay is not None)
-    state = state._replace(step=jnp.int32(GROWN))
-    data = Split(jnp.asarray(images))
-
-    def run():
-        nonlocal state
-        state, metrics = epoch(state, data, jax.random.fold_in(order_key, state.step))
-        return jax.block_until_ready(metrics)
-
-    return run
+    return epoch_program(step, state._replace(step=jnp.int32(GROWN)), images, settings.batch_size)
 
 
 def torch_game(name: str, settings: Settings, device: str, compiled: bool) -> Game:
@@ -117,18 +107,15 @@ def torch_game(name: str, settings: Settings, device: str, compiled: bool) -> Ga
 def torch_program(name: str, settings: Settings, images: np.ndarray, compiled: bool = False) -> Callable:
     """Return a function that trains an epoch."""
     torch.manual_seed(SEED)
-    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as JAX has it by default
-    torch.backends.cudnn.benchmark = True
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    game = torch_game(name, settings, device, compiled)
+    device = torch_step.device()
     data = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(device)
+    return torch_step.epoch_of(torch_game(name, settings, device, compiled).step, data, settings.batch_size)
 
-    def run():
-        for number, rows in enumerate(torch.randperm(len(data), device=device).view(-1, settings.batch_size)):
-            loss = game.step(data[rows], number)
-        return loss.item()
 
-    return run
+def images_of(name: str, num: int) -> np.ndarray:
+    """Return images to train on, of the pair of domains for CycleGAN."""
+    shape = (num, SIZE, SIZE, 2 if name == "cyclegan" else 1)
+    return np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)
 
 
 def main() -> None:
@@ -141,10 +128,9 @@ def main() -> None:
     args = arguments(__doc__, rounds=7, **options)
     seconds, ratios, batch = {}, {}, {}
     for name in args.only or NAMES:
-        settings = settings_of(name, args)
+        settings = settings_of(name, args.batch, args.width)
         batch[name] = settings.batch_size
-        shape = (STEPS * settings.batch_size, SIZE, SIZE, 2 if name == "cyclegan" else 1)
-        images = np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)
+        images = images_of(name, STEPS * settings.batch_size)
         programs = {"gen_jax": gen_jax_program(name, settings, images), "PyTorch eager": torch_program(name, settings, images)}
         if jax.default_backend() == "gpu":
             programs["PyTorch compiled"] = torch_program(name, settings, images, compiled=True)

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from common import arguments, report, seconds_in_turn
+import torch_step
+from common import arguments, epoch_program, report, seconds_in_turn
 from torch_vae import TorchConvVAE, TorchVAE
 
 from gen_jax import train
-from gen_jax.data import Split
 from gen_jax.nets import MLP, ConvDecoder, ConvEncoder
 from gen_jax.types import VAE
 from gen_jax.vae import bernoulli_likelihood, elbo_loss, gaussian_vae
@@ -47,18 +47,9 @@ def conv_vae() -> VAE:
 def gen_jax_program(vae: VAE, data: np.ndarray, batch: int):
     """Return a function that trains one epoch."""
     optimizer = train.adam(1e-3)
-    step = train.make_step(elbo_loss(vae), optimizer)
-    epoch = jax.jit(train.scan_epoch(step, batch), donate_argnums=0)
-    init_key, noise_key, order_key = jax.random.split(jax.random.key(SEED), 3)
+    init_key, noise_key = jax.random.split(jax.random.key(SEED))
     state = train.init_state(vae.init(init_key, jnp.zeros(data.shape[1:])), optimizer, noise_key)
-    examples = Split(jnp.asarray(data))
-
-    def run():
-        nonlocal state
-        state, metrics = epoch(state, examples, jax.random.fold_in(order_key, state.step))
-        return jax.block_until_ready(metrics)
-
-    return run
+    return epoch_program(train.make_step(elbo_loss(vae), optimizer), state, data, batch)
 
 
 def matmul_program(data: np.ndarray):
@@ -89,25 +80,12 @@ def matmul_program(data: np.ndarray):
     return lambda: jax.block_until_ready(epoch(kernels, batches))
 
 
-def torch_program(kind: type[torch.nn.Module], data: np.ndarray, batch: int, fused: bool = False, compiled: bool = False):
+def torch_program(kind: type[torch.nn.Module], data: np.ndarray, batch: int, **options: bool):
     """Return a function that trains one epoch."""
     torch.manual_seed(SEED)
-    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as JAX has it by default
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    model = kind().to(device)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=fused or None)
-    loss_of = torch.compile(model) if compiled else model
-    images = torch.from_numpy(data).to(device)
-
-    def run():
-        for rows in torch.randperm(len(images), device=device).view(-1, batch):
-            optimizer.zero_grad()
-            loss = loss_of(images[rows])
-            loss.backward()
-            optimizer.step()
-        return loss.item()
-
-    return run
+    device = torch_step.device()
+    step = torch_step.minimise(kind().to(device), **options)
+    return torch_step.epoch_of(step, torch.from_numpy(data).to(device), batch)
 
 
 def main() -> None:

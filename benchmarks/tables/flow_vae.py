@@ -22,6 +22,7 @@ ROWS = {
     "vae": ("vae", SIZES),
     "planar": ("vae-planar", SIZES),
     "iaf": ("vae-iaf", SIZES),
+    "sylvester": ("vae-planar", SIZES | {"flow": "sylvester"}),
 }
 
 if __name__ == "__main__":

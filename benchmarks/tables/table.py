@@ -1,10 +1,11 @@
 """What every table of results shares: runs of recipes over seeds, resumable, and their means with standard errors.
 
-    python benchmarks/tables/PROGRAM.py [--out runs/tables] [--seeds 3] [--set NAME=VALUE ...] [--only ROW ...] [--save]
+    python benchmarks/tables/PROGRAM.py [--out runs/tables] [--seeds 3] [--set NAME=VALUE ...] [--only ROW ...] [--save [FILE]]
 
 Each cell is a run folder, made by `gen_jax.runs.train`: a program that was stopped goes on where it was, and what is done is
 not done again. `--set` changes a setting of every run, such as `epochs=200`. Settings have the flat names of the command line,
-and a choice is given by its kind: `objective=capacity gamma=100`.
+and a choice is given by its kind: `objective=capacity gamma=100`. `--at-once` trains the seeds of a row as one program
+(`members.py`), for a GPU.
 
 Packs of m, of a GAN, are in batches of m times the examples and have m times the epochs: as many steps, of as many decisions of
 the discriminator, which is how PacGAN (Lin et al. 2018, arXiv:1712.04086) compares them.
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import members
 import numpy as np
 
 from gen_jax import recipes, runs, tasks
@@ -43,7 +45,9 @@ def arguments(description: str, seeds: int = 3) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=seeds, help="seeds 0 … N − 1")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of every run")
     parser.add_argument("--only", nargs="*", metavar="ROW", help="run these rows alone")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/PROGRAM.json, of the rows that are run")
+    parser.add_argument("--at-once", action="store_true", help="train the seeds of a row as one program (VAEs)")
+    default, what = RESULTS / f"{program()}.json", "write benchmarks/results/PROGRAM.json, or this file, of the rows that are run"
+    parser.add_argument("--save", nargs="?", type=Path, const=default, metavar="FILE", help=what)
     return parser.parse_args()
 
 
@@ -52,7 +56,7 @@ def settings_of(rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
     if unknown := sorted(set(args.only or ()) - set(rows)):
         sys.exit(f"There is no row {', '.join(unknown)}: the rows are {', '.join(rows)}.")
     common = {name: _value(text) for name, _, text in (item.partition("=") for item in args.set)}
-    every = [changes for _, changes in rows.values()]
+    every = [changes for row, (_, changes) in rows.items() if not args.only or row in args.only]
     varied = {name for changes in every for name in changes if any(other.get(name) != changes[name] for other in every)}
     if both := sorted(varied & set(common)):
         sys.exit(f"--set {both[0]}: the rows differ in it.")
@@ -74,6 +78,8 @@ def _as_many_decisions(settings: Any) -> Any:
 def run_rows(rows: Rows, args: argparse.Namespace) -> Results:
     """Train (or go on with) every row, a recipe and changes to its settings, under every seed; return what the runs measured."""
     chosen = settings_of(rows, args)
+    if args.at_once:
+        members.prepare(rows, chosen, args.seeds, lambda row, seed: run_directory(args, row, seed))
     results: Results = {}
     for seed in range(args.seeds):  # a seed of every row first, so that a table cut short compares like with like
         for row, settings in chosen.items():
@@ -130,10 +136,11 @@ def device() -> str:
 
 
 def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices: list[str]) -> None:
-    """Write what was measured to `benchmarks/results/PROGRAM.json`, with how, where that is asked for."""
+    """Write what was measured to the file that `--save` names, with how, where that is asked for."""
     if not args.save:
         return
-    options = [*(["--set", *args.set] if args.set else []), *(["--only", *args.only] if args.only else [])]
+    options = ["--at-once"] if args.at_once else []
+    options += [*(["--set", *args.set] if args.set else []), *(["--only", *args.only] if args.only else [])]
     saved = {
         # where the runs and the data lie is this machine's own business
         "command": shlex.join(["python", f"benchmarks/tables/{program()}.py", "--seeds", str(args.seeds), "--save", *options]),
@@ -142,8 +149,8 @@ def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices
         "seeds": args.seeds,
         "rows, as changes to the settings of a recipe": rows,
     } | measured
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{program()}.json").write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
+    args.save.parent.mkdir(parents=True, exist_ok=True)
+    args.save.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 
 
 def program() -> str:
