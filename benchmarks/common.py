@@ -15,7 +15,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "flax", "optax", "torch", "zuko")
 
 
-def arguments(description: str, rounds: int, **more: dict[str, Any]) -> argparse.Namespace:
-    """Return the options that every benchmark has, and `more` by name, each as `add_argument` takes it."""
+def arguments(description: str, rounds: int, what: Sequence[str] = (), **more: dict[str, Any]) -> argparse.Namespace:
+    """Return the options that every benchmark has, `more` by name, each as `add_argument` takes it, and what is to be done."""
     parser = argparse.ArgumentParser(description=description)
+    if what:
+        parser.add_argument("what", choices=what)
     parser.add_argument("--rounds", type=int, default=rounds, help="how often each program is timed")
     for name, option in more.items():
         parser.add_argument(f"--{name}", **option)

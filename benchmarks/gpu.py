@@ -141,8 +141,9 @@ def do(part: str, out: Path, results: Path, end: float, toy: bool) -> list[str]:
     path = results / f"gpu-{part}-{device()}.json"
     found = json.loads(path.read_text()) if path.exists() else {"part": part, "device": device(), "pieces": {}}
     pieces = dict([next(iter(PARTS[part].items()))]) if toy else PARTS[part]
+    found["pieces"] = {name: {"seconds": 0.0, "done": False} for name in pieces} | found["pieces"]
     for name, piece in pieces.items():
-        entry = found["pieces"].setdefault(name, {"seconds": 0.0, "done": False})
+        entry = found["pieces"][name]
         if entry["done"] or end - time.monotonic() < LEAST_SECONDS:
             continue
         file = out / f"{part}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.json"
