@@ -104,9 +104,7 @@ FLAGS = {
 CONV = "architecture=conv channels=(32,32,32,32) hidden_sizes=(256,256)"
 AUGMENTATIONS = ("emoji, no augmentation", "emoji, differentiable", "emoji, adaptive")
 PARTS: dict[str, dict[str, Piece]] = {
-    "steps": {
-        "steps": Piece("step_speed.py --flat-adam", "step_speed.py --toy --rounds 1 --only mlp-vae --peers eager --flat-adam")
-    },
+    "steps": {"all": Piece("step_speed.py --flat-adam", f"{OURS} mlp-vae wgan-gp --toy --rounds 1 --flat-adam")},
     "flags": {
         name: Piece(f"{OURS} mlp-vae conv-vae wgan-gp maf --flat-adam", f"{OURS} mlp-vae --toy --rounds 1", flags)
         for name, flags in FLAGS.items()
@@ -115,7 +113,7 @@ PARTS: dict[str, dict[str, Piece]] = {
     "pacgan": {row: stacked(row) for row in ("DCGAN", "PacDCGAN2")},
     "sylvester": {row: sylvester(row) for row in FLOWS},
     "sphere": {row: sphere(row) for row in SPHERES},
-    "style": {row: style(row, f"{WIDE} epochs=20") for row in ("fashion", "cifar10")},
+    "style": {"fashion": style("fashion", f"{WIDE} epochs=50")},
     "emoji": {row: style(row, f"{WIDE} epochs=300") for row in AUGMENTATIONS},
     "sprites": {"mlp": sprites("architecture=mlp"), "conv": sprites(CONV)},
 }

@@ -1,4 +1,4 @@
-"""The peers of `benchmarks/style_speed.py` compute what the library's networks and losses do, with the same parameters."""
+"""The peers of the benchmarks compute what the library's networks and losses do, with the same parameters."""
 
 import sys
 from copy import deepcopy
@@ -13,11 +13,13 @@ import pytest
 torch = pytest.importorskip("torch")
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import torch_style as peers  # noqa: E402
+from torch_gan import dcgan_networks  # noqa: E402
+from torch_made import TorchMADE  # noqa: E402
 
 from gen_jax.data import Split  # noqa: E402
 from gen_jax.gan import path_lengths, r1_penalty  # noqa: E402
 from gen_jax.nets import blur  # noqa: E402
-from gen_jax.recipes import cycle, style  # noqa: E402
+from gen_jax.recipes import RECIPES, cycle, style  # noqa: E402
 from gen_jax.recipes.settings import change  # noqa: E402
 
 CHANNELS, COLOURS, SIZE, LATENT, BATCH = (8, 6, 3), 2, 12, 5, 8
@@ -232,3 +234,42 @@ def test_cyclegans_agree_in_networks_and_in_both_losses():
     losses, arguments = experiment.loss, (params, state, jax.random.key(1), jnp.int32(0), Split(x))
     close(losses.discriminator(*arguments)[0], game.discriminator_loss(images(x), 0), 1e-3)  # the pools are not full
     close(losses.generator(*arguments)[0], game.generator_loss(images(x), 0), 1e-3)
+
+
+def test_mades_agree():
+    settings = change(RECIPES["made-mnist"].settings, hidden_sizes=(30,), binarise="none")
+    experiment = RECIPES["made-mnist"].build(settings, (12,))
+    params, state = shaken(experiment.model.init(jax.random.key(0), jnp.zeros(12)))
+    x = (draw(BATCH, 12) > 0).astype(jnp.float32)
+    peer, layers = TorchMADE(12, 30), params["params"]
+    for layer, name in ((peer.below, "hidden_0"), (peer.above, "output"), (peer.direct, "direct")):
+        load(layer, layers[name])
+    close(experiment.loss(params, state, jax.random.key(1), jnp.int32(0), Split(x))[0], peer(tensor(x)))
+
+
+def test_dcgans_agree_under_batch_norm():
+    settings = change(RECIPES["dcgan-cifar10"].settings, channels=(3, 4), latent_dim=LATENT)
+    gan = RECIPES["dcgan-cifar10"].build(settings, (8, 8, 3)).model
+    params, state = shaken(gan.init(jax.random.key(0), jnp.zeros((8, 8, 3))))
+    generator, discriminator = dcgan_networks((3, 4), 8, 3, LATENT)
+    dense = np.asarray(params.generator["Dense_0"]["kernel"]).reshape(LATENT, 2, 2, 4).transpose(0, 3, 1, 2)
+    head = params.discriminator["DiscriminatorHead_0"]["Dense_0"]
+    rows = np.asarray(head["kernel"]).reshape(2, 2, 4, 1).transpose(2, 0, 1, 3).reshape(16, 1)
+    for net, of_net, firsts, lasts in (
+        (generator, params.generator, [{"kernel": dense.reshape(LATENT, 16)}], []),
+        (discriminator, params.discriminator, [], [{**head, "kernel": rows}]),
+    ):
+        kernels = [*firsts, *(layer for name, layer in sorted(of_net.items()) if name.startswith("Conv")), *lasts]
+        norms = [layer for name, layer in sorted(of_net.items()) if name.startswith("BatchNorm")]
+        for layer in net:
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                own = norms.pop(0)
+                set_to(layer.weight, own["scale"])
+                set_to(layer.bias, own["bias"])
+            elif hasattr(layer, "weight"):
+                load(layer, kernels.pop(0))
+        assert not kernels
+        assert not norms
+    z, x = draw(BATCH, LATENT), draw(BATCH, 8, 8, 3)
+    close(gan.generate(params, state, jax.random.key(1), z, train=True)[0], generator(tensor(z)))
+    close(gan.discriminate(params, state, x, train=True)[0].logits, discriminator(images(x)).squeeze(1))

@@ -3,11 +3,12 @@
 The members are trained by one `fit`, so that a program that was stopped goes on. They begin as their own runs do and take the
 same batches in the same order, each with noise of its own. A VAE and an IWAE of as many samples share a program too, since both
 objectives are of the same log w_k: the mean, or log of the mean of w; the VAE's KL is then by its samples. What is written is a
-run folder for each member, as it is after the last step; `runs.train` then evaluates it.
+run folder for each member, as it is after the last step, whose `train_seconds` are its share; `runs.train` then evaluates it.
 """
 
 import dataclasses
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,10 @@ def prepare(rows: dict[str, tuple[str, Any]], chosen: dict[str, Any], seeds: int
                 of_member = dataclasses.replace(chosen[row].with_whole_names(), seed=seed)
                 losses = {"loss": jnp.array([epoch[f"train_loss_{number}"] for epoch in fitted.history])}
                 state = member_of(fitted.state, number)
-                runs.write_run(folder_of(row, seed), recipe, of_member, stored, state, losses, seconds)
+                partial = folder_of(row, seed).with_suffix(".partial")  # a folder that is half written would be trained anew
+                shutil.rmtree(partial, ignore_errors=True)
+                runs.write_run(partial, recipe, of_member, stored, state, losses, seconds)
+                partial.rename(folder_of(row, seed))
 
 
 def train(chosen: list[Any], recipe: str, seeds: int, stored: Dataset, directory: Path) -> Fitted:
