@@ -12,6 +12,7 @@ that was stopped goes on. What cannot be compiled or captured is in the file as 
 one flat vector.
 """
 
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
