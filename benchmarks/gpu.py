@@ -104,9 +104,9 @@ FLAGS = {
 CONV = "architecture=conv channels=(32,32,32,32) hidden_sizes=(256,256)"
 AUGMENTATIONS = ("emoji, no augmentation", "emoji, differentiable", "emoji, adaptive")
 PARTS: dict[str, dict[str, Piece]] = {
-    "steps": {"all": Piece("step_speed.py --flat-adam", f"{OURS} mlp-vae wgan-gp --toy --rounds 1 --flat-adam")},
+    "steps": {"all": Piece("step_speed.py --variants", f"{OURS} mlp-vae wgan-gp --toy --rounds 1 --variants")},
     "flags": {
-        name: Piece(f"{OURS} mlp-vae conv-vae wgan-gp maf --flat-adam", f"{OURS} mlp-vae --toy --rounds 1", flags)
+        name: Piece(f"{OURS} mlp-vae conv-vae wgan-gp maf --variants", f"{OURS} mlp-vae --toy --rounds 1", flags)
         for name, flags in FLAGS.items()
     },
     "iwae": {f"{depth}-{num}": iwae(depth, num) for depth in DEPTHS for num in NUMS},

@@ -192,7 +192,7 @@ def stream_programs(data: Dataset, vae: VAE, batch: int, steps: int) -> dict[str
 def memory(rounds: int, toy: bool) -> dict[str, Any]:
     """Measure the peak of each cell in a process of its own."""
     sizes, nums, samples = ((200, 400), (4, 8), (2, 4)) if toy else (TRAIN_SIZES, EVALUATED, SAMPLES)
-    cells = [(what, num, 0) for what in ("nothing", "train", "train, streamed") for num in sizes]
+    cells = [(what, num, 0) for what in ("train", "train, streamed") for num in sizes]
     cells += [("evaluate", num, k) for num in nums for k in samples]
     table: dict[str, Any] = {}
     for what, num, k in cells:
@@ -214,7 +214,7 @@ def cell(what: str, num: int, num_samples: int) -> dict[str, float]:
     if what == "evaluate":
         params = vae.init(key, jnp.zeros((28, 28, 1)))
         tasks.evaluate(vae, params, key, data.train, num_importance_samples=num_samples, view=data.view)
-    elif what != "nothing":
+    else:
         options = {"epochs": 1, "batch_size": min(128, num // 10), "epoch_steps": 10, "stream": what.endswith("streamed")}
         gen_jax.fit(key, vae, elbo_loss(vae), data, **options)
     return {"data": images.nbytes / 2**20, "before": before, "peak": peak()}

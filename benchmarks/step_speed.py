@@ -8,13 +8,15 @@ compiled one cannot be differentiated twice. Lazy penalties and image pools chan
 CycleGAN have no graph. On a CPU there are no graphs at all.
 
 A case and a batch are measured in turn (A B A B …); one that is in the file already is not measured again, so that a program
-that was stopped goes on. What cannot be compiled or captured is in the file as an error. `--flat-adam` adds ours with Adam over
-one flat vector.
+that was stopped goes on. What cannot be compiled or captured is in the file as an error. `--variants` adds ours with
+Adam over one flat vector (MLP VAE) and with layers in bfloat16 (StyleGANs).
 """
 
+import functools
 import itertools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flows_speed
@@ -22,6 +24,7 @@ import gan_speed
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import style_speed
 import torch
 import torch_gan
@@ -34,6 +37,7 @@ from torch_vae import TorchConvVAE, TorchVAE
 from gen_jax import train
 from gen_jax.recipes import RECIPES, change
 from gen_jax.types import Adversaries
+from gen_jax.vae import elbo_loss
 
 SEED = 0
 STEPS = {"small": 100, "large": 40}
@@ -52,6 +56,7 @@ class Case(NamedTuple):
         ours: (examples, batch) -> a function that trains an epoch.
         peer: (device, compiled=, capturable=) -> the step of the peer; None for one that is an epoch already.
         peer_epoch: (examples, batch, compiled) -> a function that trains an epoch, of a peer without a graph.
+        variants: of ours, by name.
         rows: examples of a step, in batches: more than one where a critic takes several.
     """
 
@@ -60,6 +65,7 @@ class Case(NamedTuple):
     ours: Callable[[np.ndarray, int], Program]
     peer: Callable[..., torch_step.Step] | None = None
     peer_epoch: Callable[[np.ndarray, int, bool], Program] | None = None
+    variants: Mapping[str, Callable[[np.ndarray, int], Program]] = MappingProxyType({})
     rows: int = 1
 
 
@@ -123,14 +129,27 @@ def dcgan(channels: tuple[int, ...], size: int) -> Case:
 
 def style(name: str) -> Case:
     """Return a GAN of `style_speed`."""
+
+    def bfloat16(data: np.ndarray, batch: int) -> Program:
+        settings = change(style_speed.settings_of(name, batch), compute="bfloat16")
+        return style_speed.gen_jax_program(name, settings, data)
+
     return Case(
         sizes(16, 128),
         lambda num: style_speed.images_of(name, num),
         lambda data, batch: style_speed.gen_jax_program(name, style_speed.settings_of(name, batch), data),
+        variants={} if name == "cyclegan" else {"bfloat16": bfloat16},
         peer_epoch=lambda data, batch, compiled: style_speed.torch_program(
             name, style_speed.settings_of(name, batch), data, compiled
         ),
     )
+
+
+def flat_adam(data: np.ndarray, batch: int) -> Program:
+    """Return our epoch of the MLP VAE with Adam over one flat vector."""
+    vae, optimizer = train_speed.mlp_vae(), optax.flatten(train.adam(1e-3))
+    state = train.init_state(vae.init(jax.random.key(SEED), jnp.zeros(784)), optimizer, jax.random.key(1))
+    return epoch_program(train.make_step(elbo_loss(vae), optimizer), state, data, batch)
 
 
 LATENT = 100
@@ -140,6 +159,7 @@ CASES = {
         binary(784),
         lambda data, batch: train_speed.gen_jax_program(train_speed.mlp_vae(), data, batch),
         of_module(TorchVAE),
+        variants={"flat Adam": flat_adam},
     ),
     "conv-vae": Case(
         sizes(64, 512),
@@ -170,23 +190,12 @@ CASES = {
 }
 
 
-def flat_adam(data: np.ndarray, batch: int) -> Program:
-    """Return our epoch of the MLP VAE with Adam over one flat vector."""
-    import optax
-
-    from gen_jax.vae import elbo_loss
-
-    vae, optimizer = train_speed.mlp_vae(), optax.flatten(train.adam(1e-3))
-    state = train.init_state(vae.init(jax.random.key(SEED), jnp.zeros(784)), optimizer, jax.random.key(1))
-    return epoch_program(train.make_step(elbo_loss(vae), optimizer), state, data, batch)
-
-
-def programs_of(name: str, case: Case, data: np.ndarray, batch: int, flat: bool) -> dict[str, Callable[[], Program]]:
+def programs_of(case: Case, data: np.ndarray, batch: int, variants: bool) -> dict[str, Callable[[], Program]]:
     """Return what is timed, each as a function that makes it."""
     on_gpu = jax.default_backend() == "gpu"
     makers: dict[str, Callable[[], Program]] = {"gen_jax": lambda: case.ours(data, batch)}
-    if flat and name == "mlp-vae":
-        makers["gen_jax, flat Adam"] = lambda: flat_adam(data, batch)
+    if variants:
+        makers |= {f"gen_jax, {name}": functools.partial(make, data, batch) for name, make in case.variants.items()}
     if case.peer_epoch is not None:
         makers["PyTorch eager"] = lambda: case.peer_epoch(data, batch, False)
         makers["PyTorch compiled"] = lambda: case.peer_epoch(data, batch, True)
@@ -207,12 +216,12 @@ def programs_of(name: str, case: Case, data: np.ndarray, batch: int, flat: bool)
     return makers
 
 
-def measure(name: str, batch: int, steps: int, rounds: int, flat: bool, peers: Sequence[str]) -> dict[str, Any]:
+def measure(name: str, batch: int, steps: int, rounds: int, variants: bool, peers: Sequence[str]) -> dict[str, Any]:
     """Return the milliseconds of a step of each program, medians, and how many times ours the peers take."""
     case = CASES[name]
     rows, programs, errors = case.rows * batch, {}, {}
     data = case.data(steps * rows)
-    for program, make in programs_of(name, case, data, rows, flat).items():
+    for program, make in programs_of(case, data, rows, variants).items():
         if not program.startswith("gen_jax") and not program.endswith(tuple(peers)):
             continue
         try:
@@ -240,7 +249,7 @@ def main() -> None:
             "default": PEERS,
             "help": "these programs of PyTorch; without any: ours",
         },
-        "flat-adam": {"action": "store_true", "help": "time the MLP VAE with Adam over one flat vector too"},
+        "variants": {"action": "store_true", "help": "time ours with flat Adam and with bfloat16 too"},
         "toy": {"action": "store_true", "help": "batches of 4, a few steps: to see that it runs"},
     }
     args = arguments(__doc__, rounds=5, **options)
@@ -253,7 +262,7 @@ def main() -> None:
         if row in rows:
             continue
         batch, steps = (4, TOY_STEPS) if args.toy else (CASES[name].batches[size], STEPS[size])
-        rows[row] = measure(name, batch, steps, args.rounds, args.flat_adam, args.peers)
+        rows[row] = measure(name, batch, steps, args.rounds, args.variants, args.peers)
         print(row, {program: round(value, 4) for program, value in rows[row]["medians"].items()}, rows[row]["errors"], flush=True)
         if args.save:
             write(args.save, result)

@@ -54,6 +54,8 @@ def test_packs_take_as_many_steps_of_as_many_decisions(monkeypatch):
         assert {name: (row.batch_size, row.epochs) for name, row in chosen.items()} == {"alone": (100, 6), "packed": (400, 24)}
         with pytest.raises(SystemExit, match="--set packing: the rows differ in it"):
             table.settings_of(rows, Namespace(only=None, set=["packing=2"]))
+        alone = table.settings_of(rows, Namespace(only=["packed"], set=["packing=2"]))  # no other row differs from it
+        assert {name: row.packing for name, row in alone.items()} == {"packed": 2}
         with pytest.raises(SystemExit, match="There is no setting 'beta'"):
             table.settings_of(rows, Namespace(only=None, set=["beta=2"]))
     finally:
