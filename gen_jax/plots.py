@@ -161,6 +161,40 @@ def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
     return figure
 
 
+def trials(rows: Sequence[Mapping[str, Any]], metric: str, names: Sequence[str]) -> "Figure":
+    """Draw the metric of trials by their number, with the best so far, and by each setting; pale are pruned ones, at their last.
+
+    Numbers have an axis of numbers, logarithmic where they differ by a factor of 30; of other settings each value has a place. The
+    axis shows the trials that ran to their ends.
+    """
+    figure = _figure(3.2 * (1 + len(names)), 3.2)
+    panels = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    shown = [row for row in rows if row["state"] in ("complete", "pruned")]
+    complete = [row for row in shown if row["state"] == "complete"]
+    for axes, name in zip(panels, ("trial", *names), strict=True):
+        values = [row[name] for row in shown]
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            labels = [str(value) for value in values]
+            places = sorted({*labels}, key=lambda label: (len(label), label))
+            values = [places.index(label) for label in labels]
+            axes.set_xticks(range(len(places)), places, rotation=20)
+            axes.margins(x=0.15)
+        elif name != "trial" and min(values) > 0 and max(values) >= 30 * min(values):
+            axes.set_xscale("log")
+        pale = [1.0 if row["state"] == "complete" else 0.3 for row in shown]
+        axes.scatter(values, [row[metric] for row in shown], alpha=pale, color="C0", linewidths=0)
+        axes.set(xlabel=name)
+        axes.grid(alpha=0.3)
+    ended = [row[metric] for row in complete]
+    panels[0].step(
+        [row["trial"] for row in complete], np.maximum.accumulate(ended), where="post", color="C1", label="best so far"
+    )
+    margin = 0.1 * (max(ended) - min(ended)) + 1e-6
+    panels[0].set(ylabel=metric, ylim=(min(ended) - margin, max(ended) + margin))
+    panels[0].legend(fontsize=8)
+    return figure
+
+
 def mutual_information(
     nats: Float[np.ndarray, "Z F"], factor_names: Sequence[str], entropies: Float[np.ndarray, "F"]
 ) -> "Figure":

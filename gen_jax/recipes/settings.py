@@ -9,7 +9,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, dataclass_transform, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -277,6 +278,19 @@ def with_number(settings: Any, name: str, value: Any) -> Any:
     settings = copy.copy(settings)
     object.__setattr__(settings, owner, part)
     return settings
+
+
+def number_type(settings: Any, name: str) -> type | None:
+    """Return whether a setting is a whole number (int), a real one (float), or neither (None); it may be None besides.
+
+    Raises:
+        InputError: there is no such setting, or the choices made do not have it.
+    """
+    change(settings, **{name: None})  # raises where there is none
+    owner = _owner(settings, name)
+    hint = get_type_hints(type(settings if owner is None else getattr(settings, owner)))[name]
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((kind for kind in (int, float) if kind in options), None)
 
 
 def _owner(settings: Any, name: str) -> str | None:
