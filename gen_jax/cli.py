@@ -36,7 +36,7 @@ from gen_jax.arguments import (
     varied,
 )
 from gen_jax.train import list_runs, write_json, write_whole
-from gen_jax.types import InputError, unknown
+from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
-        if "--debug" in arguments or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+        if "--debug" in arguments or not is_out_of_memory(error):
             raise
         err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
         return EXIT_BAD_INPUT

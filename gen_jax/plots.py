@@ -164,8 +164,8 @@ def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
 def trials(rows: Sequence[Mapping[str, Any]], metric: str, names: Sequence[str]) -> "Figure":
     """Draw the metric of trials by their number, with the best so far, and by each setting; pale are pruned ones, at their last.
 
-    Numbers have an axis of numbers, logarithmic where they differ by a factor of 30; of other settings each value has a place. The
-    axis shows the trials that ran to their ends.
+    Numbers have an axis of numbers, logarithmic where they differ by a factor of 30; of other settings each value has a place.
+    The vertical axis spans the trials that ran to their ends.
     """
     figure = _figure(3.2 * (1 + len(names)), 3.2)
     panels = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
@@ -181,6 +181,8 @@ def trials(rows: Sequence[Mapping[str, Any]], metric: str, names: Sequence[str])
             axes.margins(x=0.15)
         elif name != "trial" and min(values) > 0 and max(values) >= 30 * min(values):
             axes.set_xscale("log")
+        elif all(isinstance(value, int) for value in values):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         pale = [1.0 if row["state"] == "complete" else 0.3 for row in shown]
         axes.scatter(values, [row[metric] for row in shown], alpha=pale, color="C0", linewidths=0)
         axes.set(xlabel=name)

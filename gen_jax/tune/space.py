@@ -24,8 +24,8 @@ MEASURE = ("data", "binarise", "binarise_seed")
 class Range:
     """Numbers from `low` to `high`, both included, drawn uniformly or log-uniformly; whole ones for a setting that is a count."""
 
-    low: float
-    high: float
+    low: float | int
+    high: float | int
     log: bool = False
 
     @property
@@ -59,8 +59,17 @@ def checked(settings: Any, vary: Vary) -> dict[str, dict[str, Any] | Range]:
         found[name] = by_label = {label(value): tuple(value) if isinstance(value, list) else value for value in values}
         if not values or len(by_label) < len(values):
             raise InputError(f"The values of {name} are {list(values)}: give one or more, and each once.")
-    settings = change(settings, **first(found))
-    return {name: _checked_range(settings, name, of) if isinstance(of, Range) else of for name, of in found.items()}
+    settings = change(settings, **first({name: of for name, of in found.items() if not isinstance(of, Range)}))
+    return {
+        name: _checked_range(settings, name, of) if isinstance(of, Range) else _as_real(settings, name, of)
+        for name, of in found.items()
+    }
+
+
+def _as_real(settings: Any, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a real number as such ones where whole ones are given, as on a command line."""
+    real = number_type(settings, name) is float
+    return {of: float(value) if real and type(value) is int else value for of, value in values.items()}
 
 
 def _checked_range(settings: Any, name: str, values: Range) -> Range:

@@ -27,7 +27,7 @@ from gen_jax.train import (
     write_whole,
 )
 from gen_jax.tune.space import Space, Vary, as_json, checked, corners, distributions, propose, values_of
-from gen_jax.types import InputError
+from gen_jax.types import InputError, is_out_of_memory
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -303,8 +303,10 @@ def _run(plan: _Plan, study: "Study", claimed: "FrozenTrial", on_epoch: Callable
     except optuna.TrialPruned:
         study.tell(claimed.number, state=optuna.trial.TrialState.PRUNED)
         shutil.rmtree(folder)
-    except (NonFiniteError, InputError, MemoryError) as error:
-        trial.set_user_attr("why", str(error) or "out of memory")
+    except (NonFiniteError, InputError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        trial.set_user_attr("why", "Out of memory." if is_out_of_memory(error) else str(error))
         study.tell(claimed.number, state=optuna.trial.TrialState.FAIL)
         shutil.rmtree(folder)
     return True
