@@ -162,17 +162,19 @@ def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
 
 
 def trials(rows: Sequence[Mapping[str, Any]], metric: str, names: Sequence[str]) -> "Figure":
-    """Draw the metric of trials by their number, with the best so far, and by each setting; pale are pruned ones, at their last.
+    """Draw the metric of trials by their number, with the best so far, and by each setting; × below: those that ended early.
 
     Numbers have an axis of numbers, logarithmic where they differ by a factor of 30; of other settings each value has a place.
-    The vertical axis spans the trials that ran to their ends.
     """
     figure = _figure(3.2 * (1 + len(names)), 3.2)
     panels = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
-    shown = [row for row in rows if row["state"] in ("complete", "pruned")]
-    complete = [row for row in shown if row["state"] == "complete"]
+    complete = np.array([row["state"] == "complete" for row in rows])
+    ended = np.array([row[metric] for row in rows if row["state"] == "complete"])
+    margin = 0.1 * np.ptp(ended) + 1e-6
+    heights = np.full(len(rows), ended.min() - margin)
+    heights[complete] = ended
     for axes, name in zip(panels, ("trial", *names), strict=True):
-        values = [row[name] for row in shown]
+        values = [row[name] for row in rows]
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             labels = [str(value) for value in values]
             places = sorted({*labels}, key=lambda label: (len(label), label))
@@ -183,16 +185,14 @@ def trials(rows: Sequence[Mapping[str, Any]], metric: str, names: Sequence[str])
             axes.set_xscale("log")
         elif all(isinstance(value, int) for value in values):
             axes.xaxis.get_major_locator().set_params(integer=True)
-        pale = [1.0 if row["state"] == "complete" else 0.3 for row in shown]
-        axes.scatter(values, [row[metric] for row in shown], alpha=pale, color="C0", linewidths=0)
-        axes.set(xlabel=name)
+        at = np.array(values)
+        axes.scatter(at[complete], heights[complete], color="C0")
+        axes.scatter(at[~complete], heights[~complete], color="grey", marker="x")
+        axes.set(xlabel=name, axisbelow=True)
         axes.grid(alpha=0.3)
-    ended = [row[metric] for row in complete]
-    panels[0].step(
-        [row["trial"] for row in complete], np.maximum.accumulate(ended), where="post", color="C1", label="best so far"
-    )
-    margin = 0.1 * (max(ended) - min(ended)) + 1e-6
-    panels[0].set(ylabel=metric, ylim=(min(ended) - margin, max(ended) + margin))
+    numbers = [row["trial"] for row in rows if row["state"] == "complete"]
+    panels[0].step(numbers, np.maximum.accumulate(ended), where="post", color="C1", label="best so far")
+    panels[0].set(ylabel=metric, ylim=(ended.min() - 2 * margin, ended.max() + margin))
     panels[0].legend(fontsize=8)
     return figure
 

@@ -106,18 +106,19 @@ def test_more_trials_go_on_with_a_study_and_make_another_run_of_the_best(data, t
     assert runs.load_run(tmp_path / "study" / "best", RECIPE).settings.aim == 3
 
 
-def test_a_trial_below_the_median_is_pruned_at_its_first_validation(data, tmp_path):
-    """The curves have one shape, so that the first point decides: by the median of those that ran to their ends, from five on."""
-    tuned = tune(RECIPE, known(data), vary={"aim": Range(-40.0, 40.0)}, out=tmp_path / "study", trials=10)
+def test_a_trial_below_the_median_is_pruned_after_a_third_of_its_epochs(data, tmp_path):
+    """The curves have one shape, so that the first look decides: by the median of those that ran to their ends, from five on."""
+    vary = {"aim": Range(-40.0, 40.0)}
+    tuned = tune(RECIPE, known(data, epochs=4), vary=vary, out=tmp_path / "study", trials=9)
     ended: list[float] = []
     for row in tuned.rows:
-        pruned = len(ended) >= 5 and score(row["aim"], 1) < np.median(ended)
-        assert (row["state"], row["epochs"]) == (("pruned", 1) if pruned else ("complete", 2))
+        pruned = len(ended) >= 5 and score(row["aim"], 2) < np.median(ended)
+        assert (row["state"], row["epochs"]) == (("pruned", 2) if pruned else ("complete", 4))
         assert row["valid_score"] == pytest.approx(score(row["aim"], row["epochs"]), rel=1e-5)
         assert (tmp_path / "study" / "trials" / str(row["trial"])).exists() != pruned
         if not pruned:
-            ended.append(score(row["aim"], 1))
-    assert 5 <= len(ended) < 10
+            ended.append(score(row["aim"], 2))
+    assert 5 <= len(ended) < 9
 
 
 def test_a_trial_that_diverges_is_told_and_is_not_the_end(data, tmp_path):
@@ -276,7 +277,7 @@ def test_the_command_of_settings_makes_them(recipe, changes):
     assert read(TrainCommand, rest, "", "", TrainCommand(chosen, Path("out"))).settings == wanted
 
 
-COMMAND = [sys.executable, "-m", "gen_jax", "tune", OWN, "--vary", "aim=-9..9", "width=1..2", "--trials", "8"]
+COMMAND = [sys.executable, "-m", "gen_jax", "tune", OWN, "--vary", "aim=-9..9", "width=1..2", "--trials", "4"]
 
 
 def start(data: str, out: Path, *more: str) -> subprocess.Popen:
@@ -288,27 +289,28 @@ def start(data: str, out: Path, *more: str) -> subprocess.Popen:
 def test_two_processes_share_the_trials_and_one_that_is_killed_is_replaced(data, tmp_path):
     """The same command twice; the third of three processes goes on with what the first, which is killed, left."""
     out = tmp_path / "study"
-    first = start(data, out, "--epochs", "200")
+    first = start(data, out, "--epochs", "20")
     while not (out / "trials" / "0" / train.METRICS_FILE).exists():
         assert first.poll() is None
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    both = [start(data, out, "--epochs", "200") for _ in range(2)]
+    both = [start(data, out, "--epochs", "20") for _ in range(2)]
     ended = [process.communicate(timeout=300) for process in both]
     lines = [line for _, err in ended for line in err.splitlines()]
     told = [line.split(":")[0] for line in lines if line.startswith("trial ") and ": state" in line]
-    assert sorted(told) == [f"trial {i}" for i in range(8)]
+    assert sorted(told) == [f"trial {i}" for i in range(4)]
     rows = json.loads((out / "trials.json").read_text())["trials"]
     for row in rows:
         assert row["valid_score"] == pytest.approx(score(row["aim"], row["epochs"]), rel=1e-5)
-    assert sum("best is the run of the best settings" in out for out, _ in ended) >= 1
+    assert (out / "best" / train.RESULT_FILE).exists()
+    assert [process.returncode for process in both] == [0, 0]
 
 
 @pytest.mark.slow
 def test_a_study_that_is_stopped_by_ctrl_c_goes_on(data, tmp_path):
     out = tmp_path / "study"
-    process = start(data, out, "--epochs", "300")
+    process = start(data, out, "--epochs", "40")
     while not (out / "trials" / "1" / train.METRICS_FILE).exists():
         assert process.poll() is None
         time.sleep(0.05)
@@ -316,11 +318,11 @@ def test_a_study_that_is_stopped_by_ctrl_c_goes_on(data, tmp_path):
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "Stopped. The state is saved: the same command goes on" in err
-    process = start(data, out, "--epochs", "300")
+    process = start(data, out, "--epochs", "40")
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     rows = json.loads((out / "trials.json").read_text())["trials"]
-    assert len(rows) == 8
+    assert len(rows) == 4
     best = max((row for row in rows if row["state"] == "complete"), key=lambda row: row["valid_score"])
     assert f"gen-jax train {OWN}" in said
     assert f"--aim {best['aim']}" in said

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -89,9 +90,9 @@ def tune(
 
     A trial is a run of `runs.fit`, all under the same seed, whose value is the metric of the checkpoint that the run keeps:
     `valid_elbo` where there is one (a score is of its own objective), else the recipe's. It is pruned at a validation where its
-    best so far is below the median of what the trials had there that ran to their ends, once there are five of them (Golovin et
-    al. 2017). Settings are drawn by `space.propose`. Test data are used once, by the run of the best settings when all trials
-    have ended.
+    best so far is below the median of what the trials had there that ran to their ends (Golovin et al. 2017), once there are five
+    of them, and not in the first third of its epochs, in which the order of trials is another one. Settings are drawn by
+    `space.propose`. Test data are used once, by the run of the best settings when all trials have ended.
 
     The folder holds `study.db` (Optuna's SQLite storage), `trials/` with a run folder of each trial that ran to its end, `best/`
     with the run of the best settings, `trials.json` and `trials.png`. The same call goes on with it, and with a trial that was
@@ -216,7 +217,7 @@ def _opened(plan: _Plan) -> "Study":
     with _alone(directory):
         try:
             storage = optuna.storages.RDBStorage(f"sqlite:///{file.absolute()}", engine_kwargs={"connect_args": {"timeout": 60}})
-            pruner = optuna.pruners.MedianPruner()
+            pruner = optuna.pruners.MedianPruner(n_warmup_steps=math.ceil(plan.settings.epochs / 3))
             study = optuna.create_study(
                 storage=storage, study_name="gen-jax", pruner=pruner, direction="maximize", load_if_exists=True
             )
