@@ -32,6 +32,11 @@ class InputError(ValueError):
     """An invalid setting, file or array from the user. The message says what was given, what is valid, and what to do."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, the host's or a device's, of which JAX raises a RuntimeError."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """Return an error for a name that is not in `known`; it suggests the closest one."""
     known = list(known)
