@@ -58,6 +58,7 @@ def train(
 
     Where `out` holds an unfinished run of the same settings, training goes on from its latest checkpoint; a finished one is
     returned as it is. Settings that only say what is left to do, such as more epochs, may differ: the run goes on with them.
+    Where processes are connected (`train.connect`), call it in each of them; process 0 evaluates.
 
     Args:
         recipe: a `Recipe`, or the name of one; see `recipes.find_recipe`.
@@ -91,18 +92,20 @@ def train(
     config = _config(name, settings, stored)
     if is_own(name):
         config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
-    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
+    may_change = MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}
+    with training.lost_processes_told(), training.open_run(directory, config, may_change) as before:
         training.check_epochs(directory, settings.epochs)
-        if (result := training.read_result(directory, config["settings"])) is not None:
+        if (result := training.by_first(lambda: training.read_result(directory, config["settings"]))) is not None:
             return result
-        (directory / training.RESULT_FILE).unlink(missing_ok=True)
-        # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
-        training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
+        if training.is_first():
+            (directory / training.RESULT_FILE).unlink(missing_ok=True)
+            # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
+            training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
         fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
         if not fitted.finished:
             return None
         run = Run(directory, settings, experiment, fitted.params, fitted.epoch, config)
-        return _finish(run, data, fitted.history, on_evaluation)
+        return training.by_first(lambda: _finish(run, data, fitted.history, on_evaluation))
 
 
 def _config(name: str, settings: Settings, data: Dataset) -> dict[str, Any]:

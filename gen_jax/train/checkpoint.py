@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 
+from gen_jax.train.hosts import by_first, is_first
 from gen_jax.train.metrics import read_object, write_json
 from gen_jax.types import InputError
 
@@ -39,15 +40,21 @@ def save_checkpoint(
         OSError: it cannot be written. Earlier checkpoints are unchanged.
     """
     path = directory / str(epoch)
+    content = {"scores": scores, "course": course or {}, "state": _structure(state)}
+    committed = lambda: {**content, "checksum": _checksum(content), "files": _checksums(path)}
     try:
         with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
             checkpointer.save(folder / path.name, state, force=True)
-        content = {"scores": scores, "course": course or {}, "state": _structure(state)}
-        write_json(directory / f"{epoch}.json", {**content, "checksum": _checksum(content), "files": _checksums(path)})
+        by_first(lambda: write_json(directory / f"{epoch}.json", committed()))
     except (OSError, ValueError) as error:  # Orbax raises ValueError where the disk is full
-        _remove_uncommitted(directory)
+        if is_first():
+            _remove_uncommitted(directory)
         reason = str(error).partition("\n")[0]
         raise OSError(f"The checkpoint {path} cannot be written ({reason}): free disk space, and resume.") from error
+    by_first(lambda: _remove_old(directory, best_metric))
+
+
+def _remove_old(directory: Path, best_metric: str | None) -> None:
     epochs = saved_epochs(directory)
     keep = {*epochs[-2:], _best(_commits(directory), best_metric)}
     for old in epochs:
@@ -85,13 +92,18 @@ def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
         InputError: every checkpoint is damaged, or they are of another model.
     """
     found, damaged = _restore(directory, like, None)
+    if damaged:
+        by_first(lambda: _move_away(directory, damaged))
+    return found
+
+
+def _move_away(directory: Path, damaged: list[int]) -> None:
     unreadable = directory.parent / "unreadable" / str(time.time_ns())
     for epoch in damaged:
         unreadable.mkdir(parents=True, exist_ok=True)
         for path in (directory / str(epoch), directory / f"{epoch}.json"):  # a folder without its commit would be removed
             if path.exists():
                 shutil.move(path, unreadable)
-    return found
 
 
 def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[Any, int] | None:
@@ -127,7 +139,7 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
             )
 
     def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
-        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
