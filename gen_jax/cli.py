@@ -197,14 +197,12 @@ def _train(name: str, command: TrainCommand) -> int:
 
 def _connect(command: TrainCommand) -> None:
     """Join the other processes of a run, if there are any; all but process 0 are quiet, unless they fail."""
-    counts = {"num_processes": command.num_processes, "process_index": command.process_index}
     if command.coordinator is None:
-        if given := [name for name, value in counts.items() if value is not None]:
-            raise InputError(
-                f"{given[0]} is {counts[given[0]]}, and coordinator is missing: give HOST:PORT of process 0, or auto."
-            )
+        for name in ("num_processes", "process_index"):
+            if (value := getattr(command, name)) is not None:
+                raise InputError(f"{name} is {value}, and coordinator is missing: give HOST:PORT of process 0, or auto.")
         return
-    connect(command.coordinator, **counts)
+    connect(command.coordinator, command.num_processes, command.process_index)
     out.quiet = not is_first()
 
 

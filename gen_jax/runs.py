@@ -94,7 +94,7 @@ def train(
         config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
     may_change = MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}
     with training.lost_processes_told(), training.open_run(directory, config, may_change) as before:
-        training.check_epochs(directory, settings.epochs)
+        training.by_first(lambda: training.check_epochs(directory, settings.epochs))
         if (result := training.by_first(lambda: training.read_result(directory, config["settings"]))) is not None:
             return result
         if training.is_first():

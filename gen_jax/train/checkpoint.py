@@ -116,27 +116,9 @@ def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[A
 
 def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any, int] | None, list[int]]:
     """Return the best undamaged state and its epoch, and the epochs of the damaged ones."""
-    whole = {
-        epoch: commit
-        for epoch, commit in _commits(directory).items()
-        if _checksums(directory / str(epoch)) == commit.get("files")
-    }
-    chosen = _best(whole, metric)
-    damaged = [epoch for epoch in saved_epochs(directory)[::-1] if epoch not in whole]
-    for epoch in damaged:
-        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its checksums do not match."
-        if chosen is None and epoch == damaged[-1]:
-            raise InputError(f"{sentence} There is no other: train into another folder.")
-        warnings.warn(sentence if chosen is None else f"{sentence} Using the one of epoch {chosen}.", stacklevel=3)
+    chosen, damaged = by_first(lambda: _choose(directory, _structure(like), metric))
     if chosen is None:
         return None, []
-    saved, wanted = whole[chosen]["state"], _structure(like)
-    for name in sorted(saved | wanted):
-        if saved.get(name) != wanted.get(name):
-            raise InputError(
-                f"The checkpoint {directory / str(chosen)} is of another model: {name} is {saved.get(name, 'missing')} there and "
-                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
-            )
 
     def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
         sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -152,6 +134,32 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
                 f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}): use the library "
                 f"versions that wrote it, or move it and {chosen}.json away to go on from one before, if there is one."
             ) from error
+
+
+def _choose(directory: Path, wanted: dict[str, str], metric: str | None) -> tuple[int | None, list[int]]:
+    """Return the epoch of the best undamaged checkpoint, and those of the damaged ones; or raise an InputError."""
+    whole = {
+        epoch: commit
+        for epoch, commit in _commits(directory).items()
+        if _checksums(directory / str(epoch)) == commit.get("files")
+    }
+    chosen = _best(whole, metric)
+    damaged = [epoch for epoch in saved_epochs(directory)[::-1] if epoch not in whole]
+    for epoch in damaged:
+        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its checksums do not match."
+        if chosen is None and epoch == damaged[-1]:
+            raise InputError(f"{sentence} There is no other: train into another folder.")
+        warnings.warn(sentence if chosen is None else f"{sentence} Using the one of epoch {chosen}.", stacklevel=6)
+    if chosen is None:
+        return None, []
+    saved = whole[chosen]["state"]
+    for name in sorted(saved | wanted):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"The checkpoint {directory / str(chosen)} is of another model: {name} is {saved.get(name, 'missing')} there and "
+                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
+            )
+    return chosen, damaged
 
 
 def _best(commits: dict[int, dict[str, Any]], metric: str | None) -> int | None:

@@ -42,7 +42,8 @@ class Devices(NamedTuple):
 
     def rows(self, batch_size: int) -> slice:
         """Return which examples of a batch the devices of this process take."""
-        parts = [index[0].indices(batch_size) for index in self.batch.addressable_devices_indices_map((batch_size,)).values()]
+        indices: Any = self.batch.addressable_devices_indices_map((batch_size,))
+        parts = [index[0].indices(batch_size) for index in indices.values()]
         return slice(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
 
     def put_rows(self, batch: Any) -> Any:

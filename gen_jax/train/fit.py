@@ -15,7 +15,7 @@ import optax
 from gen_jax.train.checkpoint import saved_epochs
 from gen_jax.train.devices import Devices, devices_for
 from gen_jax.train.game_step import make_game_step
-from gen_jax.train.hosts import check_alike, is_first, local, lost_processes_told
+from gen_jax.train.hosts import by_first, check_alike, is_first, local, lost_processes_told
 from gen_jax.train.loop import CHECKPOINTS, Fitted, check_best_metric, check_count, check_patience, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
 from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config, store_config
@@ -142,7 +142,7 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
     if chosen.directory is not None:
         directory = Path(chosen.directory)
-        config, may_change = _config(directory, key, model, loss, data, chosen)
+        config, may_change = by_first(lambda: _config(directory, key, model, loss, data, chosen))
         opened = open_run(directory, config, may_change)
         if is_first():
             record = functools.cache(functools.partial(store_config, directory, config))
@@ -285,11 +285,11 @@ def _epochs(
 
 def _config(
     directory: Path, key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options
-) -> tuple[dict[str, Any], set[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
     may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
     if chosen.config is not None:
-        return chosen.config, may_change | {*PROGRAMS}  # which are compared before
+        return chosen.config, [*may_change, *PROGRAMS]  # which are compared before
     counts = ("epochs", "batch_size", "epoch_steps", "stream", "validate_every", "patience", "best_metric")
     config = {name: getattr(chosen, name) for name in counts}
     if chosen.optimizer is None:
@@ -305,7 +305,7 @@ def _config(
         may_change |= {*PROGRAMS}
     if not saved_epochs(directory / CHECKPOINTS):  # nothing was trained yet
         may_change |= {*config, *config["data"], *PROGRAMS}
-    return config, may_change
+    return config, [*may_change]
 
 
 def start(key: Key, model: Any, optimizer: Any, event_shape: tuple[int, ...], ema: bool = False) -> TrainState:

@@ -8,6 +8,7 @@ all learn by `any_process`.
 import contextlib
 import json
 import os
+import socket
 import sys
 import threading
 import zlib
@@ -55,9 +56,9 @@ def connect(
         InputError: the arguments do not go together, no cluster was found, JAX has begun to compute, or the port is taken.
     """
     given = _checked(coordinator, num_processes, process_index)
+    if process_index == 0:
+        _check_free(coordinator)
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the training loop saves
-    if jax.config.jax_cpu_collectives_implementation is None:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
     found = f"the processes at {coordinator}" if given else "the cluster of this job"
     alarm = threading.Timer(timeout, _leave, (f"After {timeout} s not all of {found} are there", given))
     alarm.daemon = True
@@ -69,25 +70,30 @@ def connect(
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    except (RuntimeError, ValueError) as error:
+    except RuntimeError as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        remedy = "call connect once, and before anything else uses JAX; or give another port" if given else CLUSTER_REMEDY
-        raise InputError(f"Processes cannot be connected ({reason}): {remedy}.") from error
+        raise InputError(
+            f"Processes cannot be connected ({reason}): call connect once, before anything else uses JAX."
+        ) from error
+    except ValueError as error:  # what it would have to know of a cluster
+        reason = str(error).rstrip(".")
+        raise InputError(
+            f"coordinator is auto, and JAX finds no cluster here ({reason}): start the processes by one that it "
+            "knows, such as SLURM, or give HOST:PORT of process 0, their number and the index of each."
+        ) from error
     finally:
         alarm.cancel()
-
-
-CLUSTER_REMEDY = "start them by a cluster that JAX knows, or give the coordinator as HOST:PORT, their number and each one's index"
 
 
 def _checked(coordinator: str, num_processes: int | None, process_index: int | None) -> dict[str, Any]:
     """Return the arguments for JAX, none for a cluster that it finds itself; or raise an InputError."""
     counts = {"num_processes": num_processes, "process_index": process_index}
     if coordinator == "auto":
-        if wrong := [name for name, value in counts.items() if value is not None]:
-            raise InputError(
-                f"{wrong[0]} is {counts[wrong[0]]}, and a cluster is to be found: give the coordinator as HOST:PORT."
-            )
+        for name, value in counts.items():
+            if value is not None:
+                raise InputError(
+                    f"{name} is {value}, and coordinator is auto: leave it out, or give the coordinator as HOST:PORT."
+                )
         return {}
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -100,6 +106,17 @@ def _checked(coordinator: str, num_processes: int | None, process_index: int | N
     if not 0 <= process_index < num_processes:
         raise InputError(f"process_index is {process_index}, of {num_processes} processes: give 0 to {num_processes - 1}.")
     return {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_index}
+
+
+def _check_free(coordinator: str) -> None:
+    """Raise an InputError for a port that cannot be had, at which JAX would crash."""
+    port = int(coordinator.rpartition(":")[2])
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise InputError(
+            f"coordinator is {coordinator}, and its port cannot be had ({os.strerror(error.errno or 0)}): give another."
+        ) from error
 
 
 def _leave(what: str, given: Mapping[str, Any]) -> NoReturn:
@@ -161,9 +178,7 @@ def check_alike(values: Mapping[str, Any]) -> None:
     checksums = np.array([zlib.crc32(json.dumps(value, sort_keys=True).encode()) for value in values.values()], np.uint32)
     found = multihost_utils.process_allgather(checksums)
     if different := [name for name, column in zip(values, found.T, strict=True) if len(set(column.tolist())) > 1]:
-        raise InputError(
-            f"The processes of the run differ in {', '.join(different)}: give all the same settings and the same data."
-        )
+        raise InputError(f"The processes of the run differ in {', '.join(different)}: give all the same settings and data.")
 
 
 def local(tree: Any) -> Any:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.train.checkpoint import read_course, restore_best, restore_latest, save_checkpoint, saved_epochs
-from gen_jax.train.hosts import any_process, is_first, local
+from gen_jax.train.hosts import any_process, by_first, is_first, local
 from gen_jax.train.metrics import MetricsLog
 from gen_jax.train.step import TrainState, check_metrics, evaluation_params
 from gen_jax.types import Array, InputError, Metrics, Params
@@ -106,20 +106,21 @@ def run_epochs(
     """
     check_patience(patience, best_metric)
     if directory is not None:
-        check_epochs(directory, num_epochs)
+        by_first(lambda: check_epochs(directory, num_epochs))
         (directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_stop_signal())
         restored = None if directory is None else restore_latest(directory / CHECKPOINTS, state)
         state, done = (state, 0) if restored is None else restored
-        log = stack.enter_context(contextlib.closing(MetricsLog(directory, done, tensorboard, writes=is_first())))
+        log = stack.enter_context(contextlib.closing(MetricsLog(directory if is_first() else None, done, tensorboard)))
+        log.rows = by_first(lambda: log.rows)
         if restored is None and log.num_read > validate_every:
             warnings.warn(
                 f"{directory} has metrics of {log.num_read} epochs and no checkpoint: training starts anew.", stacklevel=2
             )
         if log.rows and is_first():
             report(log.rows[-1])
-        course = {} if directory is None else read_course(directory / CHECKPOINTS, done)
+        course = {} if directory is None else by_first(lambda: read_course(directory / CHECKPOINTS, done))
         recorder = _Recorder(directory, log, best_metric, report, snapshot, int(state.step))
         recorder.best_score, recorder.waited = course.get("best_score"), int(course.get("waited", 0))
         pending: list[_Epoch] = []  # dispatched, not yet recorded
@@ -134,7 +135,7 @@ def run_epochs(
                 recorder.record(pending.pop(0))
         for dispatched in pending:
             recorder.record(dispatched)
-        if directory is not None and done not in {0, *saved_epochs(directory / CHECKPOINTS)}:
+        if directory is not None and done not in {0, *by_first(lambda: saved_epochs(directory / CHECKPOINTS))}:
             # a signal came between two validations
             save_checkpoint(directory / CHECKPOINTS, done, state, {}, best_metric, recorder.course())
         best = recorder.best

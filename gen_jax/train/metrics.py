@@ -84,32 +84,28 @@ class MetricsLog:
 
     Opening it drops the rows after the first `num_epochs` epochs, which a killed run wrote after its last checkpoint, and all but
     the first of an epoch; rows that are missing are told by a warning. A damaged file is also kept as `metrics.jsonl.damaged`.
-    One that does not write, as in all processes but the first, only reads.
 
     Raises:
         InputError: TensorBoard was asked for and tensorboardX is not installed.
     """
 
-    def __init__(self, directory: Path | None, num_epochs: int = 0, tensorboard: bool = False, writes: bool = True):
+    def __init__(self, directory: Path | None, num_epochs: int = 0, tensorboard: bool = False):
         self.rows: list[dict[str, Any]] = []
         self.num_read = 0  # epochs that the file was of
         self.path = self._tensorboard = None
         if directory is None:
             return
-        path = directory / METRICS_FILE
-        rows, damaged = _read_rows(path)
-        if damaged and writes:
-            write_whole(path.with_name(METRICS_FILE + ".damaged"), path.read_bytes())
+        self.path = directory / METRICS_FILE
+        rows, damaged = _read_rows(self.path)
+        if damaged:
+            write_whole(self.path.with_name(METRICS_FILE + ".damaged"), self.path.read_bytes())
         self.num_read = max((row["epoch"] for row in rows), default=0)
         by_epoch = {row["epoch"]: row for row in rows[::-1] if 1 <= row["epoch"] <= num_epochs}
         self.rows = [by_epoch[epoch] for epoch in sorted(by_epoch)]
         if missing := [str(epoch) for epoch in range(1, num_epochs + 1) if epoch not in by_epoch]:
             shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-            warnings.warn(f"{path} lacks the rows of epochs {shown}: the curves of the run leave them out.", stacklevel=2)
-        if not writes:
-            return
-        self.path = path
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+            warnings.warn(f"{self.path} lacks the rows of epochs {shown}: the curves of the run leave them out.", stacklevel=2)
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         if tensorboard:
             # made anew from the rows: a kill loses what its writer still buffers
             if (directory / "tensorboard").exists():
