@@ -114,6 +114,6 @@ def devices_for(batch_size: int, num: int | None = None, shard_params: bool = Fa
             )
         return None
     processes = jax.process_count()
-    used = [device for process in range(processes) for device in jax.local_devices(process)[: num // processes]]
+    used = [device for process in range(processes) for device in jax.local_devices(process_index=process)[: num // processes]]
     mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=used)
     return Devices(mesh, shard_params)

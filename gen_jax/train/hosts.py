@@ -41,8 +41,8 @@ def connect(
 ) -> None:
     """Join the processes of a run, by `jax.distributed.initialize`; call it in each of them, before anything else uses JAX.
 
-    A process that dies ends the others: at once where their connection to it closes, else after `HEARTBEAT_SECONDS`. Of that, JAX
-    ends a process that waits for nothing in Python with a message of its own.
+    A process that dies ends the others: by a `LostProcessError` where their connection to it closes; else JAX misses it after
+    `HEARTBEAT_SECONDS`, and ends them from within, with a message of its own and no exception.
 
     Args:
         coordinator: HOST:PORT of process 0, any free port; or "auto", for what JAX finds of a cluster: SLURM, Open MPI,
