@@ -154,7 +154,7 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
         with on_devices():
             return run_epoch(compiled, state, epoch)
 
-    def validate_epoch(params: Params) -> Metrics:
+    def validate_epoch(params: Params) -> Any:  # which the loop checks
         with on_devices():
             return validate(params, keys.validation, valid) if validate else {}
 

@@ -162,18 +162,8 @@ def test_an_error_of_one_process_ends_the_others(tmp_path):
 def test_the_command_in_two_processes(tmp_path):
     """One result, written and shown by process 0 alone."""
     port, out = free_port(), tmp_path / "run"
-    settings = [
-        "--hidden-sizes",
-        "8",
-        "--latent-dim",
-        "2",
-        "--epochs",
-        "1",
-        "--epoch-steps",
-        "2",
-        "--num-importance-samples",
-        "2",
-    ]
+    small = {"hidden-sizes": 8, "latent-dim": 2, "epochs": 1, "epoch-steps": 2, "num-importance-samples": 2}
+    settings = [word for name, value in small.items() for word in (f"--{name}", str(value))]
     command = ["gen_jax", "train", "vae", "--out", str(out), *settings, "--coordinator", f"127.0.0.1:{port}"]
     started = [start([*command, "--num-processes", "2", "--process-index", str(index)]) for index in range(2)]
     (status, shown, _), (other, silent, errors) = ended(started)
@@ -181,14 +171,8 @@ def test_the_command_in_two_processes(tmp_path):
     assert "test_elbo" in shown
     assert {line for line in silent.splitlines() if not line.startswith("[Gloo]")} == set()
     assert "train" not in errors
-    assert {path.name for path in out.iterdir()} == {
-        ".lock",
-        "config.json",
-        "metrics.jsonl",
-        "checkpoints",
-        "figures",
-        "result.json",
-    }
+    files = {".lock", "config.json", "metrics.jsonl", "checkpoints", "figures", "result.json"}
+    assert {path.name for path in out.iterdir()} == files
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 1
 
 
