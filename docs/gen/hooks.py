@@ -1,8 +1,4 @@
-"""What MkDocs calls while it builds the site: pages made of code, tables made of results, notebooks, and equations.
-
-In a page, `{{ table NAME }}` becomes a table of `tables.py`, `{{ number FILE PATH DIGITS }}` a number of `benchmarks/results`,
-`{{ recipes }}`, `{{ tasks }}` and `{{ results }}` the table of recipes, that of tasks, and all tables of results.
-"""
+"""What MkDocs calls while it builds the site: pages made of code and results, notebooks, and equations."""
 
 import json
 import re
@@ -16,9 +12,9 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+import fill  # noqa: E402
 import maths  # noqa: E402
 import reference  # noqa: E402
-import tables  # noqa: E402
 
 ELSEWHERE = re.compile(
     r'<script\b[^>]*\bsrc="https?:[^>]*>\s*</script>|<script type="module">.*?mermaid.*?</script>',
@@ -42,9 +38,9 @@ def on_config(config: Any) -> Any:
         "Reference": [{"Python": list(reference.api_pages())}],
     }
     for entry in config.nav:
-        for title, pages in entry.items():
+        for title, listed in entry.items():
             if title in found:
-                entry[title] = [*pages, *found[title]]
+                entry[title] = [*listed, *found[title]]
     return config
 
 
@@ -59,43 +55,9 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def expanded(markdown: str) -> str:
-    """Return a page with what stands between double braces made."""
-
-    def made(found: re.Match[str]) -> str:
-        match found[1].split():
-            case ["table", name]:
-                return tables.table(name)
-            case ["number", file, path, digits]:
-                return tables.plain(tables.at(file, path.replace("~", " ")), int(digits))
-            case ["recipes"]:
-                return reference.recipe_table()
-            case ["tasks"]:
-                return reference.task_table()
-            case ["results"]:
-                return every_table()
-            case _:
-                raise ValueError(f"{found[0]} is nothing that docs/gen/hooks.py makes")
-
-    return re.sub(r"\{\{ (.+?) \}\}", made, markdown)
-
-
-def every_table() -> str:
-    """Return all tables but those of speed and of uses, which have their pages, under a heading for each family."""
-    shown = {
-        group: names
-        for group, names in tables.groups().items()
-        if group not in ("Speed", tables.USES)
-    }
-    return "\n".join(
-        f"## {group}\n\n" + "\n".join(tables.table(name) for name in names)
-        for group, names in shown.items()
-    )
-
-
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Make what stands between double braces; a page that is made of code has none."""
-    return markdown if page.file.generated_by else expanded(markdown)
+    return markdown if page.file.generated_by else fill.expanded(markdown)
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:

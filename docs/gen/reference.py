@@ -2,13 +2,16 @@
 
 import ast
 import contextlib
+import dataclasses
 import io
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from gen_jax import cli, recipes, tasks
 from gen_jax.recipes.settings import settings_json, variants
+from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
 FACES = {
@@ -33,15 +36,16 @@ FACES = {
 
 
 def help_text(*arguments: str) -> str:
-    """Return what `gen-jax ARGUMENTS --help` prints."""
-    os.environ["COLUMNS"] = "96"
-    cli.out.width, cli.out.file = 96, io.StringIO()
+    """Return what `gen-jax ARGUMENTS --help` prints: by its own console, or by tyro's, which is as wide as COLUMNS says."""
+    printed = io.StringIO()
     with (
-        contextlib.redirect_stdout(io.StringIO()) as printed,
+        mock.patch.object(cli, "out", Console(file=printed, width=180)),
+        mock.patch.dict(os.environ, COLUMNS="86"),
+        contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):
         cli.main([*arguments, "--help"])
-    return (cli.out.file.getvalue() + printed.getvalue()).strip()
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()).strip()
 
 
 def block(*arguments: str) -> str:
@@ -119,7 +123,9 @@ def flags(settings: dict[str, Any]) -> dict[str, str]:
                 }
             )
         else:
-            shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            shown = (
+                " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            )
             found[name] = f"--{name.replace('_', '-')} {shown}"
     return found
 
@@ -152,7 +158,7 @@ def choices(name: str) -> str:
         for kind, option in kinds.items():
             brought = [
                 flag
-                for setting, flag in flags(settings_json(option(kind=kind))).items()
+                for setting, flag in flags(dataclasses.asdict(option(kind=kind))).items()
                 if setting != "kind"
             ]
             if brought:
