@@ -94,7 +94,7 @@ def test_the_tasks_and_sweeps_of_the_pages_run(here, trained):
     for command in left:
         pages.run(command)
     assert {"reconstructions-test.png", "quality-valid.json"} <= {path.name for path in (here / "runs/plane").iterdir()}
-    assert len(list((here / "runs/rates").glob("*/result.json"))) == 4
+    assert len(list((here / "runs/rates").glob("*/config.json"))) == 4
 
 
 @pytest.mark.slow
