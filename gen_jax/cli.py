@@ -135,7 +135,7 @@ def _dispatch(arguments: list[str]) -> int:
     elif name in ("-h", "--help"):
         _say("usage: gen-jax {" + ",".join(summaries) + "} ...\n")
         for command, summary in summaries.items():
-            _say(f"  {command:13}{summary}")
+            _say(f"  {command:16}{summary}")
         _say("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.")
     elif name in ("train", "sweep", "tune"):
         return _of_recipe(name, summaries[name], rest)
