@@ -1,4 +1,4 @@
-"""The command line: gen-jax train RECIPE | sweep RECIPE | TASK RUN | runs | recipes."""
+"""The command line: gen-jax train RECIPE | sweep RECIPE | tune RECIPE | TASK RUN | runs | recipes."""
 
 import contextlib
 import errno
@@ -25,17 +25,21 @@ from gen_jax.arguments import (
     SweepCommand,
     TaskCommand,
     TrainCommand,
+    TuneCommand,
     choose,
     read,
     runs_folder,
     say_choices,
+    space,
     task_command,
+    train_command,
     varied,
 )
-from gen_jax.train import list_runs, write_json, write_whole
-from gen_jax.types import InputError, unknown
+from gen_jax.train import LostProcessError, connect, is_first, list_runs, write_json, write_whole
+from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
+EXIT_LOST = 4
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
 
 # what is shown of an epoch: the first of these that it has
@@ -46,7 +50,10 @@ err = Console(stderr=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
+    """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it.
+
+    Of many processes, one whose peer is lost ends with 4, at once: it does not return, since JAX would wait for that peer.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with warnings.catch_warnings(), _sigterm_as_ctrl_c():
@@ -60,8 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
+    except LostProcessError as error:
+        err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        os._exit(EXIT_LOST)
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
-        if "--debug" in arguments or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+        if "--debug" in arguments or not is_out_of_memory(error):
             raise
         err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
         return EXIT_BAD_INPUT
@@ -106,7 +116,8 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
 
 
 def _show_warning(message: Warning | str, *where: Any) -> None:
-    err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+    if is_first():
+        err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -115,6 +126,7 @@ def _dispatch(arguments: list[str]) -> int:
         "train": "Train a recipe, or go on with a run that was stopped.",
         **{name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.TASKS.items()},
         "sweep": "Train a recipe under many seeds, and values of settings, at once, and measure the runs.",
+        "tune": "Choose settings of a recipe on validation data, and make a run of the best.",
         "runs": "List runs: recipe, data, epochs, best validation, test numbers, age, and whether they are finished.",
         "recipes": "List the recipes.",
     }
@@ -123,9 +135,9 @@ def _dispatch(arguments: list[str]) -> int:
     elif name in ("-h", "--help"):
         _say("usage: gen-jax {" + ",".join(summaries) + "} ...\n")
         for command, summary in summaries.items():
-            _say(f"  {command:13}{summary}")
+            _say(f"  {command:16}{summary}")
         _say("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.")
-    elif name in ("train", "sweep"):
+    elif name in ("train", "sweep", "tune"):
         return _of_recipe(name, summaries[name], rest)
     elif name in tasks.TASKS:
         return _perform(name, *read(task_command(tasks.TASKS[name]), rest, f"gen-jax {name}", summaries[name]))
@@ -149,12 +161,18 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{say_choices(settings)}"
     if command == "sweep":
         return _sweep(recipe, read(SweepCommand, rest, prog, description, SweepCommand(settings)))
-    default = TrainCommand(settings, gen_jax.recipes.default_folder(name))
+    folder = gen_jax.recipes.default_folder(name)
+    if command == "tune":
+        return _tune(
+            name, read(TuneCommand, rest, prog, description, TuneCommand(settings, folder.with_name(f"{folder.name}-tune")))
+        )
+    default = TrainCommand(settings, folder)
     return _train(name, read(TrainCommand, rest, prog, description, default))
 
 
 def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
+    _connect(command)
     _keep_compilations()
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
@@ -177,12 +195,24 @@ def _train(name: str, command: TrainCommand) -> int:
         result = gen_jax.runs.train(
             name, settings, directory, tensorboard=command.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
         )
-    if result is None:
+    if result is None and is_first():
         err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
+    if result is None:
         return EXIT_STOPPED
     _print_table({name: value for name, value in result.items() if name != "settings"})
     _say(f"{directory} holds {', '.join(sorted(path.name for path in directory.iterdir() if path.name[0] != '.'))}.")
     return 0
+
+
+def _connect(command: TrainCommand) -> None:
+    """Join the other processes of a run, if there are any; all but process 0 are quiet, unless they fail."""
+    if command.coordinator is None:
+        for name in ("num_processes", "process_index"):
+            if (value := getattr(command, name)) is not None:
+                raise InputError(f"{name} is {value}, and coordinator is missing: give HOST:PORT of process 0, or auto.")
+        return
+    connect(command.coordinator, command.num_processes, command.process_index)
+    out.quiet = not is_first()
 
 
 def _sweep(recipe: Any, command: SweepCommand) -> int:
@@ -213,6 +243,55 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
         draw = plots.rate_distortion if rows[0].get("rate") is not None and len(vary) < 2 else plots.by_setting
         write_whole(command.to, plots.png(draw(rows, *vary)))
         _say(f"{command.to}")
+    return 0
+
+
+def _tune(name: str, command: TuneCommand) -> int:
+    from gen_jax.tune import tune
+
+    _keep_compilations()
+    vary = space(command.vary)
+    with _progress() as progress:
+        epochs = progress.add_task("trial", total=None, note="")
+        evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
+
+        def on_epoch(trial: int, row: dict[str, Any]) -> None:
+            if progress.tasks[epochs].fields["note"] != f"trial {trial}":
+                progress.reset(epochs, total=command.settings.epochs, note=f"trial {trial}")
+            progress.update(epochs, completed=row["epoch"])
+
+        def on_trial(row: dict[str, Any]) -> None:
+            said = ", ".join(f"{key} {_shown(value)}" for key, value in row.items() if key not in ("trial", "epochs"))
+            progress.console.print(f"trial {row['trial']}: {said}", markup=False, highlight=False, soft_wrap=True)
+
+        def on_evaluation(done: int, total: int) -> None:
+            progress.start_task(evaluation)
+            progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
+
+        tuned = tune(
+            name,
+            command.settings,
+            vary=vary,
+            out=command.out,
+            trials=command.trials,
+            on_epoch=on_epoch,
+            on_trial=on_trial,
+            on_evaluation=on_evaluation,
+        )
+    if tuned is None:
+        err.print(f"Stopped. The state is saved: the same command goes on with {command.out}.", highlight=False)
+        return EXIT_STOPPED
+    columns = ["trial", "state", tuned.metric, "epochs", *vary]
+    table = Table(*columns, box=None)
+    for row in tuned.rows:
+        table.add_row(*(_shown(row[column]) for column in columns))
+    out.print(table)
+    if tuned.result is None:
+        _say("Other processes have the last trials: the one that ends last makes the run of the best.")
+        return 0
+    _print_table({key: value for key, value in tuned.result.items() if key != "settings"})
+    _say(f"{command.out / 'best'} is the run of the best settings, {command.out / 'trials.png'} the figure. To train it anew:")
+    out.print(train_command(name, tuned.settings), markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -279,7 +358,7 @@ def _progress(transient: bool = False) -> Generator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err, transient=transient) as progress:
+    with Progress(*columns, console=err, transient=transient, disable=not is_first()) as progress:
         yield progress
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from gen_jax.train.checkpoint import read_course, saved_epochs
+from gen_jax.train.hosts import by_first
 from gen_jax.train.loop import CHECKPOINTS, out_of_patience
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, read_metrics, read_object, write_json
 from gen_jax.types import InputError
@@ -29,6 +30,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
 
     The lock ends with the process, however that ends; the process that holds it may open the directory again. A new directory is
     removed where an error comes before anything was trained, such as a full memory: the call with other settings may have it.
+    Of many processes, process 0 does all this.
 
     Args:
         directory: the run directory.
@@ -42,6 +44,12 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
     Raises:
         InputError: the directory holds something else or has another config, cannot be written, or is locked by another process.
     """
+    with contextlib.ExitStack() as stack:
+        yield by_first(lambda: stack.enter_context(_open_run(directory, config, may_change)))
+
+
+@contextlib.contextmanager
+def _open_run(directory: Path, config: dict[str, Any], may_change: Collection[str]) -> Generator[dict[str, Any]]:
     # a kill may leave the folder without its config, or with half of it
     half_made = {LOCK_FILE, CONFIG_FILE + PARTIAL}
     is_run, was_there = (directory / CONFIG_FILE).exists(), directory.exists()
@@ -49,7 +57,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
         raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another folder.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
+        lock = folder_lock(directory)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"Another process is training in {directory}: wait for it, or choose another folder.") from error
@@ -75,6 +83,14 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
         with contextlib.suppress(OSError):  # it holds something, as it should
             if not was_there:
                 directory.rmdir()
+
+
+def folder_lock(directory: Path) -> BaseFileLock:
+    """Return the lock of a folder, which `acquire` takes, or raises a TimeoutError.
+
+    It ends with the process that has it, however that ends; that process may take it again.
+    """
+    return FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
 
 
 def _remove_untrained(directory: Path) -> None:
