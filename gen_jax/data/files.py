@@ -176,7 +176,7 @@ def load_mask(argument: str, shape: tuple[int, ...]) -> np.ndarray:
     Numbers must be 0 and 1, and a picture black and white. [H, W] does for all channels of [H, W, C].
 
     Raises:
-        InputError: there is no such file, it holds other values than a mask has, or its shape fits no example.
+        InputError: there is no such file, it cannot be read, it holds other values than a mask has, or its shape fits no example.
     """
     path = Path(argument).expanduser()
     if not path.is_file():
