@@ -28,7 +28,7 @@ if importlib.metadata.version("jaxlib") == "0.10.2" and _FLAG not in _flags:
 
 _ROOMS = (
     "autoencoders", "data", "densities", "distributions", "evaluate", "flows", "gan", "made", "nets", "plots", "recipes", "runs",
-    "sweep", "tasks", "train", "types", "vae",
+    "sweep", "tasks", "train", "tune", "types", "vae",
 )  # fmt: skip
 _SHORT = {"fit": "gen_jax.train", "load_dataset": "gen_jax.data"}
 

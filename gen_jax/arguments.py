@@ -1,10 +1,12 @@
 """What each command of the command line takes: read by tyro, and said in a sentence where it cannot be read."""
 
+import ast
 import contextlib
 import dataclasses
 import inspect
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,22 @@ class SweepCommand:
     to: Path | None = None
     """Where the figure goes, a path that ends in .png; by default there is none. Of a VAE and one setting, rate and
     distortion of each value; else the validation score or log p(x), the share of runs that cover all modes, or the loss."""
+    debug: bool = False
+    """Show the stack trace of an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneCommand:
+    """What `gen-jax tune` takes."""
+
+    settings: Any
+    out: Path
+    """Folder of the study. The same command goes on with it, in several processes at once if you like."""
+    vary: tuple[str, ...] = ()
+    """NAME=VALUE,VALUE,… of any settings, or NAME=LOW..HIGH of numbers, with :log for log-uniform ones, such as
+    hidden-sizes=[64],[128,64] latent-dim=2..50:log."""
+    trials: int = 20
+    """Trials in all."""
     debug: bool = False
     """Show the stack trace of an error."""
 
@@ -111,18 +129,75 @@ def _sentence(box: str) -> str:
     return f"{said}." + (f" Did you mean {' or '.join(suggested)}?" if suggested else "")
 
 
-def varied(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return the settings and values of `NAME=VALUE,VALUE,…`, or raise an InputError."""
-    found = {}
+def _by_name(texts: Sequence[str]) -> dict[str, str]:
+    """Return what `--vary` gives for each setting, or raise an InputError for a setting that it gives twice."""
+    found: dict[str, str] = {}
     for text in texts:
         name, _, values = text.partition("=")
         if name.replace("-", "_") in found:
             raise InputError(f"--vary is given {name} twice: give all its values at once, NAME=VALUE,VALUE,….")
+        found[name.replace("-", "_")] = values
+    return found
+
+
+def varied(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return the settings and values of `NAME=VALUE,VALUE,…`, or raise an InputError."""
+    found = {}
+    for text, (name, values) in zip(texts, _by_name(texts).items(), strict=True):
         try:
-            found[name.replace("-", "_")] = tuple(float(value) for value in values.split(","))
+            found[name] = tuple(float(value) for value in values.split(","))
         except ValueError:
             raise InputError(f"--vary is given {text!r}: give NAME=VALUE,VALUE,… of numbers, such as beta=1,4.") from None
     return found
+
+
+def space(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of `NAME=VALUE,VALUE,…` and `NAME=LOW..HIGH[:log]`, as `gen_jax.tune.tune` takes them.
+
+    A value is written as in Python, [128,64] too; one that cannot be read so is a word, such as relu.
+
+    Raises:
+        InputError: neither values nor a range are given.
+    """
+    return {name: _values(text, values) for text, (name, values) in zip(texts, _by_name(texts).items(), strict=True)}
+
+
+def _values(text: str, values: str) -> Any:
+    if matched := re.fullmatch(r"([^,\[]+)\.\.([^,:]+)(:log)?", values):
+        low, high = (_literal(end) for end in matched.groups()[:2])
+        return gen_jax.tune.Range(low, high, matched[3] is not None)
+    found = tuple(_literal(value) for value in re.findall(r"\[[^]]*\]|[^,]+", values))
+    if not found:
+        raise InputError(f"--vary is given {text!r}: give NAME=VALUE,VALUE,… or NAME=LOW..HIGH, such as latent-dim=2,5,10.")
+    return found
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def train_command(name: str, settings: Any) -> str:
+    """Return the `gen-jax train` command that trains a recipe with these settings."""
+    now, words = gen_jax.recipes.find_recipe(name).settings, ["gen-jax", "train", name]
+    kinds = gen_jax.recipes.settings.variants(type(settings))
+    for choice in kinds:
+        kind = getattr(settings, choice).kind
+        if kind != getattr(now, choice).kind:
+            now = gen_jax.recipes.change(now, **{choice: kind})
+            words += [f"--{choice.replace('_', '-')}", kind]
+    for was, of in ((now, settings), *((getattr(now, choice), getattr(settings, choice)) for choice in kinds)):
+        for field in dataclasses.fields(of):
+            value, flag = getattr(of, field.name), field.name.replace("_", "-")
+            if field.name in (*kinds, "kind") or value == getattr(was, field.name):
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            else:
+                words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return shlex.join(words)
 
 
 def choose(settings: Any, arguments: list[str]) -> tuple[Any, list[str]]:

@@ -1,4 +1,4 @@
-"""The command line: gen-jax train RECIPE | sweep RECIPE | TASK RUN | runs | recipes."""
+"""The command line: gen-jax train RECIPE | sweep RECIPE | tune RECIPE | TASK RUN | runs | recipes."""
 
 import contextlib
 import errno
@@ -25,15 +25,18 @@ from gen_jax.arguments import (
     SweepCommand,
     TaskCommand,
     TrainCommand,
+    TuneCommand,
     choose,
     read,
     runs_folder,
     say_choices,
+    space,
     task_command,
+    train_command,
     varied,
 )
 from gen_jax.train import list_runs, write_json, write_whole
-from gen_jax.types import InputError, unknown
+from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
-        if "--debug" in arguments or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+        if "--debug" in arguments or not is_out_of_memory(error):
             raise
         err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
         return EXIT_BAD_INPUT
@@ -115,6 +118,7 @@ def _dispatch(arguments: list[str]) -> int:
         "train": "Train a recipe, or go on with a run that was stopped.",
         **{name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.TASKS.items()},
         "sweep": "Train a recipe under many seeds, and values of settings, at once, and measure the runs.",
+        "tune": "Choose settings of a recipe on validation data, and make a run of the best.",
         "runs": "List runs: recipe, data, epochs, best validation, test numbers, age, and whether they are finished.",
         "recipes": "List the recipes.",
     }
@@ -125,7 +129,7 @@ def _dispatch(arguments: list[str]) -> int:
         for command, summary in summaries.items():
             _say(f"  {command:13}{summary}")
         _say("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.")
-    elif name in ("train", "sweep"):
+    elif name in ("train", "sweep", "tune"):
         return _of_recipe(name, summaries[name], rest)
     elif name in tasks.TASKS:
         return _perform(name, *read(task_command(tasks.TASKS[name]), rest, f"gen-jax {name}", summaries[name]))
@@ -149,7 +153,12 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
     prog, description = f"gen-jax {command} {name}", f"{summary}\n\n{name}: {recipe.summary}.\n\n{say_choices(settings)}"
     if command == "sweep":
         return _sweep(recipe, read(SweepCommand, rest, prog, description, SweepCommand(settings)))
-    default = TrainCommand(settings, gen_jax.recipes.default_folder(name))
+    folder = gen_jax.recipes.default_folder(name)
+    if command == "tune":
+        return _tune(
+            name, read(TuneCommand, rest, prog, description, TuneCommand(settings, folder.with_name(f"{folder.name}-tune")))
+        )
+    default = TrainCommand(settings, folder)
     return _train(name, read(TrainCommand, rest, prog, description, default))
 
 
@@ -213,6 +222,55 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
         draw = plots.rate_distortion if rows[0].get("rate") is not None and len(vary) < 2 else plots.by_setting
         write_whole(command.to, plots.png(draw(rows, *vary)))
         _say(f"{command.to}")
+    return 0
+
+
+def _tune(name: str, command: TuneCommand) -> int:
+    from gen_jax.tune import tune
+
+    _keep_compilations()
+    vary = space(command.vary)
+    with _progress() as progress:
+        epochs = progress.add_task("trial", total=None, note="")
+        evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
+
+        def on_epoch(trial: int, row: dict[str, Any]) -> None:
+            if progress.tasks[epochs].fields["note"] != f"trial {trial}":
+                progress.reset(epochs, total=command.settings.epochs, note=f"trial {trial}")
+            progress.update(epochs, completed=row["epoch"])
+
+        def on_trial(row: dict[str, Any]) -> None:
+            said = ", ".join(f"{key} {_shown(value)}" for key, value in row.items() if key not in ("trial", "epochs"))
+            progress.console.print(f"trial {row['trial']}: {said}", markup=False, highlight=False, soft_wrap=True)
+
+        def on_evaluation(done: int, total: int) -> None:
+            progress.start_task(evaluation)
+            progress.update(evaluation, completed=done, total=total, visible=True, note="test examples")
+
+        tuned = tune(
+            name,
+            command.settings,
+            vary=vary,
+            out=command.out,
+            trials=command.trials,
+            on_epoch=on_epoch,
+            on_trial=on_trial,
+            on_evaluation=on_evaluation,
+        )
+    if tuned is None:
+        err.print(f"Stopped. The state is saved: the same command goes on with {command.out}.", highlight=False)
+        return EXIT_STOPPED
+    columns = ["trial", "state", tuned.metric, "epochs", *vary]
+    table = Table(*columns, box=None)
+    for row in tuned.rows:
+        table.add_row(*(_shown(row[column]) for column in columns))
+    out.print(table)
+    if tuned.result is None:
+        _say("Other processes have the last trials: the one that ends last makes the run of the best.")
+        return 0
+    _print_table({key: value for key, value in tuned.result.items() if key != "settings"})
+    _say(f"{command.out / 'best'} is the run of the best settings, {command.out / 'trials.png'} the figure. To train it anew:")
+    out.print(train_command(name, tuned.settings), markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -169,6 +169,42 @@ def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
     return figure
 
 
+def trials(rows: Sequence[Mapping[str, Any]], metric: str, names: Sequence[str]) -> "Figure":
+    """Draw the metric of trials by their number, with the best so far, and by each setting; × below: those that ended early.
+
+    Numbers have an axis of numbers, logarithmic where they differ by a factor of 30; of other settings each value has a place.
+    """
+    figure = _figure(3.2 * (1 + len(names)), 3.2)
+    panels = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    complete = np.array([row["state"] == "complete" for row in rows])
+    ended = np.array([row[metric] for row in rows if row["state"] == "complete"])
+    margin = 0.1 * np.ptp(ended) + 1e-6
+    heights = np.full(len(rows), ended.min() - margin)
+    heights[complete] = ended
+    for axes, name in zip(panels, ("trial", *names), strict=True):
+        values = [row[name] for row in rows]
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            labels = [str(value) for value in values]
+            places = sorted({*labels}, key=lambda label: (len(label), label))
+            values = [places.index(label) for label in labels]
+            axes.set_xticks(range(len(places)), places, rotation=20)
+            axes.margins(x=0.15)
+        elif name != "trial" and min(values) > 0 and max(values) >= 30 * min(values):
+            axes.set_xscale("log")
+        elif all(isinstance(value, int) for value in values):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        at = np.array(values)
+        axes.scatter(at[complete], heights[complete], color="C0")
+        axes.scatter(at[~complete], heights[~complete], color="grey", marker="x")
+        axes.set(xlabel=name, axisbelow=True)
+        axes.grid(alpha=0.3)
+    numbers = [row["trial"] for row in rows if row["state"] == "complete"]
+    panels[0].step(numbers, np.maximum.accumulate(ended), where="post", color="C1", label="best so far")
+    panels[0].set(ylabel=metric, ylim=(ended.min() - 2 * margin, ended.max() + margin))
+    panels[0].legend(fontsize=8)
+    return figure
+
+
 def mutual_information(
     nats: Float[np.ndarray, "Z F"], factor_names: Sequence[str], entropies: Float[np.ndarray, "F"]
 ) -> "Figure":

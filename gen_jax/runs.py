@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,50 @@ def train(
         InputError: a setting, the data or the run directory cannot be used; nothing that was there is changed.
         NonFiniteError: training diverged; the last good checkpoint stays.
     """
+    if tensorboard:
+        training.summary_writer()  # raises where it is not installed
+    job = _job(recipe, settings, out)
+    with _opened(job) as before:
+        directory = job.directory
+        if (result := training.read_result(directory, job.config["settings"])) is not None:
+            return result
+        (directory / training.RESULT_FILE).unlink(missing_ok=True)
+        fitted = _fit(job, before, tensorboard, on_epoch)
+        if not fitted.finished:
+            return None
+        run = Run(directory, job.settings, job.experiment, fitted.params, fitted.epoch, job.config)
+        return _finish(run, job.data, fitted.history, on_evaluation)
+
+
+def fit(
+    recipe: str | Recipe,
+    settings: Settings | None = None,
+    out: Path | str | None = None,
+    *,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> training.Fitted:
+    """Train a recipe as `train` does, and evaluate nothing: no test example is looked at.
+
+    The run folder is that of an unfinished run: `train` evaluates it, with nothing left to train. Arguments and errors are those
+    of `train`.
+    """
+    job = _job(recipe, settings, out)
+    with _opened(job) as before:
+        return _fit(job, before, False, on_epoch)
+
+
+class _Job(NamedTuple):
+    """A run that is to be trained, or to be gone on with."""
+
+    directory: Path
+    settings: Settings
+    experiment: Experiment
+    data: Dataset
+    config: dict[str, Any]
+
+
+def _job(recipe: str | Recipe, settings: Settings | None, out: Path | str | None) -> _Job:
+    """Return the run of a recipe, or raise an InputError for settings or data that it cannot have."""
     name = full_name(recipe) if isinstance(recipe, str) else UNNAMED
     found = recipes.find_recipe(recipe)
     settings = found.settings if settings is None else settings
@@ -78,8 +122,6 @@ def train(
         raise InputError("out is missing, and a Recipe object has no name to make a folder of: give out.")
     directory = Path(out) if out is not None else default_folder(name)
     check_settings(settings)
-    if tensorboard:
-        training.summary_writer()  # raises where it is not installed
     settings = settings.with_whole_names()
     stored = load_dataset(settings.data, "none", stream=settings.stream)
     experiment = found.build(settings, stored.event_shape)
@@ -91,18 +133,15 @@ def train(
     config = _config(name, settings, stored)
     if is_own(name):
         config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
-    with training.open_run(directory, config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
-        training.check_epochs(directory, settings.epochs)
-        if (result := training.read_result(directory, config["settings"])) is not None:
-            return result
-        (directory / training.RESULT_FILE).unlink(missing_ok=True)
-        # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
-        training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
-        fitted = _fit(directory, config, experiment, settings, data, tensorboard, on_epoch)
-        if not fitted.finished:
-            return None
-        run = Run(directory, settings, experiment, fitted.params, fitted.epoch, config)
-        return _finish(run, data, fitted.history, on_evaluation)
+    return _Job(directory, settings, experiment, data, config)
+
+
+@contextlib.contextmanager
+def _opened(job: _Job) -> Generator[dict[str, Any]]:
+    """Open the folder of a run, whose stored config this yields, or raise an InputError for one of another run."""
+    with training.open_run(job.directory, job.config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
+        training.check_epochs(job.directory, job.settings.epochs)
+        yield before
 
 
 def _config(name: str, settings: Settings, data: Dataset) -> dict[str, Any]:
@@ -155,16 +194,11 @@ def _check_steps(settings: Settings, experiment: Experiment, data: Dataset) -> N
     experiment.optimizer(num_steps)
 
 
-def _fit(
-    directory: Path,
-    config: dict[str, Any],
-    experiment: Experiment,
-    settings: Settings,
-    data: Dataset,
-    tensorboard: bool,
-    on_epoch: Callable[..., None],
-) -> training.Fitted:
+def _fit(job: _Job, before: dict[str, Any], tensorboard: bool, on_epoch: Callable[..., None]) -> training.Fitted:
     """Train in an open run directory, or go on with what was trained there."""
+    directory, settings, experiment, data, config = job
+    # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
+    training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
     key, model = seed_key(settings.seed, RUN), experiment.model
     frames = frame_epochs(settings.epochs, settings.validate_every) if "animate" in experiment.tasks else ()
 

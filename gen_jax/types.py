@@ -32,6 +32,11 @@ class InputError(ValueError):
     """An invalid setting, file or array from the user. The message says what was given, what is valid, and what to do."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, the host's or a device's, of which JAX raises a RuntimeError."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """Return an error for a name that is not in `known`; it suggests the closest one."""
     known = list(known)
@@ -144,6 +149,15 @@ def as_batch(tree: Any) -> Any:
     divided = lambda leaf: jnp.ndim(leaf) > 0 and len(leaf) % mesh.shape[BATCH_AXIS] == 0
     cut = lambda leaf: jax.lax.with_sharding_constraint(leaf, jax.P(BATCH_AXIS)) if divided(leaf) else leaf
     return jax.tree.map(cut, tree)
+
+
+def zeros_as(shape: tuple[int, ...], *values: Any) -> Array:
+    """Return zeros to start a loop with, which vary over every axis of a `shard_map` over which any of the values does.
+
+    JAX wants what a loop carries to be of one type from start to end, and these axes are a part of it.
+    """
+    each = [jnp.zeros_like(leaf, jnp.float32, shape=()) for leaf in jax.tree.leaves(values)]
+    return jnp.zeros_like(sum(each, start=jnp.zeros(())), shape=shape)
 
 
 def context_of(model: Any, labels: Any) -> Any:

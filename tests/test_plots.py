@@ -99,3 +99,22 @@ def test_frames_of_an_animation_have_one_size():
     figures = [plots.image_grid(np.zeros((4, 4, 4, 1), np.float32), 2) for _ in range(2)]
     animation = Image.open(io.BytesIO(plots.animation(figures, ["a", "a name that is far wider than the picture"], 100)))
     assert animation.n_frames == 2
+
+
+def test_trials_are_drawn_by_number_and_by_setting():
+    """Trials that ended early stand below the others; three powers of ten make a logarithmic axis, lists an axis of places."""
+    rows = [
+        {"trial": 0, "state": "complete", "score": -2.0, "rate": 1e-4, "sizes": (8, 8)},
+        {"trial": 1, "state": "pruned", "score": -9.0, "rate": 1e-3, "sizes": (4,)},
+        {"trial": 2, "state": "fail", "score": None, "rate": 1e-1, "sizes": (8, 8)},
+        {"trial": 3, "state": "complete", "score": -1.0, "rate": 1e-2, "sizes": (4,)},
+    ]
+    figure = plots.trials(rows, "score", ["rate", "sizes"])
+    of_number, of_rate, of_sizes = figure.axes
+    ended, early = (points.get_offsets() for points in of_rate.collections)
+    np.testing.assert_allclose(ended, [(1e-4, -2), (1e-2, -1)])
+    np.testing.assert_allclose(early, [(1e-3, -2.1), (1e-1, -2.1)], rtol=1e-5)
+    assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log", "linear"]
+    assert [label.get_text() for label in of_sizes.get_xticklabels()] == ["(4,)", "(8, 8)"]
+    np.testing.assert_allclose(of_sizes.collections[0].get_offsets(), [(1, -2), (0, -1)])
+    np.testing.assert_allclose(of_number.lines[0].get_xydata(), [(0, -2), (3, -1)])

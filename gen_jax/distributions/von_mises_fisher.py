@@ -106,7 +106,8 @@ def _propose_until_accepted(key: Key, dim: int, concentration: Float[Array, ""])
 
     start = (jnp.zeros((), jnp.int32), jnp.zeros((), bool), jnp.zeros_like(b))
     # so that the sine is positive
-    return jnp.clip(jax.lax.while_loop(rejected, propose, start)[2], 1e-30, LARGEST_ANGLE)
+    angle = jax.lax.while_loop(rejected, propose, propose(start))[2]
+    return jnp.clip(angle, 1e-30, LARGEST_ANGLE)
 
 
 def _angle_gradient(

@@ -4,6 +4,7 @@ Neal 2001 (arXiv:physics/9803008); Wu et al. 2017 (arXiv:1611.04273); Grosse et 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -149,14 +150,16 @@ def annealed(
 
     rises, betas = jnp.diff(betas), betas[1:]
     first, second = (jax.random.split(key, len(betas) + 1) for key in (adapt_key, chain_key))
-    _, step_sizes = jax.lax.scan(adapt, (begin(first[0]), jnp.log(FIRST_STEP_SIZE)), (first[1:], betas))
+    points = begin(first[0])
+    log_step_size = jnp.full_like(points.start, math.log(FIRST_STEP_SIZE), shape=())
+    _, step_sizes = jax.lax.scan(adapt, (points, log_step_size), (first[1:], betas))
     if backward:
         z, _ = ravel_pytree(backward_from)
         points = jax.vmap(at)(jnp.broadcast_to(z, (num_chains, *z.shape)))
     else:
         points = begin(second[0])
     rows = (second[1:], betas, rises, step_sizes)
-    (_, log_w), acceptance = jax.lax.scan(weigh, (points, jnp.zeros(num_chains)), rows, reverse=backward)
+    (_, log_w), acceptance = jax.lax.scan(weigh, (points, jnp.zeros_like(points.start)), rows, reverse=backward)
     sign = -1 if backward else 1
     found = estimate_of(jax.nn.logsumexp(sign * log_w), jax.nn.logsumexp(2 * sign * log_w), num_chains)
     return AnnealedEstimate(sign * found.log_prob, found.standard_error, found.effective_sample_size, jnp.mean(acceptance))

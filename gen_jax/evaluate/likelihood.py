@@ -62,7 +62,7 @@ def importance_weighted(
         return jax.tree.map(jnp.logaddexp, sums, added), None
 
     starts = chunk_size * jnp.arange(math.ceil(num_samples / chunk_size))
-    zero = jnp.full((), -jnp.inf)
+    zero = jnp.full_like(log_weight(key), -jnp.inf)  # of the type of a weight, which is not computed
     (log_sum, log_sum_of_squares), _ = jax.lax.scan(add_chunk, (zero, zero), starts)
     return estimate_of(log_sum, log_sum_of_squares, num_samples)
 

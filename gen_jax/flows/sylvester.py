@@ -51,7 +51,8 @@ def householder_sylvester(dim: int, num_units: int, num_reflections: int = 8) ->
         return q - (2 / norm2) * jnp.outer(v, jnp.matmul(v, q, precision="highest")), None
 
     def basis(vectors: Float[Array, "R D"]) -> Float[Array, "D M"]:
-        return jax.lax.scan(reflect, jnp.eye(dim, num_units, dtype=vectors.dtype), vectors)[0]
+        eye = jnp.eye(dim, num_units, dtype=vectors.dtype) + jnp.zeros_like(vectors, shape=(dim, num_units))  # of their type
+        return jax.lax.scan(reflect, eye, vectors)[0]
 
     return _sylvester(dim, num_units, lambda key: jax.random.normal(key, (num_reflections, dim)), basis)
 

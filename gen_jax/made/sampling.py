@@ -16,7 +16,7 @@ from jaxtyping import Bool
 
 from gen_jax.made.outputs import Output
 from gen_jax.nets import Degrees, MaskedMLP, spread_degrees
-from gen_jax.types import Array, Key, Params
+from gen_jax.types import Array, Key, Params, zeros_as
 
 BLOCK = 16
 
@@ -78,13 +78,13 @@ def draw_in_order(
 
         inside = lambda kernel: jnp.moveaxis(jax.lax.dynamic_slice_in_dim(kernel, start, size), 2, 0)
         out, kernels = jax.tree.map(inside, (weights.out, weights.kernel))
-        zeros = [jnp.zeros((size, layer.shape[1])) for layer in known]
+        zeros = [jnp.zeros_like(layer, shape=(size, layer.shape[1])) for layer in known]
         here, drawn = jax.lax.scan(step, zeros, (jnp.arange(size), raw, hidden, out, kernels, tuple(given)))
         known = [jax.lax.dynamic_update_slice_in_dim(k, h, start, axis=0) for k, h in zip(known, here, strict=True)]
         return (known, start + size), drawn
 
     widths = [output.num_features, *(bias.shape[-1] for bias in blocks.bias)]
-    zeros = [jnp.zeros((num_blocks * size, width)) for width in widths]
+    zeros = [zeros_as((num_blocks * size, width), x, observed, noise, params) for width in widths]
     given = (cut(jnp.where(observed, x, 0)[order]), cut(observed[order]), noise)
     _, drawn = jax.lax.scan(run_block, (zeros, jnp.int32(0)), (blocks, *given))
     return jnp.zeros_like(x).at[order].set(drawn.reshape(-1)[:dim])

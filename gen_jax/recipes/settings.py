@@ -9,7 +9,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, dataclass_transform, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -253,8 +254,7 @@ def change(settings: Any, **changes: Any) -> Any:
             value = _of_kind(name, value, kinds[name], getattr(settings, name))
         elif name not in _fields(settings):
             if owner is None:
-                chosen = [field for choice in kinds for field in _fields(getattr(settings, choice))]
-                raise unknown("setting", name, [*_fields(settings), *chosen])
+                raise _unknown(settings, name)
             name, value = owner, dataclasses.replace(getattr(settings, owner), **{name: value})
         settings = dataclasses.replace(settings, **{name: value})
     return settings
@@ -285,9 +285,28 @@ def with_number(settings: Any, name: str, value: Any) -> Any:
     return settings
 
 
+def number_type(settings: Any, name: str) -> type | None:
+    """Return whether a setting is a whole number (int), a real one (float), or neither (None); it may be None besides.
+
+    Raises:
+        InputError: there is no such setting, or the choices made do not have it.
+    """
+    owner = _owner(settings, name)
+    if owner is None and name not in _fields(settings):
+        raise _unknown(settings, name)
+    hint = get_type_hints(type(settings if owner is None else getattr(settings, owner)))[name]
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((kind for kind in (int, float) if kind in options), None)
+
+
 def _owner(settings: Any, name: str) -> str | None:
     """Return the choice that has a setting."""
     return next((field for field in variants(type(settings)) if name in _fields(getattr(settings, field))), None)
+
+
+def _unknown(settings: Any, name: str) -> InputError:
+    chosen = [field for choice in variants(type(settings)) for field in _fields(getattr(settings, choice))]
+    return unknown("setting", name, [*_fields(settings), *chosen])
 
 
 def _fields(settings: Any) -> dict[str, Any]:

@@ -7,7 +7,17 @@ from gen_jax.train.game_step import make_game_step, staged_step
 from gen_jax.train.loop import CHECKPOINTS, Fitted, NonFiniteError, check_epochs, run_epochs
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, MetricsLog, read_metrics, summary_writer, write_json, write_whole
 from gen_jax.train.optimizer import ScheduleName, adam, clip_weights, learning_rate_schedule, rmsprop
-from gen_jax.train.run_directory import CONFIG_FILE, RESULT_FILE, list_runs, open_run, read_config, read_result, store_config
+from gen_jax.train.run_directory import (
+    CONFIG_FILE,
+    LOCK_FILE,
+    RESULT_FILE,
+    folder_lock,
+    list_runs,
+    open_run,
+    read_config,
+    read_result,
+    store_config,
+)
 from gen_jax.train.step import (
     Step,
     TrainState,

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 
 from gen_jax.train.metrics import read_object, write_json
-from gen_jax.types import InputError
+from gen_jax.types import InputError, is_out_of_memory
 
 
 def save_checkpoint(
@@ -134,7 +134,7 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
         try:
             return (checkpointer.restore(folder / str(chosen), jax.tree.map(on_this_machine, like)), chosen), damaged
         except Exception as error:  # of whatever type, for files that were changed together with their checksums
-            if isinstance(error, MemoryError | OSError) or "RESOURCE_EXHAUSTED" in str(error):
+            if isinstance(error, OSError) or is_out_of_memory(error):
                 raise
             raise InputError(
                 f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}): use the library "

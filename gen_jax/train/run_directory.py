@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from gen_jax.train.checkpoint import read_course, saved_epochs
 from gen_jax.train.loop import CHECKPOINTS, out_of_patience
@@ -49,7 +49,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
         raise InputError(f"{directory} exists and is not a run folder (no {CONFIG_FILE}): choose another folder.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
+        lock = folder_lock(directory)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"Another process is training in {directory}: wait for it, or choose another folder.") from error
@@ -75,6 +75,14 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
         with contextlib.suppress(OSError):  # it holds something, as it should
             if not was_there:
                 directory.rmdir()
+
+
+def folder_lock(directory: Path) -> BaseFileLock:
+    """Return the lock of a folder, which `acquire` takes, or raises a TimeoutError.
+
+    It ends with the process that has it, however that ends; that process may take it again.
+    """
+    return FileLock((directory / LOCK_FILE).absolute(), is_singleton=True)
 
 
 def _remove_untrained(directory: Path) -> None:

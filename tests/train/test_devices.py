@@ -40,6 +40,18 @@ def test_eight_devices_are_as_one(recipe):
     assert max(found["apart"]) < apart
 
 
+@pytest.mark.slow
+def test_every_way_of_sharding_is_as_one_device():
+    """`jit` on meshes of both types, and `shard_map`: steps, values and gradients to 1e-4."""
+    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
+    process = subprocess.run([sys.executable, "-m", "tests.train.sharded"], env=env, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    found = {name: value for line in process.stdout.splitlines() for name, value in json.loads(line).items()}
+    ways = {name.rpartition(", ")[2] for name in found}
+    assert ways == {"auto", "explicit", "shard_map"}
+    assert {name: apart for name, apart in found.items() if isinstance(apart, str) or apart > 1e-4} == {}
+
+
 def test_what_one_device_cannot_do_is_told():
     assert devices_for(100) is None
     assert devices_for(100, 1) is None
