@@ -30,6 +30,13 @@ class TrainCommand:
     """Run folder. A run of the same settings in it goes on; epochs, patience and how it is evaluated may differ."""
     tensorboard: bool = False
     """Write TensorBoard's event files too."""
+    coordinator: str | None = None
+    """Train in many processes, as on many hosts, each started by this same command: HOST:PORT of process 0, or auto for
+    those of a cluster (SLURM, Open MPI, Kubernetes, Cloud TPUs)."""
+    num_processes: int | None = None
+    """How many they are; unless the coordinator is auto."""
+    process_index: int | None = None
+    """Which of them this one is, from 0; unless the coordinator is auto."""
     debug: bool = False
     """Show the stack trace of an error."""
 

@@ -35,10 +35,11 @@ from gen_jax.arguments import (
     train_command,
     varied,
 )
-from gen_jax.train import list_runs, write_json, write_whole
+from gen_jax.train import LostProcessError, connect, is_first, list_runs, write_json, write_whole
 from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
+EXIT_LOST = 4
 EXIT_STOPPED = 130  # by a signal: what a shell reports for Ctrl-C
 
 # what is shown of an epoch: the first of these that it has
@@ -49,7 +50,10 @@ err = Console(stderr=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it."""
+    """Run a command and return its exit status: 0, 2 for bad input, 3 where training diverged, 130 where a signal stopped it.
+
+    Of many processes, one whose peer is lost ends with 4, at once: it does not return, since JAX would wait for that peer.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with warnings.catch_warnings(), _sigterm_as_ctrl_c():
@@ -63,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
+    except LostProcessError as error:
+        err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        os._exit(EXIT_LOST)
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not is_out_of_memory(error):
             raise
@@ -109,7 +116,8 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
 
 
 def _show_warning(message: Warning | str, *where: Any) -> None:
-    err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+    if is_first():
+        err.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -127,7 +135,7 @@ def _dispatch(arguments: list[str]) -> int:
     elif name in ("-h", "--help"):
         _say("usage: gen-jax {" + ",".join(summaries) + "} ...\n")
         for command, summary in summaries.items():
-            _say(f"  {command:13}{summary}")
+            _say(f"  {command:16}{summary}")
         _say("\n`gen-jax COMMAND --help` says more; `gen-jax --version` the version.")
     elif name in ("train", "sweep", "tune"):
         return _of_recipe(name, summaries[name], rest)
@@ -164,6 +172,7 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
 
 def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
+    _connect(command)
     _keep_compilations()
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
@@ -186,12 +195,24 @@ def _train(name: str, command: TrainCommand) -> int:
         result = gen_jax.runs.train(
             name, settings, directory, tensorboard=command.tensorboard, on_epoch=on_epoch, on_evaluation=on_evaluation
         )
-    if result is None:
+    if result is None and is_first():
         err.print(f"Stopped. The state is saved: the same command goes on with {directory}.", highlight=False)
+    if result is None:
         return EXIT_STOPPED
     _print_table({name: value for name, value in result.items() if name != "settings"})
     _say(f"{directory} holds {', '.join(sorted(path.name for path in directory.iterdir() if path.name[0] != '.'))}.")
     return 0
+
+
+def _connect(command: TrainCommand) -> None:
+    """Join the other processes of a run, if there are any; all but process 0 are quiet, unless they fail."""
+    if command.coordinator is None:
+        for name in ("num_processes", "process_index"):
+            if (value := getattr(command, name)) is not None:
+                raise InputError(f"{name} is {value}, and coordinator is missing: give HOST:PORT of process 0, or auto.")
+        return
+    connect(command.coordinator, command.num_processes, command.process_index)
+    out.quiet = not is_first()
 
 
 def _sweep(recipe: Any, command: SweepCommand) -> int:
@@ -337,7 +358,7 @@ def _progress(transient: bool = False) -> Generator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err, transient=transient) as progress:
+    with Progress(*columns, console=err, transient=transient, disable=not is_first()) as progress:
         yield progress
 
 

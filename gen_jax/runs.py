@@ -58,6 +58,7 @@ def train(
 
     Where `out` holds an unfinished run of the same settings, training goes on from its latest checkpoint; a finished one is
     returned as it is. Settings that only say what is left to do, such as more epochs, may differ: the run goes on with them.
+    Where processes are connected (`train.connect`), call it in each of them; process 0 evaluates.
 
     Args:
         recipe: a `Recipe`, or the name of one; see `recipes.find_recipe`.
@@ -76,14 +77,15 @@ def train(
     job = _job(recipe, settings, out)
     with _opened(job) as before:
         directory = job.directory
-        if (result := training.read_result(directory, job.config["settings"])) is not None:
+        if (result := training.by_first(lambda: training.read_result(directory, job.config["settings"]))) is not None:
             return result
-        (directory / training.RESULT_FILE).unlink(missing_ok=True)
+        if training.is_first():
+            (directory / training.RESULT_FILE).unlink(missing_ok=True)
         fitted = _fit(job, before, tensorboard, on_epoch)
         if not fitted.finished:
             return None
         run = Run(directory, job.settings, job.experiment, fitted.params, fitted.epoch, job.config)
-        return _finish(run, job.data, fitted.history, on_evaluation)
+        return training.by_first(lambda: _finish(run, job.data, fitted.history, on_evaluation))
 
 
 def fit(
@@ -139,8 +141,9 @@ def _job(recipe: str | Recipe, settings: Settings | None, out: Path | str | None
 @contextlib.contextmanager
 def _opened(job: _Job) -> Generator[dict[str, Any]]:
     """Open the folder of a run, whose stored config this yields, or raise an InputError for one of another run."""
-    with training.open_run(job.directory, job.config, MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}) as before:
-        training.check_epochs(job.directory, job.settings.epochs)
+    may_change = MAY_CHANGE | {"gen_jax", "jax", *training.PROGRAMS}
+    with training.lost_processes_told(), training.open_run(job.directory, job.config, may_change) as before:
+        training.by_first(lambda: training.check_epochs(job.directory, job.settings.epochs))
         yield before
 
 
@@ -197,8 +200,8 @@ def _check_steps(settings: Settings, experiment: Experiment, data: Dataset) -> N
 def _fit(job: _Job, before: dict[str, Any], tensorboard: bool, on_epoch: Callable[..., None]) -> training.Fitted:
     """Train in an open run directory, or go on with what was trained there."""
     directory, settings, experiment, data, config = job
-    # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
-    training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
+    if training.is_first():  # `fit` writes the versions as it trains: an evaluation alone leaves those of the training
+        training.store_config(directory, config | {"versions": before.get("versions", config["versions"])})
     key, model = seed_key(settings.seed, RUN), experiment.model
     frames = frame_epochs(settings.epochs, settings.validate_every) if "animate" in experiment.tasks else ()
 

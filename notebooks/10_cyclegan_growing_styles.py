@@ -80,7 +80,7 @@ for direction in ("a-to-b", "b-to-a"):
         print(f"{direction} {name:13}", {key: round(value, 3) for key, value in rows[name].items() if key in ("l1", "ssim")})
 
 # %% [markdown]
-# After 200 steps of batches of four this is a beginning, and it may be behind the identity map; the README's run is five minutes
+# After 200 steps of batches of four this is a beginning, and it may be behind the identity map; the site's run is five minutes
 # long. The pictures: source, translation, back again, true partner.
 
 # %%
@@ -220,7 +220,7 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 #
 # `gen-jax train progressive-mnist` grows such a GAN on digits in some three minutes of one core, and `gen-jax train stylegan-mnist`
 # trains a StyleGAN; `gen-jax styles RUN` then draws what you have drawn here for a trained network, and `gen-jax project RUN` finds
-# test images among those that it can make. At this size a StyleGAN is not the better of the two: the README has the numbers.
+# test images among those that it can make. At this size a StyleGAN is not the better of the two: the site has the numbers.
 #
 # ## Exercises
 #

@@ -1,78 +1,75 @@
-"""The README tells the truth: its Python runs as written, its commands exist, its table of recipes is the recipes."""
+"""The README tells the truth: its Python runs as written, its commands run, its numbers and pictures are there."""
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
-from gen_jax import recipes
-from gen_jax.cli import main
+from gen_jax import recipes, tasks
+from tests import pages
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGE = "README.md"
+TEXT = pages.text_of(PAGE)
 
 
 def test_the_first_block_is_two_commands():
-    train, test = blocks("")[0].strip().splitlines()
+    train, test = pages.blocks(PAGE, "")[0].strip().splitlines()
     assert train.endswith("gen-jax train vae")
     assert test.endswith("pytest")
+
+
+def test_it_is_short():
+    assert len(TEXT.splitlines()) <= 150
 
 
 @pytest.mark.slow
 def test_the_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["result"]["epoch"] == 3
-    assert names["per_pixel"].shape == (28, 28)
-    assert capsys.readouterr().out.count("±") == 3
+    for block in pages.blocks(PAGE, "python"):
+        exec(compile(block, PAGE, "exec"), names)
+    assert names["images"].shape == (64, 28, 28, 1)
+    assert 100 < names["table"].summary["nll"] < 200
+    assert names["per_pixel"].shape == (28, 28, 1)
+    assert capsys.readouterr().out.count("±") == 1
 
 
 @pytest.mark.slow
-def test_the_commands_are_understood(tmp_path, monkeypatch, capsys):
-    """Every `gen-jax` line is run as written, but for the number of epochs, of samples and of seeds."""
+def test_the_commands_run(tmp_path, monkeypatch):
+    """Every `gen-jax` line is run as written, but for the number of steps, of samples and of seeds."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(Path(__file__).parents[1] / "examples", tmp_path / "examples")
-    text = "\n".join(blocks("")[1:3])
-    lines = [line.split("#")[0].split() for line in text.splitlines() if line.startswith("gen-jax")]
-    wanted = [
-        "recipes",
-        *["train"] * 4,
-        "runs",
-        *["sweep"] * 3,
-        "train",
-        "evaluate",
-        "sample",
-        "reconstruct",
-        "interpolate",
-        "traverse",
-        "latents",
-    ]
-    assert [line[1] for line in lines] == [*wanted, "quality"]
-    small = {"20": "1", "30": "2", "5000": "2", "16": "2", "10": "1", "8": "1", "0.5": "1"}
+    shutil.copytree(pages.ROOT / "examples", tmp_path / "examples")
+    lines = [line.split() for line in pages.blocks(PAGE, "")[1].splitlines()]
+    assert [line[1] for line in lines] == ["recipes", *["train"] * 4, "runs", "evaluate", "sample", "sweep"]
     for line in lines:
-        arguments = [small.get(word, word) for word in line[1:]]
-        if any("own_vae" in word for word in arguments):
-            arguments += ["--epochs", "1"]
-        if "--help" in arguments:
-            with pytest.raises(SystemExit, match="0"):
-                main(arguments)
-        else:
-            assert main(arguments) == 0
+        pages.run(line[1 : line.index("#")] if "#" in line else line[1:])
     assert (tmp_path / "runs/plane/samples-0.png").exists()
+    assert (tmp_path / "rates.png").exists()
 
 
-def test_the_recipes_are_the_recipes():
-    listed = re.findall(r"^\| `([\w-]+)` \| `[\w:-]+` \|", README, re.MULTILINE)
-    assert set(listed) == set(recipes.RECIPES)
+def test_it_names_recipes_and_tasks_that_there_are():
+    rows = re.findall(r"^\| \[.*", TEXT, re.MULTILINE)
+    assert len(rows) == 7
+    begin_with = re.findall(r"`([\w-]+)`", " ".join(row.split("|")[3] for row in rows))
+    assert set(begin_with) <= set(recipes.RECIPES)
+    assert len(begin_with) >= len(rows)
+    listed = TEXT[TEXT.index("What is done with it is a task") : TEXT.index("## From Python")]
+    assert re.findall(r"`([a-z]+)`", listed) == sorted(tasks.TASKS, key=listed.index)
 
 
-def test_its_pictures_are_there():
-    pictures = re.findall(r"\]\((docs/images/[\w.-]+)\)", README)
+def test_its_numbers_are_those_of_the_results():
+    """Each number of the table of families is in a table that is made of `benchmarks/results`."""
+    import tables  # of docs/gen
+
+    numbers = re.findall(r"\d+\.\d+", " ".join(row.split("|")[4] for row in re.findall(r"^\| \[.*", TEXT, re.MULTILINE)))
+    assert len(numbers) >= 9
+    measured = "\n".join(tables.table(name) for names in tables.groups().values() for name in names)
+    assert [number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", measured)] == []
+
+
+def test_its_pictures_and_pages_are_there():
+    pictures = re.findall(r"!\[([^\]]*)\]\((docs/images/[\w.-]+)\)", TEXT)
     assert pictures
-    assert all((Path(__file__).parents[1] / picture).is_file() for picture in pictures)
+    assert all(alt and (pages.ROOT / picture).is_file() for alt, picture in pictures)
+    links = re.findall(r"\]\((docs/[\w./-]+)\)", TEXT)
+    assert all((pages.ROOT / link).is_file() for link in links)

@@ -24,7 +24,7 @@ def generative_adversarial_network(
     et al. 2014, arXiv:1406.2661.)
 
     Args:
-        generator: (z [B, Z]) -> x [B, *event]; in a conditional model, ([z, y] [B, Z + C]) -> x.
+        generator: (z [B, Z]) -> x [B, *event]; in a conditional model, (z and y side by side: B, Z + C) -> x.
         discriminator: (x [B, *event]) -> `DiscriminatorOutput`; in a conditional model, (x, y [B, C]) -> `DiscriminatorOutput`.
         prior: p(z).
         packing: m, the examples in a pack, which are all real or all generated. The discriminator takes a pack as one example

@@ -9,8 +9,8 @@
 One core of an AMD EPYC, seed 0, 500 test images (classifier: 91.0 %): `progressive-mnist` has a Fréchet distance of 9.3 and
 recall 0.66 after 72,000 images in 158 s, and the same networks at full size from the start (`--growth none`) 5.9 and 0.77 in
 187 s. `stylegan-mnist` has 97.6 and 0.08 after 40,000 images in 181 s, and `stylegan-fashion` 37.2 and 0.35 after 96,000 in 424
-s, where a DCGAN with R1 has 15.0 and 0.62 in 111 s: at this size a StyleGAN loses modes. The README says what was tried. The
-recipes on CIFAR-10 and on emoji are not measured.
+s, where a DCGAN with R1 has 15.0 and 0.62 in 111 s: at this size a StyleGAN loses modes. docs/families/style.md says what was
+tried. The recipes on CIFAR-10 and on emoji are not measured.
 
 Progressive GANs play the non-saturating game with R1; the paper's is `--loss wasserstein --penalty gradient-penalty
 --penalty-weight 10 --penalty-every 1 --drift 0.001`, which had 161 and recall 0 (batches of 32, 72,000 images, of which 12,000

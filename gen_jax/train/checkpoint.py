@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 
+from gen_jax.train.hosts import by_first, is_first
 from gen_jax.train.metrics import read_object, write_json
 from gen_jax.types import InputError, is_out_of_memory
 
@@ -39,15 +40,21 @@ def save_checkpoint(
         OSError: it cannot be written. Earlier checkpoints are unchanged.
     """
     path = directory / str(epoch)
+    content = {"scores": scores, "course": course or {}, "state": _structure(state)}
+    committed = lambda: {**content, "checksum": _checksum(content), "files": _checksums(path)}
     try:
         with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
             checkpointer.save(folder / path.name, state, force=True)
-        content = {"scores": scores, "course": course or {}, "state": _structure(state)}
-        write_json(directory / f"{epoch}.json", {**content, "checksum": _checksum(content), "files": _checksums(path)})
+        by_first(lambda: write_json(directory / f"{epoch}.json", committed()))
     except (OSError, ValueError) as error:  # Orbax raises ValueError where the disk is full
-        _remove_uncommitted(directory)
+        if is_first():
+            _remove_uncommitted(directory)
         reason = str(error).partition("\n")[0]
         raise OSError(f"The checkpoint {path} cannot be written ({reason}): free disk space, and resume.") from error
+    by_first(lambda: _remove_old(directory, best_metric))
+
+
+def _remove_old(directory: Path, best_metric: str | None) -> None:
     epochs = saved_epochs(directory)
     keep = {*epochs[-2:], _best(_commits(directory), best_metric)}
     for old in epochs:
@@ -85,13 +92,18 @@ def restore_latest(directory: Path, like: Any) -> tuple[Any, int] | None:
         InputError: every checkpoint is damaged, or they are of another model.
     """
     found, damaged = _restore(directory, like, None)
+    if damaged:
+        by_first(lambda: _move_away(directory, damaged))
+    return found
+
+
+def _move_away(directory: Path, damaged: list[int]) -> None:
     unreadable = directory.parent / "unreadable" / str(time.time_ns())
     for epoch in damaged:
         unreadable.mkdir(parents=True, exist_ok=True)
         for path in (directory / str(epoch), directory / f"{epoch}.json"):  # a folder without its commit would be removed
             if path.exists():
                 shutil.move(path, unreadable)
-    return found
 
 
 def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[Any, int] | None:
@@ -104,30 +116,12 @@ def restore_best(directory: Path, like: Any, best_metric: str | None) -> tuple[A
 
 def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any, int] | None, list[int]]:
     """Return the best undamaged state and its epoch, and the epochs of the damaged ones."""
-    whole = {
-        epoch: commit
-        for epoch, commit in _commits(directory).items()
-        if _checksums(directory / str(epoch)) == commit.get("files")
-    }
-    chosen = _best(whole, metric)
-    damaged = [epoch for epoch in saved_epochs(directory)[::-1] if epoch not in whole]
-    for epoch in damaged:
-        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its checksums do not match."
-        if chosen is None and epoch == damaged[-1]:
-            raise InputError(f"{sentence} There is no other: train into another folder.")
-        warnings.warn(sentence if chosen is None else f"{sentence} Using the one of epoch {chosen}.", stacklevel=3)
+    chosen, damaged = by_first(lambda: _choose(directory, _structure(like), metric))
     if chosen is None:
         return None, []
-    saved, wanted = whole[chosen]["state"], _structure(like)
-    for name in sorted(saved | wanted):
-        if saved.get(name) != wanted.get(name):
-            raise InputError(
-                f"The checkpoint {directory / str(chosen)} is of another model: {name} is {saved.get(name, 'missing')} there and "
-                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
-            )
 
     def on_this_machine(leaf: Any) -> jax.ShapeDtypeStruct:  # whatever device the checkpoint was made on
-        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     with _plain_path(directory) as folder, _orbax().StandardCheckpointer() as checkpointer:
@@ -140,6 +134,32 @@ def _restore(directory: Path, like: Any, metric: str | None) -> tuple[tuple[Any,
                 f"The checkpoint {directory / str(chosen)} cannot be read ({type(error).__name__}): use the library "
                 f"versions that wrote it, or move it and {chosen}.json away to go on from one before, if there is one."
             ) from error
+
+
+def _choose(directory: Path, wanted: dict[str, str], metric: str | None) -> tuple[int | None, list[int]]:
+    """Return the epoch of the best undamaged checkpoint, and those of the damaged ones; or raise an InputError."""
+    whole = {
+        epoch: commit
+        for epoch, commit in _commits(directory).items()
+        if _checksums(directory / str(epoch)) == commit.get("files")
+    }
+    chosen = _best(whole, metric)
+    damaged = [epoch for epoch in saved_epochs(directory)[::-1] if epoch not in whole]
+    for epoch in damaged:
+        sentence = f"The checkpoint {directory / str(epoch)} is damaged: its checksums do not match."
+        if chosen is None and epoch == damaged[-1]:
+            raise InputError(f"{sentence} There is no other: train into another folder.")
+        warnings.warn(sentence if chosen is None else f"{sentence} Using the one of epoch {chosen}.", stacklevel=6)
+    if chosen is None:
+        return None, []
+    saved = whole[chosen]["state"]
+    for name in sorted(saved | wanted):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"The checkpoint {directory / str(chosen)} is of another model: {name} is {saved.get(name, 'missing')} there and "
+                f"{wanted.get(name, 'missing')} here. Use the settings and the version it was made with."
+            )
+    return chosen, damaged
 
 
 def _best(commits: dict[int, dict[str, Any]], metric: str | None) -> int | None:

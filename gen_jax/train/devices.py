@@ -5,6 +5,7 @@ each other. A batch is thus normalised as a whole, and the numbers are those of 
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,24 @@ class Devices(NamedTuple):
         """Return how each array of a `TrainState` lies on the devices."""
         return jax.tree.map(lambda leaf: self._cut(leaf.shape) if self.shard_params else self.whole, state)
 
+    def put(self, tree: Any, shardings: Any) -> Any:
+        """Return arrays, which are the same in every process, as they are to lie on the devices."""
+        if jax.process_count() == 1:
+            return jax.device_put(tree, shardings)
+        return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)  # `device_put` would gather them, to compare
+
+    def rows(self, batch_size: int) -> slice:
+        """Return which examples of a batch the devices of this process take."""
+        indices: Any = self.batch.addressable_devices_indices_map((batch_size,))
+        parts = [index[0].indices(batch_size) for index in indices.values()]
+        return slice(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
+
+    def put_rows(self, batch: Any) -> Any:
+        """Return the batch of which each process has read its `rows`."""
+        if jax.process_count() == 1:
+            return jax.device_put(batch, self.batch)
+        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(self.batch, leaf), batch)
+
     def _cut(self, shape: Sequence[int]) -> NamedSharding:
         """Return the cut of the longest axis that the devices divide; an array without one is whole on each."""
         divided = [axis for axis, size in enumerate(shape) if size and size % self.mesh.size == 0]
@@ -55,20 +74,28 @@ class Devices(NamedTuple):
 def num_devices(batch_size: int, num: int | None = None) -> int:
     """Return the number of devices for batches of a size: `num`, or by default as many as there are and divide it.
 
+    Of many processes each gives as many.
+
     Raises:
-        InputError: there are fewer devices than `num`, or these do not divide the batch.
+        InputError: there are fewer devices than `num`, or these do not divide the batch; or processes do not.
     """
-    there = jax.devices()
+    processes, there = jax.process_count(), len(jax.devices())
+    each = min(Counter(device.process_index for device in jax.devices()).values())
+    usable = [processes * n for n in range(1, each + 1)]
+    divisors = [n for n in usable if batch_size % n == 0]
+    if num is None and divisors:
+        return max(divisors)
     if num is None:
-        return max(n for n in range(1, len(there) + 1) if batch_size % n == 0)
-    if not 1 <= num <= len(there):
-        raise InputError(f"devices is {num}, and there {'is 1' if len(there) == 1 else f'are {len(there)}'}: give no more.")
+        other = batch_size // processes * processes or processes
+        raise InputError(f"The batch is of {batch_size}, which {processes} processes do not divide: give one of {other}.")
+    if not 1 <= num <= there:
+        raise InputError(f"devices is {num}, and there {'is 1' if there == 1 else f'are {there}'}: give no more.")
+    if num not in usable:
+        raise InputError(f"devices is {num}, of {processes} processes with {each} each: give {', '.join(map(str, usable))}.")
     if batch_size % num:
-        divisors = ", ".join(str(n) for n in range(1, len(there) + 1) if batch_size % n == 0)
         other = batch_size // num * num or num
-        raise InputError(
-            f"devices is {num}, which does not divide the batch of {batch_size}: give {divisors}, or a batch of {other}."
-        )
+        give = f"{', '.join(map(str, divisors))}, or a batch of {other}" if divisors else f"a batch of {other}"
+        raise InputError(f"devices is {num}, which does not divide the batch of {batch_size}: give {give}.")
     return num
 
 
@@ -86,5 +113,7 @@ def devices_for(batch_size: int, num: int | None = None, shard_params: bool = Fa
                 "or give a batch that more of them divide."
             )
         return None
-    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=jax.devices()[:num])
+    processes = jax.process_count()
+    used = [device for process in range(processes) for device in jax.local_devices(process_index=process)[: num // processes]]
+    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=used)
     return Devices(mesh, shard_params)

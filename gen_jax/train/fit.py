@@ -15,6 +15,7 @@ import optax
 from gen_jax.train.checkpoint import saved_epochs
 from gen_jax.train.devices import Devices, devices_for
 from gen_jax.train.game_step import make_game_step
+from gen_jax.train.hosts import by_first, check_alike, is_first, local, lost_processes_told
 from gen_jax.train.loop import CHECKPOINTS, Fitted, check_best_metric, check_count, check_patience, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
 from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config, store_config
@@ -144,30 +145,48 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
     if devices is not None:
         shardings = devices.state_shardings(initial[0])
-        initial, valid = [jax.device_put(initial.pop(), shardings)], jax.device_put(valid, devices.whole)
+        _check_processes(key, data, chosen)
+        initial, valid = [devices.put(initial.pop(), shardings)], devices.put(valid, devices.whole)
         compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(shardings, devices.whole))
     run_epoch, inputs = _epochs(data, chosen, keys.order, devices)
     _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
     if chosen.directory is not None:
         directory = Path(chosen.directory)
-        config, may_change = _config(directory, key, model, loss, data, chosen)
+        config, may_change = by_first(lambda: _config(directory, key, model, loss, data, chosen))
         opened = open_run(directory, config, may_change)
-        record = functools.cache(functools.partial(store_config, directory, config))
+        if is_first():
+            record = functools.cache(functools.partial(store_config, directory, config))
+
+    on_devices = contextlib.nullcontext if devices is None else devices.use  # what process 0 does alone is not on all of them
 
     def train_epoch(state: TrainState, epoch: int) -> tuple[TrainState, Metrics]:
         record()  # now, and once: where nothing is left to train, the folder goes on saying what trained it
-        return run_epoch(compiled, state, epoch)
+        with on_devices():
+            return run_epoch(compiled, state, epoch)
 
-    with opened, contextlib.nullcontext() if devices is None else devices.use():
-        return run_epochs(
+    def validate_epoch(params: Params) -> Any:  # which the loop checks
+        with on_devices():
+            return validate(params, keys.validation, valid) if validate else {}
+
+    with lost_processes_told(), opened:
+        fitted = run_epochs(
             initial.pop(),
             train_epoch,
             chosen.epochs,
             directory,
-            validate=lambda params: validate(params, keys.validation, valid) if validate else {},
+            validate=validate_epoch,
             **{name: getattr(chosen, name) for name in LOOP_OPTIONS},
         )
+        return fitted._replace(params=local(fitted.params))
+
+
+def _check_processes(key: Key, data: Any, chosen: Options) -> None:
+    """Raise an InputError where processes would not compute the same."""
+    names = ("epochs", "batch_size", "epoch_steps", "stream", "devices", "shard_params", "validate_every", "patience")
+    options = {name: getattr(chosen, name) for name in names}
+    key_data = np.asarray(jax.random.key_data(key)).tolist()
+    check_alike({"key": key_data, "data": data.fingerprints(), **options, "config": chosen.config, "jax": jax.__version__})
 
 
 def programs(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options: Any) -> dict[str, str]:
@@ -262,25 +281,26 @@ def _epochs(
     if not chosen.stream:
         examples = data.train.on_device()
         if devices is not None:
-            examples = jax.device_put(examples, devices.whole)
+            examples = devices.put(examples, devices.whole)
         run_epoch = lambda compiled, state, epoch: compiled(state, examples, jax.random.fold_in(order_key, epoch))
         return run_epoch, lambda: (examples, order_key)
 
     def batches(epoch: int) -> Iterator[Any]:
         rows = epoch_rows(jax.random.fold_in(order_key, epoch), len(data.train.x), chosen.batch_size, chosen.epoch_steps)
-        streamed = data.batches(np.asarray(rows))
-        return streamed if devices is None else (jax.device_put(batch, devices.batch) for batch in streamed)
+        if devices is None:
+            return data.batches(np.asarray(rows))
+        return map(devices.put_rows, data.batches(np.asarray(rows)[:, devices.rows(chosen.batch_size)]))
 
     return lambda compiled, state, epoch: stream_epoch(compiled, state, batches(epoch)), lambda: (next(batches(0)),)
 
 
 def _config(
     directory: Path, key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options
-) -> tuple[dict[str, Any], set[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     """Return what identifies a run in its directory, and which parts of it may differ when it is reopened."""
     may_change = {"epochs", "validate_every", "patience", "jax", "gen_jax"}
     if chosen.config is not None:
-        return chosen.config, may_change | {*PROGRAMS}  # which are compared before
+        return chosen.config, [*may_change, *PROGRAMS]  # which are compared before
     counts = ("epochs", "batch_size", "epoch_steps", "stream", "validate_every", "patience", "best_metric")
     config = {name: getattr(chosen, name) for name in counts}
     if chosen.optimizer is None:
@@ -296,7 +316,7 @@ def _config(
         may_change |= {*PROGRAMS}
     if not saved_epochs(directory / CHECKPOINTS):  # nothing was trained yet
         may_change |= {*config, *config["data"], *PROGRAMS}
-    return config, may_change
+    return config, [*may_change]
 
 
 def start(key: Key, model: Any, optimizer: Any, event_shape: tuple[int, ...], ema: bool = False) -> TrainState:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.train.checkpoint import read_course, restore_best, restore_latest, save_checkpoint, saved_epochs
+from gen_jax.train.hosts import any_process, by_first, is_first, local
 from gen_jax.train.metrics import MetricsLog
 from gen_jax.train.step import TrainState, check_metrics, evaluation_params
 from gen_jax.types import Array, InputError, Metrics, Params
@@ -82,7 +83,7 @@ def run_epochs(
     """Train for `num_epochs` epochs in all, from the latest checkpoint in `directory` if there is one.
 
     An epoch is logged while the next one runs. At SIGINT or SIGTERM training ends after the epochs that were already dispatched,
-    and saves; a second signal acts at once.
+    and saves; a second signal acts at once. Of many processes, one that gets a signal ends training in all, after the same epoch.
 
     Args:
         state: the state before the first epoch. Its buffers may be donated, so do not use it afterwards.
@@ -94,8 +95,9 @@ def run_epochs(
         validate_every: epochs between validations; there is one after the last epoch too.
         patience: stop after this many validations in a row without a better `best_metric`.
         tensorboard: write TensorBoard's event files too.
-        report: called with each epoch's row of metrics, and on resuming with the last row from before.
-        snapshot: called with the parameters and the number of epochs done, at each validation.
+        report: called with each epoch's row of metrics, and on resuming with the last row from before; of many processes, in
+            process 0 alone.
+        snapshot: called with the parameters and the number of epochs done, at each validation; likewise.
 
     Raises:
         NonFiniteError: a loss, gradient, validation metric or parameter was not finite.
@@ -104,24 +106,25 @@ def run_epochs(
     """
     check_patience(patience, best_metric)
     if directory is not None:
-        check_epochs(directory, num_epochs)
+        by_first(lambda: check_epochs(directory, num_epochs))
         (directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_stop_signal())
         restored = None if directory is None else restore_latest(directory / CHECKPOINTS, state)
         state, done = (state, 0) if restored is None else restored
-        log = stack.enter_context(contextlib.closing(MetricsLog(directory, done, tensorboard)))
+        log = stack.enter_context(contextlib.closing(MetricsLog(directory if is_first() else None, done, tensorboard)))
+        log.rows = by_first(lambda: log.rows)
         if restored is None and log.num_read > validate_every:
             warnings.warn(
                 f"{directory} has metrics of {log.num_read} epochs and no checkpoint: training starts anew.", stacklevel=2
             )
-        if log.rows:
+        if log.rows and is_first():
             report(log.rows[-1])
-        course = {} if directory is None else read_course(directory / CHECKPOINTS, done)
+        course = {} if directory is None else by_first(lambda: read_course(directory / CHECKPOINTS, done))
         recorder = _Recorder(directory, log, best_metric, report, snapshot, int(state.step))
         recorder.best_score, recorder.waited = course.get("best_score"), int(course.get("waited", 0))
         pending: list[_Epoch] = []  # dispatched, not yet recorded
-        while done < num_epochs and not stopped() and not out_of_patience(patience, recorder.waited):
+        while done < num_epochs and not any_process(stopped() or out_of_patience(patience, recorder.waited)):
             start, done = time.perf_counter(), done + 1
             validated = done == num_epochs or done % validate_every == 0
             state, metrics = run_epoch(state, done - 1)
@@ -132,14 +135,14 @@ def run_epochs(
                 recorder.record(pending.pop(0))
         for dispatched in pending:
             recorder.record(dispatched)
-        if directory is not None and done not in {0, *saved_epochs(directory / CHECKPOINTS)}:
+        if directory is not None and done not in {0, *by_first(lambda: saved_epochs(directory / CHECKPOINTS))}:
             # a signal came between two validations
             save_checkpoint(directory / CHECKPOINTS, done, state, {}, best_metric, recorder.course())
         best = recorder.best
         if directory is not None and (found := restore_best(directory / CHECKPOINTS, state, best_metric)):
             best = evaluation_params(found[0]), found[1]  # it may be from before a restart
         params, epoch = best or (evaluation_params(state), done)
-        return Fitted(params, epoch, log.rows, not stopped(), state)
+        return Fitted(params, epoch, log.rows, not any_process(stopped()), state)
 
 
 @dataclasses.dataclass
@@ -180,12 +183,15 @@ class _Recorder:
         row |= scores
         if epoch.validated:
             self._keep_best(epoch, scores)
-            self.snapshot(evaluation_params(epoch.state), epoch.done)
+            params = local(evaluation_params(epoch.state))
+            if is_first():
+                self.snapshot(params, epoch.done)
         row["seconds"] = time.perf_counter() - max(epoch.start, self.ended)
         self.log.append(row)
         if self.directory is not None and epoch.validated:
             save_checkpoint(self.directory / CHECKPOINTS, epoch.done, epoch.state, scores, self.best_metric, self.course())
-        self.report(row)
+        if is_first():
+            self.report(row)
         self.ended = time.perf_counter()
 
     def _stop(self, found: str) -> NoReturn:

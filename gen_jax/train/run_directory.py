@@ -11,6 +11,7 @@ import jax
 from filelock import BaseFileLock, FileLock, Timeout
 
 from gen_jax.train.checkpoint import read_course, saved_epochs
+from gen_jax.train.hosts import by_first
 from gen_jax.train.loop import CHECKPOINTS, out_of_patience
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, read_metrics, read_object, write_json
 from gen_jax.types import InputError
@@ -29,6 +30,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
 
     The lock ends with the process, however that ends; the process that holds it may open the directory again. A new directory is
     removed where an error comes before anything was trained, such as a full memory: the call with other settings may have it.
+    Of many processes, process 0 does all this.
 
     Args:
         directory: the run directory.
@@ -42,6 +44,12 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
     Raises:
         InputError: the directory holds something else or has another config, cannot be written, or is locked by another process.
     """
+    with contextlib.ExitStack() as stack:
+        yield by_first(lambda: stack.enter_context(_open_run(directory, config, may_change)))
+
+
+@contextlib.contextmanager
+def _open_run(directory: Path, config: dict[str, Any], may_change: Collection[str]) -> Generator[dict[str, Any]]:
     # a kill may leave the folder without its config, or with half of it
     half_made = {LOCK_FILE, CONFIG_FILE + PARTIAL}
     is_run, was_there = (directory / CONFIG_FILE).exists(), directory.exists()

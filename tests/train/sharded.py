@@ -2,9 +2,9 @@
 
 XLA_FLAGS=--xla_force_host_platform_device_count=2 python -m tests.train.sharded
 
-Prints by how much each differs from one device, a line of JSON for each model and way. "auto" is a step of training under `jit` with a cut
-batch, on a mesh of that type; "explicit" the same on a mesh of the other type, through `jax.sharding.auto_axes`; "shard_map" is
-the value and the gradient of a mean over examples, of which each device takes its share, with JAX's checks on.
+Prints by how much each differs from one device, a line of JSON for each model and way. "auto" is a step of training under `jit`
+with a cut batch, on a mesh of that type; "explicit" the same on a mesh of the other type, through `jax.sharding.auto_axes`;
+"shard_map" is the value and the gradient of a mean over examples, of which each device takes its share, with JAX's checks on.
 """
 
 import functools

@@ -1,0 +1,238 @@
+"""Pages that are made of the code: the command line, the tables of recipes and tasks, and the Python reference."""
+
+import ast
+import contextlib
+import dataclasses
+import io
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from gen_jax import cli, recipes, tasks
+from gen_jax.recipes.settings import settings_json, variants
+from rich.console import Console
+
+ROOT = Path(__file__).parents[2]
+FACES = {
+    "types": "the contracts",
+    "distributions": "distributions over one event, KL divergences",
+    "nets": "the Flax modules: MLPs, masked ones, convolutions with a fast lowering for CPUs",
+    "flows": "bijections, what is made of them, and the densities they give",
+    "made": "MADE, its masks and outputs, ensembles, completion",
+    "vae": "the terms of the bound, objectives, likelihoods, latents, models",
+    "gan": "losses, penalties, the models and their two losses, the theory",
+    "autoencoders": "plain, denoising, contractive",
+    "densities": "maximum likelihood of what has a density",
+    "train": "`fit`, the step, schedules, checkpoints, the loop",
+    "data": "data sets and how a model sees them",
+    "evaluate": "per-example tables, likelihood estimates, measures of samples",
+    "plots": "arrays in, figures out",
+    "recipes": "what is trained: settings, and the experiment that they describe",
+    "tasks": "what is done with a trained model",
+    "runs": "the run folder",
+    "sweep": "many runs as one program",
+}
+
+
+def help_text(*arguments: str) -> str:
+    """Return what `gen-jax ARGUMENTS --help` prints: by its own console, or by tyro's, which is as wide as COLUMNS says."""
+    printed = io.StringIO()
+    with (
+        mock.patch.object(cli, "out", Console(file=printed, width=180)),
+        mock.patch.dict(os.environ, COLUMNS="86"),
+        contextlib.redirect_stdout(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        cli.main([*arguments, "--help"])
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()).strip()
+
+
+def block(*arguments: str) -> str:
+    """Return that text as a block of a page."""
+    return f"```text\n{help_text(*arguments)}\n```\n"
+
+
+def families() -> list[list[str]]:
+    """Return the names of the recipes that share their settings."""
+    found: dict[type, list[str]] = {}
+    for name, recipe in recipes.RECIPES.items():
+        found.setdefault(type(recipe.settings), []).append(name)
+    return list(found.values())
+
+
+COMMAND_LINE = """# Command line
+
+Made from the parser itself: what `--help` prints, for every command.
+
+{all}
+
+## `gen-jax train RECIPE`
+
+The settings of every recipe are [below](#settings-of-the-recipes).
+
+{train}
+
+## `gen-jax sweep RECIPE`
+
+Here with the settings of `vae`.
+
+{sweep}
+
+## Tasks
+
+{tasks}
+
+## `gen-jax runs`
+
+{runs}
+
+## Settings of the recipes
+
+Recipes with the same settings stand together; their defaults differ.
+
+{recipes}
+"""
+
+
+def command_line() -> str:
+    """Return the page of all commands and settings, each with its help."""
+    of_recipes = [
+        f"### {', '.join(f'`{name}`' for name in names)}\n\n{block('train', names[0])}{choices(names[0])}{changes(names)}"
+        for names in families()
+    ]
+    return COMMAND_LINE.format(
+        all=block(),
+        train=block("train"),
+        sweep=block("sweep", "vae"),
+        tasks="\n".join(f"### `gen-jax {name}`\n\n{block(name)}" for name in tasks.TASKS),
+        runs=block("runs"),
+        recipes="\n".join(of_recipes),
+    )
+
+
+def flags(settings: dict[str, Any]) -> dict[str, str]:
+    """Return settings as they stand on the command line, a choice by its kind and what comes with it."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found |= flags(
+                {
+                    name: value["kind"] or "plain",
+                    **{key: part for key, part in value.items() if key != "kind"},
+                }
+            )
+        else:
+            shown = (
+                " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            )
+            found[name] = f"--{name.replace('_', '-')} {shown}"
+    return found
+
+
+def changes(names: list[str]) -> str:
+    """Return how the defaults of a family's other recipes differ from those of its first."""
+    of = {name: flags(settings_json(recipes.RECIPES[name].settings)) for name in names}
+    first, *others = names
+    lines = []
+    for name in others:
+        differ = [
+            f"`{flag}`"
+            for setting, flag in of[name].items()
+            if of[first].get(setting) != flag
+        ]
+        lines.append(f"- `{name}`: {', '.join(differ)}")
+    return (
+        f"\nWhere the defaults of the others differ from those of `{first}`:\n\n"
+        + "\n".join(lines)
+        + "\n"
+        if lines
+        else ""
+    )
+
+
+def choices(name: str) -> str:
+    """Return the settings that come with a choice, for the choices of a recipe that bring some."""
+    lines = []
+    for choice, kinds in variants(type(recipes.RECIPES[name].settings)).items():
+        for kind, option in kinds.items():
+            brought = [
+                flag
+                for setting, flag in flags(dataclasses.asdict(option(kind=kind))).items()
+                if setting != "kind"
+            ]
+            if brought:
+                lines.append(
+                    f"- `--{choice.replace('_', '-')} {kind}` brings "
+                    + ", ".join(f"`{flag}`" for flag in brought)
+                )
+    return (
+        "\nSettings that come with a choice, with their defaults:\n\n"
+        + "\n".join(lines)
+        + "\n"
+        if lines
+        else ""
+    )
+
+
+def recipe_table() -> str:
+    """Return the table of recipes: name, data, what it is."""
+    lines = ["| recipe | data | what it is |", "| --- | --- | --- |"]
+    lines += [
+        f"| `{name}` | `{recipe.settings.data}` | {recipe.summary} |"
+        for name, recipe in recipes.RECIPES.items()
+    ]
+    return "\n".join(lines)
+
+
+def task_table() -> str:
+    """Return the table of tasks: the first line of the help of each."""
+    lines = ["| task | what it does |", "| --- | --- |"]
+    lines += [
+        f"| `gen-jax {name} RUN` | {(task.__doc__ or '').splitlines()[0]} |"
+        for name, task in tasks.TASKS.items()
+    ]
+    return "\n".join(lines)
+
+
+def exported(package: str) -> list[str]:
+    """Return the names that the `__init__` of a package imports for its users, but for constants; of a single module, none."""
+    face = ROOT / "gen_jax" / package / "__init__.py"
+    if not face.exists():
+        return []
+    imports = (
+        node
+        for node in ast.parse(face.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+    )
+    names = {
+        alias.name
+        for node in imports
+        if node.module != f"gen_jax.{package}"
+        for alias in node.names
+    }
+    return sorted((name for name in names if not name.isupper()), key=str.lower)
+
+
+HEAD = """# gen_jax.{package}
+
+::: gen_jax.{package}
+    options:
+      show_root_heading: false
+      show_root_toc_entry: false
+      members: {members}
+"""
+
+
+def api_pages() -> dict[str, str]:
+    """Return the pages of the Python reference by their paths: a module with all that it has, a package with what it exports."""
+    index = "# Python\n\nA page for each package. `help(gen_jax.vae.elbo_terms)` says the same in Python.\n\n"
+    pages = {}
+    for package, what in FACES.items():
+        names = exported(package)
+        parts = [f"\n::: gen_jax.{package}.{name}\n" for name in names]
+        pages[f"api/{package}.md"] = HEAD.format(
+            package=package, members="false" if names else "null"
+        ) + "".join(parts)
+        index += f"- [`gen_jax.{package}`]({package}.md): {what}\n"
+    return {"api/index.md": index} | pages
