@@ -197,8 +197,9 @@ def test_the_page_of_the_command_line_has_every_command_and_every_setting():
 
 def test_what_a_package_exports_is_on_its_page():
     made = reference.api_pages()
-    assert "::: gen_jax.vae.elbo_terms\n" in made["api/vae.md"]
-    assert "::: gen_jax.flows.planar\n" in made["api/flows.md"]
+    assert "::: gen_jax.vae.elbo.elbo_terms\n" in made["api/vae.md"]
+    assert "::: gen_jax.flows.planar.planar\n" in made["api/flows.md"]
+    assert "::: gen_jax.nets.mlp.MLP\n" in made["api/nets.md"]
     assert "members: null" in made["api/types.md"]
 
 
