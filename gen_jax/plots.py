@@ -18,7 +18,15 @@ MOST_IMAGES = 400  # of a grid; a thousand take gigabytes
 
 
 def image_grid(images: Images, columns: int, title: str = "", row_names: Sequence[str] = ()) -> "Figure":
-    """Draw up to 400 images, row by row. Events that are not [H, W, C] are drawn as squares where possible, else as strips."""
+    """Draw up to 400 images, row by row. Events that are not [H, W, C] are drawn as squares where possible, else as strips.
+
+    Examples:
+        >>> import numpy as np
+        >>> from gen_jax import plots
+        >>> figure = plots.image_grid(np.zeros((6, 28, 28, 1)), columns=3)  # figure.savefig("grid.png")
+        >>> figure.axes[0].images[0].get_array().shape  # 2 · 28 + 3, 3 · 28 + 4: lines of a pixel between images
+        (59, 88)
+    """
     pixels = np.stack([_as_image(image) for image in np.asarray(images[:MOST_IMAGES], np.float32)])
     rows = math.ceil(len(pixels) / columns)
     height, width, channels = pixels.shape[1:]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gen_jax import arguments, cli, recipes, tasks
+from gen_jax.tune.space import checked
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -31,6 +32,7 @@ def blocks(page: str, language: str) -> list[str]:
 def python_of(page: str) -> str:
     """Return all Python of a page, with few epochs and samples in place of the many that a reader wants."""
     code = "\n".join(blocks(page, "python"))
+    code = re.sub(r"\btrials=\d+", "trials=2", code)
     code = re.sub(r"\bepochs=(\d+)", lambda found: f"epochs={1 if int(found[1]) > 3 else found[1]}", code)
     return re.sub(r"(num_importance_samples|num_samples)=\d+", r"\1=5", code)
 
@@ -52,15 +54,18 @@ def parse(command: list[str]) -> None:
     """Read a command as the command line does, without doing it; raises for what it does not take."""
     name, *rest = command
     if "--help" in rest or name in ("recipes", "runs") or not rest:
-        assert name in (*tasks.TASKS, "train", "sweep", "recipes", "runs"), command
+        assert name in (*tasks.TASKS, "train", "sweep", "tune", "recipes", "runs"), command
         return
-    if name in ("train", "sweep"):
+    if name in ("train", "sweep", "tune"):
         recipe = recipes.find_recipe(rest[0])
         settings, left = arguments.choose(recipe.settings, rest[1:])
         if name == "sweep":
             read = arguments.read(arguments.SweepCommand, left, name, "", arguments.SweepCommand(settings))
             for setting, values in arguments.varied(read.vary).items():
                 recipes.change(settings, **dict.fromkeys([setting], values[0]))
+        elif name == "tune":
+            read = arguments.read(arguments.TuneCommand, left, name, "", arguments.TuneCommand(settings, Path("runs")))
+            checked(read.settings, arguments.space(read.vary))
         else:
             read = arguments.read(arguments.TrainCommand, left, name, "", arguments.TrainCommand(settings, Path("runs")))
         recipes.check_settings(read.settings)

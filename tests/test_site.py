@@ -17,7 +17,8 @@ from tests import pages
 
 import fill, reference, tables  # of docs/gen  # isort: skip  # noqa: E401
 
-WITH_PYTHON = [page for page in pages.PAGES if pages.blocks(page, "python") and page != "README.md"]
+ELSEWHERE = {"README.md": "tests/test_readme.py", "docs/hosts.md": "tests/train/test_hosts.py"}
+WITH_PYTHON = [page for page in pages.PAGES if pages.blocks(page, "python") and page not in ELSEWHERE]
 ALL_TABLES = [name for names in tables.groups().values() for name in names]
 
 
@@ -75,6 +76,7 @@ def test_every_setting_that_a_page_names_is_one():
     own = recipes.find_recipe(f"{pages.ROOT}/examples/own_vae.py:RECIPE").settings
     known |= {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(own)}
     of_programs = {"--set", "--seeds", "--only", "--save", "--rounds", "--strict", "--version"}
+    of_programs |= {"--nodes", "--ntasks-per-node", "--gpus-per-node", "--worker", "--command"}  # SLURM's and gcloud's
     known.add("--xla_force_host_platform_device_count")
     for page in pages.PAGES:
         code = " ".join(re.findall(r"`[^`]+`", pages.text_of(page)))
@@ -195,8 +197,9 @@ def test_the_page_of_the_command_line_has_every_command_and_every_setting():
 
 def test_what_a_package_exports_is_on_its_page():
     made = reference.api_pages()
-    assert "::: gen_jax.vae.elbo_terms\n" in made["api/vae.md"]
-    assert "::: gen_jax.flows.planar\n" in made["api/flows.md"]
+    assert "::: gen_jax.vae.elbo.elbo_terms\n" in made["api/vae.md"]
+    assert "::: gen_jax.flows.planar.planar\n" in made["api/flows.md"]
+    assert "::: gen_jax.nets.mlp.MLP\n" in made["api/nets.md"]
     assert "members: null" in made["api/types.md"]
 
 

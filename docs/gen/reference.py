@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import importlib
 import io
 import os
 from pathlib import Path
@@ -32,6 +33,7 @@ FACES = {
     "tasks": "what is done with a trained model",
     "runs": "the run folder",
     "sweep": "many runs as one program",
+    "tune": "settings chosen on validation data",
 }
 
 
@@ -79,6 +81,12 @@ Here with the settings of `vae`.
 
 {sweep}
 
+## `gen-jax tune RECIPE`
+
+Here with the settings of `vae`.
+
+{tune}
+
 ## Tasks
 
 {tasks}
@@ -105,6 +113,7 @@ def command_line() -> str:
         all=block(),
         train=block("train"),
         sweep=block("sweep", "vae"),
+        tune=block("tune", "vae"),
         tasks="\n".join(f"### `gen-jax {name}`\n\n{block(name)}" for name in tasks.TASKS),
         runs=block("runs"),
         recipes="\n".join(of_recipes),
@@ -196,22 +205,23 @@ def task_table() -> str:
 
 
 def exported(package: str) -> list[str]:
-    """Return the names that the `__init__` of a package imports for its users, but for constants; of a single module, none."""
+    """Return the functions and classes that the `__init__` of a package imports for its users, with where each is defined.
+
+    A page names them by that: `gen_jax.made.made` alone could be the module. Of a single module, none.
+    """
     face = ROOT / "gen_jax" / package / "__init__.py"
     if not face.exists():
         return []
-    imports = (
-        node
+    module = importlib.import_module(f"gen_jax.{package}")
+    found = [
+        f"{node.module}.{alias.name}"
         for node in ast.parse(face.read_text()).body
         if isinstance(node, ast.ImportFrom)
-    )
-    names = {
-        alias.name
-        for node in imports
-        if node.module != f"gen_jax.{package}"
+        and str(node.module).startswith(f"gen_jax.{package}.")
         for alias in node.names
-    }
-    return sorted((name for name in names if not name.isupper()), key=str.lower)
+        if callable(getattr(module, alias.name))
+    ]
+    return sorted(found, key=lambda path: path.rpartition(".")[2].lower())
 
 
 HEAD = """# gen_jax.{package}
@@ -230,7 +240,7 @@ def api_pages() -> dict[str, str]:
     pages = {}
     for package, what in FACES.items():
         names = exported(package)
-        parts = [f"\n::: gen_jax.{package}.{name}\n" for name in names]
+        parts = [f"\n::: {name}\n" for name in names]
         pages[f"api/{package}.md"] = HEAD.format(
             package=package, members="false" if names else "null"
         ) + "".join(parts)

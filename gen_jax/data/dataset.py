@@ -152,6 +152,14 @@ class Dataset(NamedTuple):
         view: how a model sees them.
         name: as `load_dataset` takes it.
         factors: of the examples, where they are known.
+
+    Examples:
+        >>> import numpy as np
+        >>> from gen_jax.data import Dataset, Split
+        >>> x = np.random.default_rng(0).random((60, 28, 28, 1), np.float32)  # your own arrays
+        >>> data = Dataset(train=Split(x[:40]), valid=Split(x[40:50]), test=Split(x[50:]))
+        >>> data.event_shape, len(data.train.x)
+        ((28, 28, 1), 40)
     """
 
     train: Split

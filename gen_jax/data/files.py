@@ -174,6 +174,9 @@ def load_mask(argument: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return booleans of the given shape from an .npy file, an .npz file of one array, or a .png picture, where white is True.
 
     Numbers must be 0 and 1, and a picture black and white. [H, W] does for all channels of [H, W, C].
+
+    Raises:
+        InputError: there is no such file, it cannot be read, it holds other values than a mask has, or its shape fits no example.
     """
     path = Path(argument).expanduser()
     if not path.is_file():

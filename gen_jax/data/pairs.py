@@ -40,7 +40,11 @@ def domain_channels(total: int) -> tuple[int, int]:
 
 
 def domain_of(data: Dataset, domain: str) -> Dataset:
-    """Return the images of one domain, "a" or "b", with their labels where they are known."""
+    """Return the images of one domain, "a" or "b", with their labels where they are known.
+
+    Raises:
+        InputError: as for `domain_channels`.
+    """
     first = domain_channels(data.train.x.shape[-1])[0]
     part, index = (slice(first), 0) if domain == "a" else (slice(first, None), 1)
     factors = data.factors

@@ -111,6 +111,13 @@ def load_dataset(name: str, binarise: Binarisation | None = None, seed: int = 0,
 
     Raises:
         InputError: an unknown name, or files that are missing, damaged, or not images of one shape.
+
+    Examples:
+        >>> import numpy as np
+        >>> from gen_jax import load_dataset
+        >>> data = load_dataset("mnist-5k")
+        >>> data.train.x.shape, data.train.x.dtype.name, np.bincount(data.train.labels)[:3].tolist()
+        ((4000, 28, 28, 1), 'uint8', [400, 400, 400])
     """
     data = canonical(_load(name), stream)._replace(name=name, view=data_view(name, "none"))
     return data.binarised(DEFAULT_BINARISATION.get(name, "none") if binarise is None else binarise, seed)

@@ -40,7 +40,7 @@ class RateParts(NamedTuple):
 
 
 class AggregateDensity(NamedTuple):
-    """The logarithms of estimates of q(z_i), and of q(z_ij) for each latent j."""
+    """The logarithms of estimates of q(z_i), and of q(z_ij) for each latent j, in nats."""
 
     joint: Float[Array, "B"]
     marginals: Float[Array, "B Z"]
@@ -96,7 +96,10 @@ def rate_parts(
     num_data: int | None = None,
     estimator: Estimator = "stratified",
 ) -> RateParts:
-    """Take the mean KL of a batch apart, at one draw of each posterior; arguments and errors are those of `aggregate_density`."""
+    """Take the mean KL of a batch apart, at one draw of each posterior; arguments and errors are those of `aggregate_density`.
+
+    E_n KL(q(z|x_n) ‖ p(z)) = I(n; z) + KL(q(z) ‖ Π_j q(z_j)) + Σ_j KL(q(z_j) ‖ p(z_j))        (Chen et al. 2018)
+    """
     found = aggregate_density(posteriors, z, num_data, estimator)
     log_q = jnp.sum(jax.vmap(log_prob_parts)(posteriors, z), axis=1)
     log_p = jax.vmap(log_prob_parts, (None, 0))(prior, z)

@@ -20,6 +20,15 @@ class Bernoulli(NamedTuple):
 
     Attributes:
         logits: log P(1) − log P(0).
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax.distributions import Bernoulli
+        >>> coins = Bernoulli(logits=jnp.zeros(3))
+        >>> round(coins.log_prob(jnp.array([0.0, 1.0, 1.0])).item(), 4)  # −3 log 2
+        -2.0794
+        >>> Bernoulli(logits=jnp.array([100.0])).log_prob(jnp.zeros(1)).item()  # no probability is clipped
+        -100.0
     """
 
     logits: Float[Array, "*event"]

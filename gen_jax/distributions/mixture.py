@@ -22,6 +22,14 @@ class Mixture(NamedTuple):
     Attributes:
         logits: [M], unnormalised log-probabilities of the components.
         components: a distribution with a leading axis of length M on each leaf, as `jax.vmap` makes it.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax.distributions import Mixture, Normal
+        >>> components = Normal(jnp.array([[-1.0], [1.0]]), jnp.ones((2, 1)))  # two, each over vectors of size 1
+        >>> p = Mixture(jnp.log(jnp.array([0.25, 0.75])), components)
+        >>> p.mean.round(4).tolist(), round(p.log_prob(jnp.zeros(1)).item(), 4)  # at 0: −½ − ½ log 2π
+        ([0.5], -1.4189)
     """
 
     logits: Float[Array, "M"]

@@ -21,6 +21,15 @@ class Normal(NamedTuple):
     Attributes:
         loc: the mean.
         scale: the standard deviation, positive.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.distributions import Normal
+        >>> p = Normal(jnp.zeros(2), jnp.ones(2))
+        >>> round(p.log_prob(jnp.zeros(2)).item(), 4)  # −log 2π
+        -1.8379
+        >>> jax.vmap(p.sample)(jax.random.split(jax.random.key(0), 5)).shape  # five draws
+        (5, 2)
     """
 
     loc: Float[Array, "*#event"]

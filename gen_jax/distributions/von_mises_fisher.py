@@ -28,6 +28,13 @@ class VonMisesFisher(NamedTuple):
     Attributes:
         loc: [D], the mean direction, a unit vector (not checked).
         concentration: κ ≥ 0.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax.distributions import VonMisesFisher
+        >>> p = VonMisesFisher(jnp.array([0.0, 0.0, 1.0]), jnp.float32(1.0))
+        >>> round(p.mean[2].item(), 3), round(p.log_prob(p.loc).item(), 3)  # coth 1 − 1, and 1 − log(4π sinh 1)
+        (0.313, -1.692)
     """
 
     loc: Float[Array, "D"]

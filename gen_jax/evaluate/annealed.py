@@ -97,6 +97,9 @@ def annealed(
     The step size of each T_t is found by other chains, which go forward and adapt it to an acceptance of 65 % on their way. The
     chains that count have it fixed, independent of where they start, so that both expectations are exact.
 
+    Estimates are in nats. Neal 2001 (arXiv:physics/9803008); Wu et al. 2017 (arXiv:1611.04273); backward, Grosse et al. 2015
+    (arXiv:1511.02543).
+
     Args:
         log_start: z -> log s(z). For a VAE the prior p(z), or q(z|x). z is any pytree of real arrays without bounds.
         log_end: z -> log e(z). For a VAE log p(x, z), with Z = p(x).
@@ -110,6 +113,17 @@ def annealed(
 
     Raises:
         InputError: a number of chains or leapfrog steps that is less than 1.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.distributions import Normal
+        >>> from gen_jax.evaluate import annealed, temperatures
+        >>> x, prior = jnp.ones(1), Normal(jnp.zeros(1), jnp.ones(1))
+        >>> log_joint = lambda z: Normal(z, jnp.ones(1)).log_prob(x) + prior.log_prob(z)
+        >>> estimate = jax.jit(lambda key: annealed(prior.log_prob, log_joint, prior.sample, key, temperatures(50)))
+        >>> log_p = Normal(jnp.zeros(1), jnp.full(1, 2**0.5)).log_prob(x)  # p(x) = N(0, 2)
+        >>> bool(jnp.abs(estimate(jax.random.key(0)).log_prob - log_p) < 0.1)
+        True
     """
     if num_chains < 1 or num_leapfrog < 1:
         raise InputError(f"num_chains is {num_chains} and num_leapfrog {num_leapfrog}: give 1 or more of each.")

@@ -17,6 +17,8 @@ LogDensity = Callable[[Array], Float[Array, ""]]
 class InferenceGap(NamedTuple):
     """log p(x) − L[q] of one example, in two parts: log p(x) − L[q*], of q's family, and L[q*] − L[q], of the encoder.
 
+    In nats, as Cremer et al. 2018 (arXiv:1801.03558) divide it.
+
     Attributes:
         log_prob: the importance-weighted estimate of log p(x) with proposals from q*: in expectation a lower bound.
         elbo: L[q] of the encoder's q.
@@ -43,6 +45,8 @@ def optimised_normal(
     log_joint: LogDensity, start: Normal, optimizer: Any, key: Key, num_steps: int = 500, num_samples: int = 8
 ) -> Normal:
     """Return the normal q with independent dimensions that maximises L[q] for one example, by stochastic gradients.
+
+        L[q] = E_q[log p(x, z) − log q(z)]
 
     Args:
         log_joint: z -> log p(x, z).

@@ -30,8 +30,8 @@ def kl_on_grid(
 ) -> tuple[float, float, float]:
     """Return KL(q ‖ p / Z), log Z and the mass ∫ q, for a normalised q and an unnormalised p at points of `square_grid`.
 
-    KL = ∫ q (log q − log p) + log Z with Z = ∫ p, by the midpoint rule in float64. If the mass is not 1, the grid is too small or
-    too coarse.
+    KL = ∫ q (log q − log p) + log Z with Z = ∫ p, in nats, by the midpoint rule in float64. If the mass is not 1, the grid is too
+    small or too coarse.
     """
     log_q, log_p = np.asarray(log_q, np.float64), np.asarray(log_p, np.float64)
     log_z = float(np.log(np.exp(log_p - log_p.max()).sum() * cell) + log_p.max())

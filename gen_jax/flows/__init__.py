@@ -1,4 +1,8 @@
-"""Normalizing flows: bijections of one example, what is made of them, and the densities they give."""
+"""Normalizing flows: bijections of one example, what is made of them, and the densities they give.
+
+An example or context of the wrong shape, or an example of another type than float32 or float64, raises an `InputError`, under
+`jit` and `vmap` too. Log-determinants are in nats.
+"""
 
 from gen_jax.flows.autoregressive import inverse_autoregressive, masked_autoregressive
 from gen_jax.flows.check import BijectionErrors, check_bijection

@@ -19,6 +19,15 @@ def chain(*bijections: Bijection) -> Bijection:
 
     Raises:
         InputError: there are none.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax import flows
+        >>> f = flows.chain(flows.elementwise_affine(2), flows.reverse(2))
+        >>> params = ({"shift": jnp.ones(2), "log_scale": jnp.log(jnp.array([2.0, 3.0]))}, ())
+        >>> y, log_det = f.forward_and_log_det(params, jnp.ones(2))  # (2 + 1, 3 + 1), reversed
+        >>> y.round(4).tolist(), round(log_det.item(), 4)  # log 6
+        ([4.0, 3.0], 1.7918)
     """
     if not bijections:
         raise InputError("chain() was given no bijections: give one or more.")
@@ -51,6 +60,15 @@ def stack(bijection: Bijection, num_layers: int) -> Bijection:
 
     Raises:
         InputError: `num_layers` is less than 1.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax import flows
+        >>> f = flows.stack(flows.elementwise_affine(1), num_layers=3)
+        >>> params = {"shift": jnp.zeros((3, 1)), "log_scale": jnp.full((3, 1), jnp.log(2.0))}
+        >>> y, log_det = f.forward_and_log_det(params, jnp.ones(1))
+        >>> y.round(4).tolist(), round(log_det.item(), 4)  # 2³, 3 log 2
+        ([8.0], 2.0794)
     """
     if num_layers < 1:
         raise InputError(f"num_layers is {num_layers}: give 1 or more.")
@@ -70,7 +88,16 @@ def stack(bijection: Bijection, num_layers: int) -> Bijection:
 
 
 def invert(bijection: Bijection) -> Bijection:
-    """Return the inverse, which has the same parameters."""
+    """Return the inverse, which has the same parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax import flows
+        >>> f = flows.invert(flows.standardise(mean=jnp.array([5.0]), std=jnp.array([2.0])))
+        >>> y, log_det = f.forward_and_log_det((), jnp.array([3.0]))
+        >>> y.tolist(), round(log_det.item(), 4)  # 5 + 2 · 3, log 2
+        ([11.0], 0.6931)
+    """
     return Bijection(bijection.init, bijection.inverse_and_log_det, bijection.forward_and_log_det)
 
 

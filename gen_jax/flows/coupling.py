@@ -15,7 +15,8 @@ def coupling(net: Net, dim: int, transformer: Transformer, context_dim: int = 0)
 
         log |det ∂y/∂x| = Σ_i log τ'(b_i; net(a)_i)
 
-    Both directions take one pass. To transform every dimension, alternate with a permutation such as `reverse`.
+    Both directions take one pass. To transform every dimension, alternate with a permutation such as `reverse`. (Dinh et al.
+    2017, arXiv:1605.08803.)
 
     Args:
         net: (params, a [D // 2], context) -> the transformer's raw parameters, [P, D − D // 2].
@@ -25,6 +26,16 @@ def coupling(net: Net, dim: int, transformer: Transformer, context_dim: int = 0)
 
     Raises:
         InputError: `dim` is less than 2; or, when called, the net's output or the context has the wrong shape.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax import flows
+        >>> from gen_jax.nets import MLP
+        >>> f, x = flows.coupling(MLP((8,), (2, 2)), dim=4, transformer=flows.affine()), jnp.arange(4.0)
+        >>> params = f.init(jax.random.key(0))
+        >>> y, log_det = f.forward_and_log_det(params, x)
+        >>> y[:2].tolist(), jnp.allclose(f.inverse_and_log_det(params, y)[0], x, atol=1e-4).item()
+        ([0.0, 1.0], True)
     """
     check_dim(dim, least=2)
     split = dim // 2

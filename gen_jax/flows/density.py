@@ -57,6 +57,16 @@ def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
 
     Raises:
         InputError: (from `log_prob`) the example has not the shape of the base's samples.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax import flows
+        >>> from gen_jax.distributions import Normal
+        >>> model = flows.flow_density(Normal(jnp.zeros(1), jnp.ones(1)), flows.elementwise_affine(1))
+        >>> params = {"shift": jnp.ones(1), "log_scale": jnp.log(2.0)[None]}  # y = 2 x + 1 ~ N(1, 2²)
+        >>> x = jnp.array([4.0])
+        >>> jnp.allclose(model.log_prob(params, x), Normal(jnp.ones(1), 2 * jnp.ones(1)).log_prob(x)).item()
+        True
     """
     event_shape = jax.eval_shape(base.sample, jax.random.key(0)).shape
 
@@ -72,7 +82,7 @@ def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
 
 
 def energy_loss(base: Posterior, bijection: Bijection, energy: Callable[[Array], Array], annealing_steps: int = 1) -> Loss:
-    """Return the `Loss` E_q[log q(z) + β U(z)], which fits the flow q to p(z) ∝ e^{−U(z)} without data.
+    """Return the `Loss` E_q[log q(z) + β U(z)] in nats, which fits the flow q to p(z) ∝ e^{−U(z)} without data.
 
     For β = 1 it is KL(q ‖ p) − log ∫ e^{−U}. β rises from 0.01 to 1 (Rezende & Mohamed 2015, §6.1). The expectation is over
     as many samples of q as the batch has examples.

@@ -121,7 +121,11 @@ def permutation(order: Sequence[int] | np.ndarray) -> Bijection:
 
 
 def reverse(dim: int) -> Bijection:
-    """Return the permutation that reverses the dimensions; it needs no gather, so it is faster than `permutation`."""
+    """Return the permutation that reverses the dimensions; it needs no gather, so it is faster than `permutation`.
+
+    Raises:
+        InputError: `dim` is less than 1.
+    """
     check_dim(dim)
 
     def flip(params: Params, x: Float[Array, "D"]) -> Result:

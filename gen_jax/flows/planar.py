@@ -13,7 +13,7 @@ MAX_LOG_ALPHA = 15.0  # α from 3e-7 to 3e6
 
 
 def planar(dim: int) -> Bijection:
-    """Return f(z) = z + û tanh(a), a = wᵀz + b.
+    """Return f(z) = z + û tanh(a), a = wᵀz + b (Rezende & Mohamed 2015, arXiv:1505.05770).
 
         log |det ∂f/∂z| = log(1 + wᵀû sech²a) = log(tanh²a + s sech²a)
 
@@ -23,6 +23,15 @@ def planar(dim: int) -> Bijection:
 
     Raises:
         InputError: `dim` is less than 1.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax import flows
+        >>> f, z = flows.planar(2), jnp.array([1.0, -1.0])
+        >>> params = f.init(jax.random.key(0))
+        >>> jacobian = jax.jit(jax.jacobian(lambda z: f.forward_and_log_det(params, z)[0]))(z)
+        >>> jnp.allclose(f.forward_and_log_det(params, z)[1], jnp.linalg.slogdet(jacobian)[1], atol=1e-5).item()
+        True
     """
     check_dim(dim)
 
@@ -66,7 +75,7 @@ def radial(dim: int) -> Bijection:
 
         log |det ∂f/∂z| = (D − 1) log((r + s) / (α + r)) + log((r² + 2αr + αs) / (α + r)²)
 
-    The inverse solves ρ = ‖y − z_0‖ = r (r + s) / (α + r), a quadratic in r.
+    The inverse solves ρ = ‖y − z_0‖ = r (r + s) / (α + r), a quadratic in r. The paper is that of `planar`.
 
     Raises:
         InputError: `dim` is less than 1.

@@ -15,8 +15,11 @@ from gen_jax.types import Array, Bijection, InputError, Key, Params
 def orthogonal_sylvester(dim: int, num_units: int) -> Bijection:
     """Return the Sylvester flow f(z) = z + Q R tanh(R̃ Qᵀz + b), with Q [D, M] from the QR decomposition of a free matrix.
 
-    The paper orthogonalises iteratively; QR is exact. For a matrix without full rank, the gradient of Q is NaN. See `_sylvester`
-    for the log-determinant and the inverse.
+        log |det ∂f/∂z| = Σ_i log(1 + r_ii r̃_ii sech²a_i),    a = R̃ Qᵀz + b
+
+    R and R̃ are upper triangular [M, M], with diagonals in (−1, 1), so that f is invertible (van den Berg et al. 2018,
+    arXiv:1803.05649). The paper orthogonalises iteratively; QR is exact. For a matrix without full rank, the gradient of Q is
+    NaN. See `_sylvester` for the inverse.
 
     Raises:
         InputError: `dim` is less than 1, or `num_units` not from 1 to `dim`.

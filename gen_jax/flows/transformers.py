@@ -49,7 +49,7 @@ def transform_each(
 
 
 def affine() -> Transformer:
-    """Return y = x e^s + t, with s = 5 tanh(r_0 / 5) and t = r_1."""
+    """Return y = x e^s + t, with s = 5 tanh(r_0 / 5) and t = r_1; log dy/dx = s."""
 
     def log_scale(raw: Float[Array, "2"]) -> Float[Array, ""]:
         return MAX_LOG_SCALE * jnp.tanh(raw[0] / MAX_LOG_SCALE)

@@ -48,6 +48,18 @@ def adversarial_losses(
 
     Raises:
         InputError: when a loss is called, `gan.packing` does not divide the batch.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax import data, distributions, gan, nets
+        >>> networks = nets.batch_net(nets.MLPGenerator((8,), (2,))), nets.batch_net(nets.MLPDiscriminator((8,)))
+        >>> prior = distributions.Normal(jnp.zeros(3), jnp.ones(3))
+        >>> model = gan.generative_adversarial_network(*networks, prior)
+        >>> params, state = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros(2)))  # D(x) is the logit 0
+        >>> losses = gan.adversarial_losses(model, gan.NON_SATURATING)
+        >>> arguments = params, state, jax.random.key(1), jnp.int32(0), data.Split(jnp.ones((5, 2)))
+        >>> [round(jax.jit(loss)(*arguments)[0].item(), 4) for loss in losses]  # log 2 for G, 2 log 2 for D
+        [0.6931, 1.3863]
     """
     terms = (penalty, penalty_weight, penalty_every, drift, augmentation)
     return Adversaries(_generator_loss(gan, loss, augmentation), _discriminator_loss(gan, loss, *terms, joint_batch))

@@ -52,7 +52,7 @@ class CycleGAN(NamedTuple):
 def cycle_gan(
     generators: tuple[Net, Net], discriminators: tuple[Net, Net], channels: tuple[int, int], pool_size: int = 50
 ) -> CycleGAN:
-    """Return a CycleGAN.
+    """Return a CycleGAN (Zhu et al. 2017, arXiv:1703.10593).
 
     Args:
         generators: G: A → B, and F: B → A, each (x [*batch, H, W, C]) -> [*batch, H, W, C'].

@@ -79,7 +79,7 @@ def growing_gan(
     num_classes: int | None = None,
     grows: bool = True,
 ) -> GrowingGAN:
-    """Return a GAN that grows to images of 4 · 2^(S − 1) pixels a side.
+    """Return a GAN that grows to images of 4 · 2^(S − 1) pixels a side (Karras et al. 2018, arXiv:1710.10196).
 
     Smaller images, such as 28 × 28 for 32, are padded with −1, and generated ones cropped. What a stage generates has the same
     border, or the discriminator would know images by that.

@@ -20,7 +20,8 @@ def generative_adversarial_network(
 ) -> GAN:
     """Return a GAN: x = G(z), z ~ p(z), and a discriminator D(x), the logit of the probability that x is real.
 
-    A conditional one (`num_classes`) has x = G([z, y]) and D(x, y), with labels y ∈ {0 … C − 1} as one-hot vectors.
+    A conditional one (`num_classes`) has x = G([z, y]) and D(x, y), with labels y ∈ {0 … C − 1} as one-hot vectors. (Goodfellow
+    et al. 2014, arXiv:1406.2661.)
 
     Args:
         generator: (z [B, Z]) -> x [B, *event]; in a conditional model, (z and y side by side: B, Z + C) -> x.
@@ -35,6 +36,17 @@ def generative_adversarial_network(
             have another shape than the data, or the discriminator another number of classes; when the model is called, labels
             are missing, unexpected, or not integers [B] from 0 to C − 1 (under jit, values are not checked, and a label of C or
             more becomes a vector of zeros).
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax import distributions, gan, nets
+        >>> networks = nets.batch_net(nets.MLPGenerator((8,), (2,))), nets.batch_net(nets.MLPDiscriminator((8,)))
+        >>> prior = distributions.Normal(jnp.zeros(3), jnp.ones(3))
+        >>> model = gan.generative_adversarial_network(*networks, prior)
+        >>> params, state = model.init(jax.random.key(0), jnp.zeros(2))
+        >>> x, _ = model.generate(params, state, jax.random.key(1), gan.draw_latents(prior, jax.random.key(2), 5))
+        >>> x.shape, model.discriminate(params, state, x)[0].logits.shape
+        ((5, 2), (5,))
     """
     if packing < 1:
         raise InputError(f"packing is {packing}: give 1 or more.")

@@ -30,26 +30,33 @@ def gradient_norms_squared(critic: Critic, x: Float[Array, "B *event"]) -> Float
 
 
 def gradient_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E[(‖∇D(x̂)‖ − 1)²] at x̂ = ε real + (1 − ε) fake, with one ε ~ U(0, 1) for each example (Gulrajani et al. 2017).
+    """Return E[(‖∇D(x̂)‖ − 1)²] at x̂ = ε real + (1 − ε) fake, with one ε ~ U(0, 1) for each example (arXiv:1704.00028).
 
     The norm is √(‖∇D(x̂)‖² + 10⁻¹²), whose derivatives are finite where the gradient is zero.
+
+    Raises:
+        InputError: `real` and `fake` differ in shape.
     """
     squared = gradient_norms_squared(critic, _interpolate(key, real, fake))
     return jnp.mean((jnp.sqrt(squared + 1e-12) - 1) ** 2)
 
 
 def zero_centred_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x̂)‖² at the x̂ of `gradient_penalty` (Thanh-Tung et al. 2019)."""
+    """Return E‖∇D(x̂)‖² at the x̂ of `gradient_penalty` (Thanh-Tung et al. 2019, arXiv:1902.03984).
+
+    Raises:
+        InputError: `real` and `fake` differ in shape.
+    """
     return jnp.mean(gradient_norms_squared(critic, _interpolate(key, real, fake)))
 
 
 def r1_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x)‖² at real examples: R1 of Mescheder et al. 2018 without its factor γ/2. The key is not used."""
+    """Return E‖∇D(x)‖² at real examples: R1, without its factor γ/2 (arXiv:1801.04406). The key is not used."""
     return jnp.mean(gradient_norms_squared(critic, real))
 
 
 def r2_penalty(critic: Critic, key: Key, real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return E‖∇D(x)‖² at generated examples: R2 of Mescheder et al. 2018 without its factor γ/2. The key is not used."""
+    """Return E‖∇D(x)‖² at generated examples: R2, without its factor γ/2 (arXiv:1801.04406). The key is not used."""
     return jnp.mean(gradient_norms_squared(critic, fake))
 
 

@@ -33,7 +33,7 @@ def style_gan(
     mixing: float = 0.9,
     grows: bool = True,
 ) -> GrowingGAN:
-    """Return a StyleGAN, which may grow; its `whole` has a `Style`.
+    """Return a StyleGAN, which may grow; its `whole` has a `Style` (Karras et al. 2019, arXiv:1812.04948).
 
     In training, an example takes a second w from a random layer on with probability `mixing`, so that layers do not rely on
     each other's styles (§3.1).
@@ -120,13 +120,16 @@ def first_other_layers(key: Key, num: int, num_layers: int, mixing: float) -> Ar
 
 
 def truncated(w: Float[Array, "B L W"], mean: Float[Array, "W"], psi: float, cutoff: int | None = None) -> Float[Array, "B L W"]:
-    """Return w̄ + ψ (w − w̄) in the layers before `cutoff`, by default in all (§B)."""
+    """Return w̄ + ψ (w − w̄) in the layers before `cutoff`, by default in all (StyleGAN, arXiv:1812.04948, §B)."""
     shortened = mean[None, None] + psi * (w - mean[None, None])
     return shortened if cutoff is None else jnp.where((jnp.arange(w.shape[1]) < cutoff)[None, :, None], shortened, w)
 
 
 def path_lengths(synthesise: Callable[[Array], Array], key: Key, w: Float[Array, "B L W"]) -> Float[Array, "B"]:
-    """Return √(mean over layers of ‖∂⟨x, y⟩ / ∂w‖²) of each example, x = synthesise(w), y ~ N(0, I) / √(pixels) (v2, §3.2)."""
+    """Return √(mean over layers of ‖∂⟨x, y⟩ / ∂w‖²) of each example, x = synthesise(w), y ~ N(0, I) / √(pixels).
+
+    StyleGAN 2, arXiv:1912.04958, §3.2.
+    """
 
     def projected(w: Array) -> Array:
         x = synthesise(w)
@@ -136,7 +139,7 @@ def path_lengths(synthesise: Callable[[Array], Array], key: Key, w: Float[Array,
 
 
 def path_regularised(loss: Loss, gan: GAN, weight: float, every: int) -> Loss:
-    """Return the loss of a StyleGAN's generator with n · weight · E[(length − a)²] at every n-th step (v2, eq. 4).
+    """Return the loss of a StyleGAN's generator with n · weight · E[(length − a)²] at every n-th step (arXiv:1912.04958, eq. 4).
 
     a is a moving average of the lengths, in the state, and no gradient goes through it. Lengths are those of half a batch.
     """

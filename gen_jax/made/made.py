@@ -57,7 +57,9 @@ def made(
     direct: bool = False,
     activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> MADE:
-    """Return a MADE; `ensemble` makes it a `DensityModel` with fixed masks.
+    """Return a MADE; `ensemble` makes it a `DensityModel` with fixed masks (Germain et al. 2015, arXiv:1502.03509).
+
+        log p(x) = Σ_i log p(x_i | all x_j with a lower degree than x_i), in nats
 
     Args:
         dim: D, the number of dimensions.
@@ -68,6 +70,15 @@ def made(
 
     Raises:
         InputError: a hidden layer has fewer than D − 1 units, too few for every dependency, and `direct` is false.
+
+    Examples:
+        >>> import itertools, jax, jax.numpy as jnp
+        >>> from gen_jax import made
+        >>> model = made.made(dim=3, hidden_sizes=(8,), output=made.bernoulli_output())
+        >>> params, every_x = model.init(jax.random.key(0)), jnp.array([*itertools.product([0.0, 1.0], repeat=3)])
+        >>> log_probs = jax.jit(jax.vmap(lambda x: model.log_prob(params, model.degrees, x)))(every_x)
+        >>> round(jnp.sum(jnp.exp(log_probs)).item(), 4)  # Σ_x p(x)
+        1.0
     """
     check_hidden_sizes(dim, hidden_sizes, direct)
     net = MaskedMLP(hidden_sizes, output.num_params, direct, activation)
@@ -169,6 +180,16 @@ def ensemble(model: MADE, masks: Masks, num_masks: int = 1) -> DensityModel:
 
     Raises:
         InputError: `num_masks` is less than 1, or mask 0 does not fit the model.
+
+    Examples:
+        >>> import itertools, jax, jax.numpy as jnp
+        >>> from gen_jax import made
+        >>> model = made.made(dim=3, hidden_sizes=(8,), output=made.bernoulli_output())
+        >>> mixture = made.ensemble(model, made.shuffled_masks(jax.random.key(0), model.degrees), num_masks=8)
+        >>> params, every_x = mixture.init(jax.random.key(1)), jnp.array([*itertools.product([0.0, 1.0], repeat=3)])
+        >>> log_probs = jax.jit(jax.vmap(lambda x: mixture.log_prob(params, x)))(every_x)
+        >>> round(jnp.sum(jnp.exp(log_probs)).item(), 4)  # Σ_x p(x)
+        1.0
     """
     if num_masks < 1:
         raise InputError(f"num_masks is {num_masks}: give 1 or more.")
@@ -227,7 +248,7 @@ def _no_context(context: Any) -> None:
 
 
 def made_loss(model: MADE, masks: Masks | None = None) -> Loss:
-    """Return the `Loss` −E[log p_m(x)] of a batch with `x`, flattened, with one mask m per step.
+    """Return the `Loss` −E[log p_m(x)] in nats of a batch with `x`, flattened, with one mask m per step.
 
     Args:
         model: the MADE.

@@ -13,6 +13,15 @@ def batch_net(module: nn.Module) -> BatchNet:
     """Return a `BatchNet` of a Flax module whose `__call__` takes the keyword `train`.
 
     The state holds every collection but "params", such as "batch_stats". The key of `apply` is the module's rng "noise".
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.nets import MLPGenerator, batch_net
+        >>> net = batch_net(MLPGenerator((8,), (2,), batch_norm=True))
+        >>> params, state = net.init(jax.random.key(0), jnp.zeros((5, 3)))
+        >>> x, new_state = net.apply(params, state, jnp.ones((5, 3)), train=True)
+        >>> x.shape, list(new_state)
+        ((5, 2), ['batch_stats'])
     """
 
     def init(key: Key, *inputs: Any) -> Variables:

@@ -21,6 +21,14 @@ class MLP(nn.Module):
     The reference sizes of the VAE are `MLP((512, 256), (2, Z))` for the encoder, which returns μ and log σ², and
     `MLP((256, 512), event_shape)` for the decoder. An `output_shape` of None returns the last hidden layer. `output_init` is for
     the last kernel.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.nets import MLP
+        >>> net, x = MLP((8,), (2, 3)), jnp.zeros((4, 4))  # for one example: no batch axis
+        >>> params = net.init(jax.random.key(0), x)
+        >>> net.apply(params, x).shape, sum(leaf.size for leaf in jax.tree.leaves(params))  # 16·8 + 8 + 8·6 + 6
+        ((2, 3), 190)
     """
 
     hidden_sizes: tuple[int, ...]

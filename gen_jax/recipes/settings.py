@@ -240,6 +240,12 @@ def change(settings: Any, **changes: Any) -> Any:
 
     Raises:
         InputError: there is no such setting, or the choices made do not have it.
+
+    Examples:
+        >>> from gen_jax.recipes import RECIPES, change
+        >>> settings = change(RECIPES["vae"].settings, epochs=20, objective="capacity", gamma=100.0)
+        >>> settings.epochs, settings.objective.gamma
+        (20, 100.0)
     """
     kinds = variants(type(settings))
     for name, value in sorted(changes.items(), key=lambda item: item[0] not in kinds):  # choices first

@@ -57,6 +57,17 @@ def complete(
     Raises:
         InputError: the model cannot complete examples, an option is of the other kind of model or method, or `observed` is True
             everywhere or nowhere, or of another shape than an example.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from gen_jax import made, tasks
+        >>> from gen_jax.data import Split
+        >>> net = made.made(dim=3, hidden_sizes=(8,), output=made.bernoulli_output())
+        >>> model = made.ensemble(net, lambda index: net.degrees)  # one order, x_1 first
+        >>> params, examples = model.init(jax.random.key(0)), Split(np.ones((5, 3), np.float32))
+        >>> found = tasks.complete(model, params, jax.random.key(1), examples, np.array([True, False, False]), num=4)
+        >>> found.x.shape, (found.x[..., 0] == 1).all().item(), found.exact.all().item()
+        ((4, 5, 3), True, True)
     """
     check_count("num", num)
     known = checked_mask(view, examples, observed)

@@ -85,6 +85,19 @@ def evaluate(
 
     Raises:
         InputError: the model is none of these, or importance samples are given where nothing is estimated by them.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from gen_jax import tasks
+        >>> from gen_jax.data import Split
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, gaussian_vae
+        >>> vae = gaussian_vae(MLP((), (2, 1)), MLP((), (3,)), latent_dim=1, likelihood=bernoulli_likelihood())
+        >>> params = jax.tree.map(jnp.zeros_like, vae.init(jax.random.key(0), jnp.ones(3)))  # q(z|x) = p(z), and fair coins
+        >>> examples = Split(np.ones((4, 3), np.float32))
+        >>> found = tasks.evaluate(vae, params, jax.random.key(1), examples, num_importance_samples=10)
+        >>> round(found.summary["nll"], 4), found.table["elbo"].shape  # 3 log 2, and a row for each example
+        (2.0794, (4,))
     """
     posterior, likelihood = _conditionals(model, params, examples, view) if isinstance(model, VAE) else (None, None)
     is_point = isinstance(posterior, Quantised)

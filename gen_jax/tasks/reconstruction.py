@@ -18,6 +18,17 @@ def reconstruct(model: Any, params: Params, key: Key, examples: Split, *, view: 
 
     Raises:
         InputError: the model encodes nothing.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from gen_jax import tasks
+        >>> from gen_jax.data import Split
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, gaussian_vae
+        >>> vae = gaussian_vae(MLP((), (2, 1)), MLP((), (3,)), latent_dim=1, likelihood=bernoulli_likelihood())
+        >>> params = jax.tree.map(jnp.zeros_like, vae.init(jax.random.key(0), jnp.ones(3)))  # q(z|x) = p(z), and fair coins
+        >>> tasks.reconstruct(vae, params, jax.random.key(1), Split(np.ones((1, 3), np.float32))).tolist()
+        [[0.5, 0.5, 0.5]]
     """
     if not isinstance(model, VAE | Autoencoder):
         raise refuse(model, "reconstruct examples, since it encodes none", "a VAE or an autoencoder")

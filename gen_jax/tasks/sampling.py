@@ -31,6 +31,16 @@ def sample(
 
     Raises:
         InputError: the model has no distribution, no means, or not these labels.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax import tasks
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, gaussian_vae
+        >>> vae = gaussian_vae(MLP((), (2, 1)), MLP((), (3,)), latent_dim=1, likelihood=bernoulli_likelihood())
+        >>> params = jax.tree.map(jnp.zeros_like, vae.init(jax.random.key(0), jnp.ones(3)))  # q(z|x) = p(z), and fair coins
+        >>> tasks.sample(vae, params, jax.random.key(1), 2).tolist()
+        [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
     check_count("num", num)
     if draw is not None:

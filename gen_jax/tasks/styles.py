@@ -48,7 +48,11 @@ def _draw(model: GAN, view: DataView, params: Params, key: Key, labels: Array | 
 
 @compiled
 def synthesise(model: GAN, view: DataView, params: Params, key: Key | None, w: Array) -> Array:
-    """Return the images [N, *event] of styles [N, L, W] in the data's range; with noise by the key, or without."""
+    """Return the images [N, *event] of styles [N, L, W] in the data's range; with noise by the key, or without.
+
+    Raises:
+        InputError: the model has no styles.
+    """
     style = style_of(model, "synthesise")
 
     def one(row: tuple[Key | None, Array]) -> Array:
@@ -81,6 +85,9 @@ def noise_effect(
     """Return what the noise does to the images of styles [N, L, W]: without it, their mean over draws, and standard deviations.
 
     `std` [N, *event] is of pixels, `coarse_std` of means over blocks of 4 × 4 pixels.
+
+    Raises:
+        InputError: the model has no styles.
     """
     style_of(model, "add noise")
     without = synthesise(model, view, params, None, w)

@@ -123,6 +123,17 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     Raises:
         InputError: the directory was made by another call or for more epochs, an option cannot be used, or a metric is no scalar.
         NonFiniteError: training diverged; the last checkpoint is from before.
+
+    Examples:
+        >>> import gen_jax, jax, jax.numpy as jnp, numpy as np
+        >>> from gen_jax import data, densities, distributions, flows
+        >>> x = 3 + np.random.default_rng(0).normal(size=(400, 1)).astype(np.float32)
+        >>> own = data.Dataset(data.Split(x), data.Split(x), data.Split(x))
+        >>> model = flows.flow_density(distributions.Normal(jnp.zeros(1), jnp.ones(1)), flows.elementwise_affine(1))
+        >>> loss = densities.density_loss(model)
+        >>> fitted = gen_jax.fit(jax.random.key(0), model, loss, own, epochs=50, learning_rate=0.1)
+        >>> abs(fitted.params["shift"][0].item() - x.mean().item()) < 0.02  # maximum likelihood: the mean of the data
+        True
     """
     chosen, keys = _options(model, loss, data, options), fit_keys(key)
     check_patience(chosen.patience, chosen.best_metric)

@@ -33,6 +33,18 @@ def make_game_step(
 
     Raises:
         InputError: k is less than 1, or more with simultaneous steps; or (at trace time) k does not divide the batch.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from gen_jax.train import init_state, make_game_step
+        >>> from gen_jax.types import Adversaries, Variables
+        >>> g_loss = lambda params, state, key, step, x: (params.generator * params.discriminator, (state, {}))
+        >>> d_loss = lambda params, state, key, step, x: (-params.generator * params.discriminator, (state, {}))
+        >>> sgd, ones, none = optax.sgd(0.5), Adversaries(jnp.ones(()), jnp.ones(())), Adversaries((), ())
+        >>> state = init_state(Variables(ones, none), Adversaries(sgd, sgd), jax.random.key(0))  # min over g, max over d of g d
+        >>> state, _ = make_game_step(Adversaries(g_loss, d_loss), Adversaries(sgd, sgd))(state, jnp.zeros(4))
+        >>> state.params.discriminator.item(), state.params.generator.item()  # d = 1 + ½ · 1, then g = 1 − ½ · 1.5
+        (1.5, 0.25)
     """
     if num_disc_steps < 1:
         raise InputError(f"num_disc_steps is {num_disc_steps}: give 1 or more.")

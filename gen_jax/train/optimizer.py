@@ -18,9 +18,10 @@ def adam(
     b1: Number = 0.9,
     b2: Number = 0.999,
 ) -> optax.GradientTransformation:
-    """Return Adam (Kingma & Ba 2015), of gradients clipped to a global norm of `clip_norm` if that is given.
+    """Return Adam (Kingma & Ba 2015, arXiv:1412.6980), of gradients clipped to a global norm of `clip_norm` if that is given.
 
-    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019): parameters also shrink by λ · learning rate · parameter.
+    With a weight decay λ it is AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101): parameters also shrink by λ · learning rate ·
+    parameter.
 
     Raises:
         InputError: an argument is out of its range.
@@ -41,6 +42,9 @@ def rmsprop(
     """Return RMSProp (Tieleman & Hinton 2012), of gradients clipped as for `adam`.
 
     PyTorch's form and decay, which the WGAN authors' code uses (Arjovsky et al. 2017).
+
+    Raises:
+        InputError: `clip_norm` is not positive.
     """
     return _clipped(clip_norm, optax.rmsprop(learning_rate, decay, eps_in_sqrt=False))
 

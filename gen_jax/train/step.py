@@ -126,6 +126,18 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation, ema_decay: Nu
     """Return the step that minimises a loss; it reports the loss's metrics, `loss` and `grad_norm`.
 
     `ema_decay` is that of the moving average of the parameters, or None for none.
+
+    Raises:
+        InputError: (at trace time) the batch is empty.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from gen_jax.train import init_state, make_step
+        >>> loss = lambda w, state, key, step, batch: (jnp.mean((w - batch) ** 2), (state, {}))
+        >>> state = init_state(jnp.float32(0), optax.sgd(0.5), jax.random.key(0))
+        >>> state, metrics = make_step(loss, optax.sgd(0.5))(state, jnp.array([1.0, 3.0]))
+        >>> state.params.item(), metrics["loss"].item()  # w = 0 − ½ · 2 (0 − 2); ½ (1² + 3²)
+        (2.0, 5.0)
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -148,6 +160,19 @@ def scan_epoch(
     """Return (state, data, key) -> (state, metrics of every step): one pass over `data` in the order of `epoch_rows`.
 
     `data` is a pytree of arrays with the examples along the first axis.
+
+    Raises:
+        InputError: (when called) as for `steps_per_epoch`.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from gen_jax.train import init_state, make_step, scan_epoch
+        >>> loss = lambda w, state, key, step, batch: (jnp.mean((w - batch) ** 2), (state, {}))
+        >>> state = init_state(jnp.float32(0), optax.sgd(0.5), jax.random.key(0))
+        >>> epoch = jax.jit(scan_epoch(make_step(loss, optax.sgd(0.5)), batch_size=2))
+        >>> state, metrics = epoch(state, jnp.full(6, 7.0), jax.random.key(1))
+        >>> state.step.item(), state.params.item(), metrics["loss"].tolist()  # the first of three steps finds the mean
+        (3, 7.0, [49.0, 0.0, 0.0])
     """
 
     def epoch(state: TrainState, data: Any, key: Key) -> tuple[TrainState, Metrics]:
@@ -165,6 +190,9 @@ def epoch_rows(key: Key, num_examples: int, batch_size: int, num_steps: int | No
     """Return the rows of each batch of an epoch, in an order drawn with `key`; the arguments are those of `steps_per_epoch`.
 
     No example comes twice. The examples that fill no whole batch, or come after `num_steps` batches, are left out of this epoch.
+
+    Raises:
+        InputError: as for `steps_per_epoch`.
     """
     steps = steps_per_epoch(num_examples, batch_size, num_steps)
     return jax.random.permutation(key, num_examples)[: steps * batch_size].reshape(steps, batch_size)

@@ -32,9 +32,14 @@ def with_discriminator(vae: VAE, discriminator: Net) -> VAE:
 
 
 def factor_losses(vae: VAE, discriminator: Net, gamma: float | Float[Array, ""]) -> Adversaries:
-    """Return the losses of both: of the VAE, with weight γ; of D, by logistic regression.
+    """Return the losses of both, in nats: of the VAE, with weight γ; of D, by logistic regression (Kim & Mnih 2018).
+
+        −ELBO + γ E_{q(z)}[D(z)],        ½ E_{q(z)}[softplus(−D(z))] + ½ E_{Π_j q(z_j)}[softplus(D(z))]
 
     D tells the draws of one half of the batch from those of the other half, in which each latent is permuted over examples.
+
+    Raises:
+        InputError: (when called) the batch has 1 example, or the latents are not independent given x.
     """
 
     def of_vae(

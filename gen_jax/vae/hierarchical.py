@@ -20,7 +20,7 @@ from gen_jax.vae.likelihoods import Likelihood
 def bottom_up_vae(
     inference: Sequence[Net], generation: Sequence[Net], decoder: Net, latent_dims: Sequence[int], likelihood: Likelihood
 ) -> VAE:
-    """Return the VAE with q(z|x) = q(z_1|x) q(z_2|z_1) … q(z_L|z_{L−1}), all of them normal (Burda et al. 2016, §5).
+    """Return the VAE with q(z|x) = q(z_1|x) q(z_2|z_1) … q(z_L|z_{L−1}), all normal (Burda et al. 2016, arXiv:1509.00519, §5).
 
     Args:
         inference: L nets: x -> [2, Z_1], then z_l -> [2, Z_{l+1}]; the rows are μ and log σ².

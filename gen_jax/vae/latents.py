@@ -48,7 +48,11 @@ class Latent(NamedTuple):
 
 
 def standard_normal(dim: int) -> Latent:
-    """Return p(z) = N(0, I) with q(z|x) = N(μ, diag σ²) from [2, Z]: the rows μ and log σ² (Kingma & Welling 2014)."""
+    """Return p(z) = N(0, I) with q(z|x) = N(μ, diag σ²) from [2, Z]: the rows μ and log σ² (Kingma & Welling 2014).
+
+    Raises:
+        InputError: `dim` is less than 1.
+    """
     _check_dim(dim)
     return Latent(
         dim=dim,
@@ -76,6 +80,9 @@ def conditional_normal(dim: int, net: Net) -> Latent:
     Args:
         dim: Z.
         net: context -> [2, Z], the rows μ and log σ².
+
+    Raises:
+        InputError: `dim` is less than 1; or, when called, the context is missing.
     """
 
     def required(context: Any) -> Any:
@@ -122,7 +129,11 @@ def von_mises_fisher(dim: int) -> Latent:
 
 
 def power_spherical(dim: int) -> Latent:
-    """Return `von_mises_fisher` with the power spherical posterior (De Cao & Aziz 2020, arXiv:2006.04437)."""
+    """Return `von_mises_fisher` with the power spherical posterior (De Cao & Aziz 2020, arXiv:2006.04437).
+
+    Raises:
+        InputError: `dim` is less than 2.
+    """
     return _spherical(dim, PowerSpherical)
 
 
@@ -162,7 +173,11 @@ def _spherical(dim: int, family: Any) -> Latent:
 
 
 def beta(dim: int) -> Latent:
-    """Return p(z) uniform on (0, 1)^Z with q(z|x) = Π_i Beta(α_i, β_i), α and β = 0.01 + softplus of [2, Z]."""
+    """Return p(z) uniform on (0, 1)^Z with q(z|x) = Π_i Beta(α_i, β_i), α and β = 0.01 + softplus of [2, Z].
+
+    Raises:
+        InputError: `dim` is less than 1.
+    """
     _check_dim(dim)
 
     def posterior(params: Params, output: Float[Array, "2 Z"]) -> Beta:

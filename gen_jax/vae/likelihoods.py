@@ -26,7 +26,16 @@ class Likelihood(NamedTuple):
 
 
 def bernoulli_likelihood() -> Likelihood:
-    """Return p(x|z) = Bernoulli(logits = output), for binary x."""
+    """Return p(x|z) = Bernoulli(logits = output), for binary x.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax.vae import bernoulli_likelihood
+        >>> likelihood = bernoulli_likelihood()
+        >>> logits = jnp.log(jnp.array([1.0, 3.0]))
+        >>> likelihood.distribution(likelihood.init(), logits).mean.round(4).tolist()
+        [0.5, 0.75]
+    """
     return Likelihood(lambda params, output: Bernoulli(output))
 
 

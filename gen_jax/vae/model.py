@@ -23,6 +23,17 @@ def variational_autoencoder(encoder: Net, decoder: Net, latent: Latent, likeliho
 
     Raises:
         InputError: (when called) the encoder returns another shape.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, variational_autoencoder, von_mises_fisher
+        >>> latent = von_mises_fisher(3)
+        >>> encoder, decoder = MLP((8,), latent.encoder_shape), MLP((8,), (4,))
+        >>> vae = variational_autoencoder(encoder, decoder, latent, bernoulli_likelihood())
+        >>> posterior = vae.encode(vae.init(jax.random.key(0), jnp.ones(4)), jnp.ones(4))
+        >>> round(jnp.linalg.norm(posterior.sample(jax.random.key(1))).item(), 4)  # on the unit sphere
+        1.0
     """
 
     def init(key: Key, x: Array, context: Any = None) -> Params:
@@ -66,5 +77,14 @@ def gaussian_vae(encoder: Net, decoder: Net, latent_dim: int, likelihood: Likeli
 
     Raises:
         InputError: `latent_dim` is less than 1.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, gaussian_vae
+        >>> vae = gaussian_vae(MLP((), (2, 1)), MLP((), (3,)), latent_dim=1, likelihood=bernoulli_likelihood())
+        >>> params = jax.tree.map(jnp.zeros_like, vae.init(jax.random.key(0), jnp.ones(3)))  # q(z|x) = p(z), and fair coins
+        >>> vae.encode(params, jnp.ones(3)).scale.tolist(), vae.decode(params, jnp.zeros(1)).mean.tolist()
+        ([1.0], [0.5, 0.5, 0.5])
     """
     return variational_autoencoder(encoder, decoder, standard_normal(latent_dim), likelihood)

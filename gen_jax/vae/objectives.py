@@ -25,10 +25,17 @@ Penalty = Callable[[Any, Array], Array]
 
 
 def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
-    """Return −log p(x|z) + β KL, which is −ELBO for β = 1.
+    """Return −log p(x|z) + β KL in nats, which is −ELBO for β = 1.
 
     Another constant β makes the β-VAE (Higgins et al. 2017). KL warm-up, a β that rises from 0 to 1 over the first steps, keeps
     latents from collapsing before the decoder can use them (Bowman et al. 2016, arXiv:1511.06349).
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gen_jax.vae import ElboTerms, negative_elbo
+        >>> terms = ElboTerms(log_likelihood=jnp.float32(-3.0), kl_parts=jnp.array([0.5, 1.5]))
+        >>> negative_elbo(terms).item(), negative_elbo(terms, beta=4.0).item()
+        (5.0, 11.0)
     """
     return terms.distortion + beta * terms.kl
 
@@ -71,6 +78,9 @@ def covariance_penalty(
     """Return λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii − 1)², C a covariance over the batch (Kumar et al. 2018, arXiv:1711.00848).
 
     Of "means", C = Cov[μ(x)] (DIP-VAE-I); of "draws", C = Cov[μ(x)] + E[diag σ²(x)], the covariance of q(z) (DIP-VAE-II).
+
+    Raises:
+        InputError: `of` is neither; or, when called, q(z|x) is not normal.
     """
     if of not in ("means", "draws"):
         raise InputError(f"of is {of!r}: give means or draws.")
@@ -89,10 +99,22 @@ def covariance_penalty(
 
 
 def iwae_bound(vae: VAE, params: Params, key: Key, x: Array, num_samples: int, context: Any = None) -> Float[Array, ""]:
-    """Return L_K = log (1/K) Σ_k w_k, whose mean grows with K from the ELBO to log p(x) (Burda et al. 2016, arXiv:1509.00519).
+    """Return L_K = log (1/K) Σ_k w_k of one example, in nats, with w as in `log_weight` (Burda et al. 2016, arXiv:1509.00519).
+
+    Its mean grows with K from the ELBO to log p(x).
 
     Raises:
         InputError: K is less than 1.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, gaussian_vae, iwae_bound
+        >>> vae = gaussian_vae(MLP((), (2, 1)), MLP((), (3,)), latent_dim=1, likelihood=bernoulli_likelihood())
+        >>> params = jax.tree.map(jnp.zeros_like, vae.init(jax.random.key(0), jnp.ones(3)))  # q(z|x) = p(z), and fair coins
+        >>> bound = jax.jit(lambda key: iwae_bound(vae, params, key, jnp.ones(3), num_samples=8))
+        >>> round(bound(jax.random.key(1)).item(), 4)  # here log p(x) = −3 log 2
+        -2.0794
     """
     _check_num_samples(num_samples)
     log_w = jax.vmap(lambda key: log_weight(vae, params, key, x, context))(jax.random.split(key, num_samples))
@@ -156,6 +178,8 @@ def elbo_loss(
 ) -> Loss:
     """Return the `Loss` of an objective, for a batch with `x` and, as the context, `labels` (or None).
 
+    By default it is −mean ELBO in nats. Its metrics are means of the ELBO, the rate (KL) and the distortion (−log p(x|z)).
+
     Args:
         vae: the model.
         objective: a function of the terms.
@@ -166,6 +190,18 @@ def elbo_loss(
     Raises:
         InputError: `num_samples` is less than 1, or not 1 where there is a penalty; (when called) there is a penalty,
             and the latents are not independent given x.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gen_jax.data import Split
+        >>> from gen_jax.nets import MLP
+        >>> from gen_jax.vae import bernoulli_likelihood, elbo_loss, gaussian_vae
+        >>> vae = gaussian_vae(MLP((), (2, 1)), MLP((), (3,)), latent_dim=1, likelihood=bernoulli_likelihood())
+        >>> params = jax.tree.map(jnp.zeros_like, vae.init(jax.random.key(0), jnp.ones(3)))  # q(z|x) = p(z), and fair coins
+        >>> loss, batch = jax.jit(elbo_loss(vae)), Split(jnp.ones((5, 3)))
+        >>> value, (state, metrics) = loss(params, (), jax.random.key(1), jnp.int32(0), batch)
+        >>> round(value.item(), 4), sorted(metrics)  # 3 log 2
+        (2.0794, ['distortion', 'elbo', 'rate'])
     """
     _check_num_samples(num_samples)
     if penalty is not None and num_samples != 1:

@@ -1,0 +1,69 @@
+"""Examples in docstrings run and print what they say, each as a reader would paste it: with nothing imported before.
+
+(`pytest --doctest-modules` would give each the names of its module, so that a missing import would go unnoticed, and would import
+the whole package to collect them.)
+"""
+
+import ast
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# what README, notebooks and examples call most often
+CALLED_FIRST = {
+    "data": ("Dataset", "load_dataset"),
+    "densities": ("density_loss",),
+    "distributions": ("Bernoulli", "Mixture", "Normal", "VonMisesFisher", "kl_divergence"),
+    "evaluate": ("annealed", "importance_weighted"),
+    "flows": ("chain", "coupling", "flow_density", "invert", "masked_autoregressive", "planar", "stack"),
+    "gan": ("adversarial_losses", "dirac_gan_eigenvalues", "generative_adversarial_network", "jensen_shannon"),
+    "made": ("ensemble", "made"),
+    "nets": ("MLP", "batch_net"),
+    "plots": ("image_grid",),
+    "recipes": ("change",),
+    "tasks": ("complete", "evaluate", "reconstruct", "sample"),
+    "train": ("fit", "make_game_step", "make_step", "scan_epoch"),
+    "vae": (
+        *("bernoulli_likelihood", "elbo_loss", "elbo_terms", "gaussian_vae", "iwae_bound", "log_weight", "negative_elbo"),
+        "variational_autoencoder",
+    ),
+}
+
+
+def examples() -> dict[str, doctest.DocTest]:
+    """Return the doctest of each docstring that has one."""
+    found = {}
+    for path in sorted((ROOT / "gen_jax").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            docstring = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) else None
+            if docstring is None or ">>>" not in docstring:
+                continue
+            file, line = str(path.relative_to(ROOT)), node.body[0].lineno - 1
+            name = f"{file}:{getattr(node, 'name', '')}"
+            found[name] = doctest.DocTestParser().get_doctest(docstring, {}, name, file, line)
+    return found
+
+
+EXAMPLES = examples()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_prints_what_it_says(name):
+    said: list[str] = []
+    failed, attempted = doctest.DocTestRunner(verbose=False).run(EXAMPLES[name], out=said.append)
+    assert attempted > 0
+    assert failed == 0, "".join(said)
+
+
+def test_what_is_called_first_has_an_example():
+    without = [
+        f"{room}.{name}"
+        for room, names in CALLED_FIRST.items()
+        for name in names
+        if ">>>" not in (getattr(importlib.import_module(f"gen_jax.{room}"), name).__doc__ or "")
+    ]
+    assert without == []
