@@ -72,6 +72,7 @@ class Killed(BaseException):
     """In place of a signal that nothing catches."""
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_is_the_one_that_was_not(data, tmp_path):
     """Between the second trial's epochs, and after the third's last one. What was saved is not trained again."""
     vary, trials = {"aim": Range(-5.0, 10.0), "width": Range(1, 2)}, 4

@@ -103,6 +103,7 @@ def test_a_path_means_the_same_from_any_folder(tmp_path, monkeypatch):
     assert absolute_name("emoji") == "emoji"
 
 
+@pytest.mark.slow
 def test_emoji_are_split_once(shared_data, monkeypatch):
     monkeypatch.setenv("GEN_JAX_DATA_DIR", str(shared_data))
     data = load_dataset("emoji")

@@ -71,6 +71,7 @@ def test_the_probability_is_steered_to_the_target():
     assert Augmentation(CHANGES).steer(jnp.float32(0.2), jnp.ones(50)) == jnp.float32(0.2)
 
 
+@pytest.mark.slow
 def test_it_acts_on_real_and_generated_images_alike_and_is_steered_in_the_state(key):
     gan, variables = GANS["style2"]
     black = Augmentation((lambda key, x: 0 * x,), 0.6, images=16)

@@ -100,6 +100,7 @@ def test_each_discriminator_is_shown_the_translations_of_its_pool(key):
     assert 0.5 < swapped.mean() < 1.0  # one of two coins: ¾
 
 
+@pytest.mark.slow
 def test_each_loss_moves_its_own_networks_alone_and_compiles_once(key):
     nets = TranslationGenerator(1, 2, 1, 1), PatchDiscriminator(2, 1)
     model = cycle_gan((nets[0], nets[0]), (nets[1], nets[1]), (1, 1), pool_size=3)

@@ -47,6 +47,7 @@ def test_levels_follow_fades_and_stable_training():
     assert GROWTH.num_steps == 12  # level 2 is reached by the step before
 
 
+@pytest.mark.slow
 def test_at_alpha_0_a_stage_is_the_one_before_and_at_1_the_old_head_has_no_gradient(variables, key):
     z = draw_latents(PRIOR, key, 8)
     stage = lambda number, level: GAN.stages[number].generate(*at(variables, level), key, z)[0]
