@@ -38,8 +38,8 @@ Rows = dict[str, tuple[str, dict[str, Any]]]
 Results = dict[str, list[dict[str, Any]]]
 
 
-def arguments(description: str, seeds: int = 3) -> argparse.Namespace:
-    """Return the options that every table has."""
+def arguments(description: str, seeds: int = 3, **options: dict[str, Any]) -> argparse.Namespace:
+    """Return the options that every table has, and those of one alone, each with what argparse takes for it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="where the run folders go")
     parser.add_argument("--seeds", type=int, default=seeds, help="seeds 0 … N − 1")
@@ -48,6 +48,8 @@ def arguments(description: str, seeds: int = 3) -> argparse.Namespace:
     parser.add_argument("--at-once", action="store_true", help="train the seeds of a row as one program (VAEs)")
     default, what = RESULTS / f"{program()}.json", "write benchmarks/results/PROGRAM.json, or this file, of the rows that are run"
     parser.add_argument("--save", nargs="?", type=Path, const=default, metavar="FILE", help=what)
+    for name, how in options.items():
+        parser.add_argument(f"--{name}", **how)
     return parser.parse_args()
 
 
