@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except LostProcessError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
         err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        for stream in (sys.stdout, sys.stderr):  # which os._exit does not
+            stream.flush()
         os._exit(EXIT_LOST)
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not is_out_of_memory(error):

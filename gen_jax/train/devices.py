@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gen_jax.train.loop import check_count
 from gen_jax.types import BATCH_AXIS, InputError
 
 
@@ -77,7 +79,7 @@ def num_devices(batch_size: int, num: int | None = None) -> int:
     Of many processes each gives as many.
 
     Raises:
-        InputError: there are fewer devices than `num`, or these do not divide the batch; or processes do not.
+        InputError: `num` is no positive integer, there are fewer devices, or these do not divide the batch; or processes do not.
     """
     processes, there = jax.process_count(), len(jax.devices())
     each = min(Counter(device.process_index for device in jax.devices()).values())
@@ -88,7 +90,8 @@ def num_devices(batch_size: int, num: int | None = None) -> int:
     if num is None:
         other = batch_size // processes * processes or processes
         raise InputError(f"The batch is of {batch_size}, which {processes} processes do not divide: give one of {other}.")
-    if not 1 <= num <= there:
+    check_count("devices", num)
+    if num > there:
         raise InputError(f"devices is {num}, and there {'is 1' if there == 1 else f'are {there}'}: give no more.")
     if num not in usable:
         raise InputError(f"devices is {num}, of {processes} processes with {each} each: give {', '.join(map(str, usable))}.")
@@ -115,5 +118,5 @@ def devices_for(batch_size: int, num: int | None = None, shard_params: bool = Fa
         return None
     processes = jax.process_count()
     used = [device for process in range(processes) for device in jax.local_devices(process_index=process)[: num // processes]]
-    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=used)
-    return Devices(mesh, shard_params)
+    # `jax.make_mesh` may order them anew; `rows` needs those of a process side by side
+    return Devices(Mesh(np.array(used), (BATCH_AXIS,), axis_types=(AxisType.Auto,)), shard_params)

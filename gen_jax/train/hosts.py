@@ -19,13 +19,15 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from gen_jax.types import InputError, is_out_of_memory
+from gen_jax.types import InputError
 
 CONNECT_SECONDS = 120
 """How long processes wait for each other as they start."""
 HEARTBEAT_SECONDS = 30
 """Without a sign of life for so long, a process is taken for dead; as they end, processes wait for each other as long."""
 EXIT_UNCONNECTED = 2
+SIGNS_OF_LOSS = ("gloo", "nccl", "connection", "unavailable:", "heartbeat", "coordination service", "another task")
+"""Parts, in lower case, of what JAX's errors say where another process cannot be reached: any other error is of this process."""
 
 
 class LostProcessError(RuntimeError):
@@ -172,10 +174,11 @@ def any_process(flag: bool) -> bool:
 
 
 def check_alike(values: Mapping[str, Any]) -> None:
-    """Raise an InputError, in all processes, for values by name, as JSON, that are not the same in all of them."""
+    """Raise an InputError, in all processes, for values by name, as JSON or text, that are not the same in all of them."""
     if num_processes() == 1:
         return
-    checksums = np.array([zlib.crc32(json.dumps(value, sort_keys=True).encode()) for value in values.values()], np.uint32)
+    texts = [json.dumps(value, sort_keys=True, default=str) for value in values.values()]
+    checksums = np.array([zlib.crc32(text.encode()) for text in texts], np.uint32)
     found = multihost_utils.process_allgather(checksums)
     if different := [name for name, column in zip(values, found.T, strict=True) if len(set(column.tolist())) > 1]:
         raise InputError(f"The processes of the run differ in {', '.join(different)}: give all the same settings and data.")
@@ -197,13 +200,13 @@ def local(tree: Any) -> Any:
 
 @contextlib.contextmanager
 def lost_processes_told() -> Generator[None]:
-    """Turn JAX's error where the connection to another process has closed into a `LostProcessError`."""
+    """Turn JAX's error where the connection to another process has closed into a `LostProcessError`; let all others through."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if num_processes() == 1 or is_out_of_memory(error):
+        reason = str(error).partition("\n")[0]  # below it may be the traceback of a user's own function
+        if num_processes() == 1 or not any(sign in reason.lower() for sign in SIGNS_OF_LOSS):
             raise
-        reason = str(error).partition("\n")[0]
         raise LostProcessError(
             f"Another process of the run has ended or cannot be reached ({reason}): process {jax.process_index()} of "
             f"{num_processes()} ends too. Start all of them again: the run goes on from its last checkpoint."

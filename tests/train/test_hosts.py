@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gen_jax
 from gen_jax import cli, train
 from gen_jax.types import InputError
 from tests.train.many_hosts import EPOCHS
@@ -124,20 +125,27 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
     assert resumed[0]["shown"] == [*range(max(done), EPOCHS + 1)]  # first how far it had come
     for of_first, of_second in (uninterrupted, resumed):
         assert of_second["shown"] == []  # it is not the one that prints
+        assert of_first["refused"][:-2] == of_second["refused"][:-2]
         for name in ("digest", "rows"):
             assert of_first[name] == of_second[name] == uninterrupted[0][name]
-        assert of_first["refused"] == of_second["refused"]
     files = {path.name for path in (tmp_path / "killed [1]").iterdir()}
     assert files == {".lock", "config.json", "metrics.jsonl", "checkpoints"}
     assert [row["epoch"] for row in train.read_metrics(tmp_path / "killed [1]" / "metrics.jsonl")] == [*range(1, EPOCHS + 1)]
     for of_one, of_two in zip(alone["rows"], uninterrupted[0]["rows"], strict=True):
         for name in of_one:
             np.testing.assert_allclose(of_one[name], of_two[name], rtol=1e-5, err_msg=name)
-    batch, divided, number, alike = uninterrupted[0]["refused"]
+    batch, divided, number, *alike, unshared, broken = uninterrupted[0]["refused"]
     assert "The batch is of 7, which 2 processes do not divide: give one of 6." in batch
     assert "devices is 3, of 2 processes with 2 each: give 2, 4." in divided
     assert "devices is 5, and there are 4: give no more." in number
-    assert "The processes of the run differ in key: give all the same settings" in alike
+    names = [message.partition("differ in ")[2].partition(": give all the same settings")[0] for message in alike]
+    step = "program.step"
+    assert names == ["key", f"learning_rate, {step}", f"schedule, {step}", f"ema_decay, {step}", "best_metric", step, step, "directory"]
+    assert "uninterrupted of 0 is not one folder for all processes of the run" in unshared
+    assert "uninterrupted of 1 is not one folder" in uninterrupted[1]["refused"][-2]
+    assert broken.startswith("JaxRuntimeError: ")  # and no other process is blamed
+    assert "ValueError: of the user" in broken
+    assert not (tmp_path / "uninterrupted of 0").exists()
 
 
 @pytest.mark.slow
@@ -225,6 +233,28 @@ def test_processes_need_a_coordinator(capsys, tmp_path):
     assert cli.main(["train", "vae", "--out", str(tmp_path / "run"), "--num-processes", "2"]) == 2
     assert "num_processes is 2, and coordinator is missing" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_lost_process_ends_the_command_at_once(monkeypatch, capfd, tmp_path):
+    """What was said before is written, and --debug shows the stack trace."""
+
+    def train_and_lose(*_, **__):
+        sys.stdout.write("said before")
+        raise train.LostProcessError("Another process of the run has ended")
+
+    def leave(status):  # at which nothing is written any more
+        written.append(capfd.readouterr())
+        raise SystemExit(status)
+
+    written = []
+    monkeypatch.setattr(gen_jax.runs, "train", train_and_lose)
+    monkeypatch.setattr(os, "_exit", leave)
+    for debug in ([], ["--debug"]):
+        with pytest.raises(SystemExit, match="4"):
+            cli.main(["train", "vae", "--out", str(tmp_path / "run"), *debug])
+        assert "said before" in written[-1].out
+        assert "Error: Another process of the run has ended" in written[-1].err
+        assert ("Traceback" in written[-1].err) == bool(debug)
 
 
 def test_a_process_alone_is_the_first():
