@@ -100,7 +100,7 @@ class Options(NamedTuple):
     config: dict[str, Any] | None = None
     tensorboard: bool = False
     report: Callable[[dict[str, Any]], None] = lambda row: None
-    snapshot: Callable[[Params, int], None] = lambda params, epoch: None
+    snapshot: Callable[[Params, int], None] | None = None
 
 
 def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options: Any) -> Fitted:
@@ -151,8 +151,8 @@ def _fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: 
     if devices is not None:
         shardings = devices.state_shardings(initial[0])
         _check_processes(key, model, loss, data, chosen)
-        initial, valid = [devices.put(initial.pop(), shardings)], devices.put(valid, devices.whole)
-        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(shardings, devices.whole))
+        initial, valid = [devices.put(initial.pop(), shardings)], devices.put(valid, devices.replicated)
+        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(shardings, devices.replicated))
     run_epoch, inputs = _epochs(data, chosen, keys.order, devices)
     _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
@@ -183,7 +183,7 @@ def _fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: 
             validate=validate_epoch,
             **{name: getattr(chosen, name) for name in LOOP_OPTIONS},
         )
-        return fitted._replace(params=local(fitted.params))
+        return fitted._replace(params=jax.tree.map(jnp.asarray, local(fitted.params)))
 
 
 def _check_processes(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options) -> None:
@@ -192,7 +192,7 @@ def _check_processes(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: A
         return
     differ = ("make_step", "optimizer", "validate", "tensorboard", "report", "snapshot", "directory")  # or are in the programs
     values = {name: value for name, value in chosen._asdict().items() if name not in differ}
-    values |= {name: getattr(chosen, name) is not None for name in ("optimizer", "validate", "directory")}
+    values |= {name: getattr(chosen, name) is not None for name in ("optimizer", "validate", "snapshot", "directory")}
     values |= {"key": np.asarray(jax.random.key_data(key)).tolist(), "data": data.fingerprints(), "jax": jax.__version__}
     computed = _programs(key, model, loss, data, chosen)
     check_alike(values | {name: computed.get(name.partition(".")[2]) for name in PROGRAMS})
@@ -290,7 +290,7 @@ def _epochs(
     if not chosen.stream:
         examples = data.train.on_device()
         if devices is not None:
-            examples = devices.put(examples, devices.whole)
+            examples = devices.put(examples, devices.replicated)
         run_epoch = lambda compiled, state, epoch: compiled(state, examples, jax.random.fold_in(order_key, epoch))
         return run_epoch, lambda: (examples, order_key)
 

@@ -71,7 +71,9 @@ class Line(NamedTuple):
         return {"w": jnp.zeros(x.shape)}
 
 
-def _fit_line(folder: Path | None, seen: Any = lambda epoch: None, seed: int = 0, scale: float = 1, **options: Any) -> train.Fitted:
+def _fit_line(
+    folder: Path | None, seen: Any = lambda epoch: None, seed: int = 0, scale: float = 1, **options: Any
+) -> train.Fitted:
     """Train it, and call `seen` in each process as an epoch is dispatched."""
     x = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     data = Dataset(Split(x[:64]), Split(x[64:72]), Split(x[72:]))
@@ -90,15 +92,6 @@ def _fit_line(folder: Path | None, seen: Any = lambda epoch: None, seed: int = 0
     loss = train.batch_mean(objective)
     options = {"epochs": EPOCHS, "batch_size": 8, "validate": validate, "ema_decay": 0.9, **options}
     return gen_jax.fit(jax.random.key(seed), Line, loss, data, directory=folder, **options)
-
-
-def _broken(epoch: int) -> None:
-    """Fail in what JAX runs, as a user's own function may."""
-
-    def fail() -> Any:
-        raise ValueError("of the user")
-
-    jax.block_until_ready(jax.jit(lambda: jax.pure_callback(fail, jax.ShapeDtypeStruct((), jnp.float32)))())
 
 
 def whole(folder: Path) -> dict[str, Any]:
@@ -127,10 +120,6 @@ def whole(folder: Path) -> dict[str, Any]:
                 _fit_line(**({"folder": None} | wrong))
             except InputError as error:
                 refused.append(str(error))
-        try:
-            _fit_line(None, _broken)
-        except RuntimeError as error:
-            refused.append(f"{type(error).__name__}: {error}")
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in fitted.history]
     state = fitted.state._replace(key=jax.random.key_data(fitted.state.key))
     digest = [np.asarray(leaf).tobytes().hex() for leaf in jax.tree.leaves(state)]
