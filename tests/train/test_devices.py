@@ -58,6 +58,9 @@ def test_what_one_device_cannot_do_is_told():
     assert devices_for(100, 1) is None
     with pytest.raises(InputError, match="devices is 2, and there is 1: give no more"):
         devices_for(100, 2)
+    for wrong in (0, -2, True):
+        with pytest.raises(InputError, match=f"devices is {wrong!r}: give an integer, 1 or more"):
+            devices_for(100, wrong)
     with pytest.raises(InputError, match="shard_params is set, and one device of 1 is used for batches of 100"):
         devices_for(100, shard_params=True)
 
