@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -129,6 +131,72 @@ def test_a_trial_that_diverges_is_told_and_is_not_the_end(data, tmp_path):
     assert "Step 0 has loss nan" in next(row["why"] for row in tuned.rows if row["aim"] == 99)
     with pytest.raises(InputError, match=r"None of the 1 trials of .* ran to its end: the last says: Step 0 has loss nan"):
         tune(RECIPE, known(data), vary={"aim": (99.0,)}, out=tmp_path / "other", trials=2)
+
+
+def test_a_trial_whose_folder_cannot_be_used_is_gone_on_with(data, tmp_path):
+    """What is wrong is not of its settings: the study keeps the trial, and what is in the folder."""
+    out, vary = tmp_path / "study", {"aim": Range(-5.0, 10.0)}
+    tune(RECIPE, known(data), vary=vary, out=out, trials=1)
+    (out / "trials" / "1").mkdir()
+    mine = out / "trials" / "1" / "mine.txt"
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="is not a run folder"):
+        tune(RECIPE, known(data), vary=vary, out=out, trials=2)
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    tuned = tune(RECIPE, known(data), vary=vary, out=out, trials=2)
+    assert [row["state"] for row in tuned.rows] == ["complete"] * 2
+
+
+def test_a_trial_whose_settings_no_run_can_have_is_told_and_is_not_the_end(data, tmp_path):
+    """Its loss is found to be no scalar when it is traced, after the folder was opened; the other trial is made all the same."""
+
+    def build(settings, event_shape):
+        experiment = RECIPE.build(settings, event_shape)
+
+        def loss(*args):
+            value, (state, metrics) = experiment.loss(*args)
+            return value, (state, metrics | ({"many": jnp.zeros(2)} if settings.width == 2 else {}))
+
+        return experiment._replace(loss=loss)
+
+    tuned = tune(RECIPE._replace(build=build), known(data), vary={"width": (1, 2)}, out=tmp_path / "study", trials=2)
+    assert {row["width"]: row["state"] for row in tuned.rows} == {1: "complete", 2: "fail"}
+    assert "many" in next(row["why"] for row in tuned.rows if row["width"] == 2)
+
+
+def test_a_trial_without_the_metric_of_the_study_ends_at_its_first_validation(data, tmp_path):
+    def build(settings, event_shape):
+        experiment = RECIPE.build(settings, event_shape)
+
+        @jax.jit
+        def validate(params, key, examples):
+            found = experiment.validate(params, key, examples)
+            return found | ({"valid_elbo": found["valid_score"]} if settings.width == 1 else {})
+
+        return experiment._replace(validate=validate)
+
+    epochs = []
+    tuned = tune(
+        RECIPE._replace(build=build),
+        known(data),
+        vary={"width": (1, 2)},
+        out=tmp_path / "study",
+        on_epoch=lambda trial, row: epochs.append(trial),
+    )
+    assert tuned.metric == "valid_elbo"
+    (failed,) = [row for row in tuned.rows if row["width"] == 2]
+    assert failed["state"] == "fail"
+    assert failed["why"] == "Validation reports no valid_elbo with these settings."
+    assert epochs.count(failed["trial"]) == 1
+
+
+def test_a_signal_while_the_best_run_is_evaluated_is_told_as_one(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "train", lambda *args, **options: None)
+    assert tune(RECIPE, known(data), vary={"aim": (3.0,)}, out=tmp_path / "study") is None
+    flags = ["--data", data, "--vary", "aim=3.0", "--out", str(tmp_path / "other")]
+    assert main(["tune", OWN, *flags]) == 130
+    assert "Stopped. The state is saved" in capsys.readouterr().err
 
 
 @pytest.mark.slow
