@@ -273,6 +273,11 @@ def test_no_combination_is_proposed_twice():
         ("vae", {"hidden_sizes": Range(1, 2)}, "it is no number: give the values to choose from, as hidden-sizes=VALUE"),
         ("vae", {"gamma": (1.0,)}, "gamma"),
         ("vae", {"binarise": ("fixed", "dynamic")}, "binarise changes what validation measures"),
+        ("vae", {"epochs": (1, 2)}, "epochs is the same for all trials"),
+        ("vae", {"devices": (1, 2)}, "devices has no effect on what training comes to"),
+        ("vae", {"stream": (True, False)}, "stream has no effect"),
+        ("vae", {"shard_params": (True, False)}, "shard_params has no effect"),
+        ("vae", {"num_importance_samples": (10, 20)}, "num_importance_samples has no effect"),
         ("gan-mnist", {"latent_dim": (2, 3)}, "no metric of validation data by which one run is better"),
     ],
 )
@@ -327,6 +332,35 @@ def test_values_and_ranges_are_read():
 def test_what_is_no_value_is_told(word, tmp_path, capsys):
     assert main(["tune", "vae", "--vary", word, "--out", str(tmp_path / "study")]) == 2
     assert "Error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["2,,5", "2,", ",2", "[64][128]", "[64],[128", "[64,,32]", "[]2", "2..50:lg", "2..", "..5", "2..5,7", "0.1..0.2:log,3"],
+)
+def test_words_that_are_no_values_are_not_read_in_part(values):
+    with pytest.raises(InputError, match=r"give NAME=VALUE,VALUE,… or NAME=LOW\.\.HIGH"):
+        space([f"latent-dim={values}"])
+
+
+def test_numbers_of_arrays_are_those_of_python():
+    """By values and by types, as a study and its table store them."""
+    vary = {"latent_dim": np.arange(2, 5), "hidden_sizes": [np.array([8, 4]), [2]], "learning_rate": list(jnp.array([0.5, 0.25]))}
+    found = checked(RECIPES["vae"].settings, vary)
+    assert found["latent_dim"] == {"2": 2, "3": 3, "4": 4}
+    assert found["hidden_sizes"] == {"[8, 4]": (8, 4), "[2]": (2,)}
+    assert found["learning_rate"] == {"0.5": 0.5, "0.25": 0.25}
+    assert {type(value) for value in found["latent_dim"].values()} == {int}
+    ranges = {"latent_dim": Range(np.int64(2), np.int64(5)), "learning_rate": Range(np.float32(0.5), np.float64(1.0))}
+    assert repr(checked(RECIPES["vae"].settings, ranges)) == repr({"latent_dim": Range(2, 5), "learning_rate": Range(0.5, 1.0)})
+
+
+def test_a_real_number_that_is_drawn_again_stays(monkeypatch):
+    """No whole number takes its place; here there is none in the range."""
+    space = checked(RECIPES["vae"].settings, {"learning_rate": Range(0.25, 0.75)})
+    params = propose(space, [], 0)
+    monkeypatch.setattr("optuna.trial.Trial.params", property(lambda trial: params))
+    assert propose(space, [trial_of(params, space, 1.0)], 0) == params
 
 
 @pytest.mark.parametrize(
