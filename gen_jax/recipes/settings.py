@@ -231,6 +231,12 @@ def variants(settings_type: type) -> dict[str, dict[str, type[Choice]]]:
     return found
 
 
+def plain(value: Any) -> Any:
+    """Return a value of a setting with numbers of Python in place of those of arrays, and lists as tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
+
+
 def change(settings: Any, **changes: Any) -> Any:
     """Return settings with some changed, by the flat names of the command line; a choice may be given by its kind.
 
