@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import fill, reference, tables  # of docs/gen  # isort: skip  # noqa: E401
 
 ELSEWHERE = {"README.md": "tests/test_readme.py", "docs/hosts.md": "tests/train/test_hosts.py"}
 WITH_PYTHON = [page for page in pages.PAGES if pages.blocks(page, "python") and page not in ELSEWHERE]
+CELLS = tomllib.loads((pages.ROOT / "tests/cells.toml").read_text())
 ALL_TABLES = [name for names in tables.groups().values() for name in names]
 
 
@@ -142,41 +144,56 @@ def test_the_tables_hold_the_numbers_of_the_results():
 
 
 @pytest.mark.parametrize("name", ALL_TABLES)
-def test_no_number_of_a_table_is_made_up(name):
-    """Every number in a column that was measured is one of the file, as it stands, in minutes, in per cent, or its opposite."""
-    of_file = tables.SPECIFIED.get(name, {}).get("file", "uses" if name != "energies" else name)
-    measured = np.array(list(numbers_of(json.loads((pages.ROOT / f"benchmarks/results/{of_file}.json").read_text()))))
-    candidates = np.concatenate([measured * scale for scale in (1, -1, 1 / 60, 100)])
-    lines = [line.strip("| ").split(" | ") for line in tables.table(name).splitlines() if line.startswith("|")]
-    head, _, *rows = lines
-    columns = tables.SPECIFIED.get(name, {}).get("columns", [])
-    typed = {title for title, of in columns if isinstance(of, list)}
-    found = 0
-    for row in rows:
-        for title, cell in zip(head[1:], row[1:], strict=False):
-            for number in [] if title in typed or title == "size" else re.findall(r"−?[\d,]+(?:\.\d+)?", cell):
-                digits = len(number.partition(".")[2])
-                value = float(number.replace("−", "-").replace(",", ""))
-                assert np.min(np.abs(candidates - value)) <= 0.5001 * 10**-digits, (title, number)
-                found += 1
-    assert found >= len(rows)
+def test_the_cells_of_a_table_are_those_that_were_read_by_hand(name):
+    lines = [re.split(r" \| ", line[2:-2]) for line in tables.table(name).splitlines() if line.startswith("|")]
+    (_, *columns), _, *rows = lines
+    shown = {row: dict(zip(columns, cells, strict=True)) for row, *cells in rows}
+    read = CELLS[name]
+    assert {row: {column: shown[row][column] for column in cells} for row, cells in read.items()} == read
+    assert list(read) == list(shown)
+    assert {column for cells in read.values() for column in cells} == set(columns)
 
 
-def numbers_of(tree):
-    if isinstance(tree, dict | list):
-        for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from numbers_of(part)
-    elif isinstance(tree, int | float):
-        yield float(tree)
+def test_a_cell():
+    row = {"a": [0.25, 0.031], "alone": [-1234.5, None], "b": 90.0, "b_se": 3.0, "zero": -0.001, "empty": None}
+    assert tables.cell(row, "a", 2) == "0.25 ± 0.03"
+    assert tables.cell(row, "a", 1, scale=100, unit=" %") == "25.0 ± 3.1 %"
+    assert tables.cell(row, "a", 2, scale=-1, error=False) == "−0.25"
+    assert tables.cell(row, "alone", 1) == "−1,234.5"
+    assert tables.cell(row, "b", 1, scale="minutes") == "1.5 ± 0.1"  # 90 s, 3 s
+    assert tables.cell(row, "zero", 2) == "0.00"
+    assert tables.cell(row, "empty", 2) == tables.cell(row, "absent", 2) == "–"
 
 
-def test_every_table_names_its_command_its_machine_and_its_seeds():
-    for name in ALL_TABLES:
-        below = tables.table(name).splitlines()
-        (made,) = (line for line in below if "Made by" in line)
-        assert re.search(r"Made by `.*(python benchmarks/|gen-jax train).*` on a CPU of .*, jax [\d.]+, seeds? \d", made), name
-        has_published = "published" in tables.table(name).partition("\n")[0]
-        assert ("Published: " in made) == has_published, name
+def test_a_table_of_rows(monkeypatch):
+    saved = {"command": "python a.py", "devices": ["gpu: H200"], "versions": {"jax": "0.1"}, "seeds": 3}
+    saved |= {tables.MEANS: {"key of b": {"x": [2.0, 0.5], "y": 4.0}, "key of a": {"x": [1.0, 0.25], "y": 3.0}}}
+    monkeypatch.setattr(tables, "results", {"tiny": saved}.get)
+    columns = [["X", {"key": "x", "digits": 2}], ["published X", ["7", "8"]], ["Y", {"key": "y", "digits": 0}]]
+    it = {"head": "data", "file": "tiny", "rows": [["A", "key of a"], ["B", "key of b"]], "columns": columns}
+    table, below = tables.of_rows(it | {"published": "Someone 2000", "note": "Small."}).split("\n\n")
+    head, _, first, second = table.splitlines()
+    assert head == "| data | X | published X | Y |"
+    assert first == "| A | 1.00 ± 0.25 | 7 | 3 |"
+    assert second == "| B | 2.00 ± 0.50 | 8 | 4 |"
+    made = "Made by `python a.py` on a GPU, H200, jax 0.1, seeds 0 to 2, ±: standard error over seeds."
+    assert below.strip() == f"Small. {made} Published: Someone 2000.\n{{ .made }}"
+
+
+@pytest.mark.parametrize("name", ALL_TABLES)
+def test_a_table_names_its_command_its_machine_and_its_seeds(name):
+    lines = tables.table(name).splitlines()
+    (made,) = (line for line in lines if "Made by" in line)
+    machine = r"a CPU, 2 cores(, | \(.*)(AMD EPYC|Intel).*"
+    assert re.search(rf"Made by `.*(python benchmarks/|gen-jax train).*` on {machine}, jax [\d.]+, seeds? \d", made)
+    assert ("Published: " in made) == ("published" in lines[0])
+    if any(re.search(r"\d ± \d", line) for line in lines if line.startswith("|")):
+        assert "±: " in made
+
+
+def test_a_machine_in_words():
+    assert tables.on({"device": "cpu: cpu, 2 cores, AMD EPYC"}) == "a CPU, 2 cores, AMD EPYC"
+    assert tables.on({"devices": ["gpu: NVIDIA H200, 16 cores"] * 2}) == "a GPU, NVIDIA H200, 16 cores"
 
 
 def test_the_table_of_recipes_is_the_recipes():
