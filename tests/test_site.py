@@ -15,11 +15,13 @@ from PIL import Image
 
 from gen_jax import recipes, tasks
 from tests import pages
+from tests.train.test_hosts import ended, free_port
 
 import fill, reference, tables  # of docs/gen  # isort: skip  # noqa: E401
 
-ELSEWHERE = {"README.md": "tests/test_readme.py", "docs/hosts.md": "tests/train/test_hosts.py"}
-WITH_PYTHON = [page for page in pages.PAGES if pages.blocks(page, "python") and page not in ELSEWHERE]
+MANY = {"docs/hosts.md", "docs/sharding.md"}  # they run in processes of their own, with two devices each
+WITH_PYTHON = [page for page in pages.PAGES if pages.blocks(page, "python") and page != "README.md"]
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 CELLS = tomllib.loads((pages.ROOT / "tests/cells.toml").read_text())
 ALL_TABLES = [name for names in tables.groups().values() for name in names]
 
@@ -46,10 +48,50 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", WITH_PYTHON)
+@pytest.mark.parametrize("page", sorted({*WITH_PYTHON} - MANY))
 def test_the_python_of_a_page_runs_in_order(page, here, trained):
     shutil.copytree(trained, "runs/vae")
     exec(compile(pages.python_of(page), page, "exec"), {"__name__": page})
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_the_page_about_hosts_says(here):
+    """Its program runs as written, in two processes, but for the address, the folder and fewer epochs."""
+    code = pages.python_of("docs/hosts.md")
+    address = f"127.0.0.1:{free_port()}"
+    for written, instead in {"10.0.0.1:12345": address, "/shared/runs/mine": str(here / "mine")}.items():
+        assert code.count(written) == 1
+        code = code.replace(written, instead)
+    (here / "mine.py").write_text(code + "\nprint(len(jax.devices()), fitted.history[-1]['epoch'])")
+    started = [subprocess.Popen([sys.executable, "mine.py", index], env=with_devices(2), text=True, **PIPES) for index in "01"]
+    for status, said, errors in ended(started):
+        assert status == 0, errors
+        assert said.split()[-2:] == ["4", "1"]
+    assert len((here / "mine/metrics.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_python_of_the_page_about_sharding_runs_on_two_devices(here):
+    """Both meshes are of two devices, and each of the three ways gives what one device does."""
+    check = """
+import numpy as np
+assert num == 2 and len(cut.x.sharding.device_set) == len(of_shares(state.params, keys, batch.x).sharding.device_set) == 2
+alone, metrics_alone = jax.jit(step)(state, batch)
+for found, said in ((state_auto, metrics_auto), (state_explicit, metrics)):
+    assert abs(said["elbo"] / metrics_alone["elbo"] - 1) < 1e-5
+    for one, two in zip(jax.tree.leaves(alone.params), jax.tree.leaves(found.params), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+one = jax.vmap(lambda key, x: elbo_terms(vae, state.params, key, x).elbo)(keys, batch.x).mean()
+assert abs(elbo / one - 1) < 1e-5
+"""
+    auto, *others = pages.blocks("docs/sharding.md", "python")
+    code = "\n".join([auto, "metrics_auto = metrics", *others, check])
+    done = subprocess.run([sys.executable, "-c", code], env=with_devices(2), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def with_devices(number):
+    return os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={number}"}
 
 
 def test_the_pages_that_people_start_with_have_python():
@@ -67,7 +109,16 @@ def test_the_commands_of_a_page_are_understood(page, monkeypatch):
     assert set(re.findall(r"`gen-jax\s+([^\s`]+)`", pages.text_of(page))) <= {*pages.COMMANDS, *pages.PLACEHOLDERS}
 
 
-ODD = ("runs here there", "runs --all", "recipes vae", "sample", "sample --num 3", "train", "train vae --epoch 3 --help")
+ODD = (
+    "smaple runs/vae",
+    "runs here there",
+    "runs --all",
+    "recipes vae",
+    "sample",
+    "sample --num 3",
+    "train",
+    "train vae --epoch 3 --help",
+)
 
 
 def test_a_command_that_is_not_understood_fails():
@@ -133,9 +184,11 @@ def test_a_folder_of_images_is_trained_on_and_resumed(here):
 def test_eight_devices_train_as_the_page_says(here):
     (line,) = (line for line in pages.text_of("docs/scale.md").splitlines() if line.startswith("XLA_FLAGS="))
     flags, _, *command = line.split()
-    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags.removeprefix('XLA_FLAGS=')}"}
+    assert flags == "XLA_FLAGS=--xla_force_host_platform_device_count=8"
     small = ["--epochs", "1", "--epoch-steps", "2", "--hidden-sizes", "8", "--num-importance-samples", "2"]
-    done = subprocess.run([sys.executable, "-m", "gen_jax", *command, *small], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "gen_jax", *command, *small], env=with_devices(8), capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     (saved,) = (here / "runs/vae/checkpoints").glob("*/_sharding")  # Orbax writes the mesh of each array
     for array in json.loads(saved.read_text()).values():
