@@ -1,6 +1,7 @@
 """The site tells the truth: its Python runs, its commands are read, its tables hold what was measured, its pictures are there."""
 
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -279,6 +280,34 @@ def test_what_a_package_exports_is_on_its_page():
     assert "::: gen_jax.flows.planar.planar\n" in made["api/flows.md"]
     assert "::: gen_jax.nets.mlp.MLP\n" in made["api/nets.md"]
     assert "members: null" in made["api/types.md"]
+
+
+def test_the_constants_of_a_package_are_on_its_page():
+    page = reference.api_pages()["api/gan.md"]
+    losses = ("MINIMAX", "NON_SATURATING", "LEAST_SQUARES", "WASSERSTEIN", "HINGE")
+    assert all(f"::: gen_jax.gan.losses.{name}\n" in page for name in losses)
+    assert "::: gen_jax.gan.cycle.CYCLE_LOSS\n" in page
+    assert "::: gen_jax.gan.penalties.PENALTIES\n" in page
+    assert "::: gen_jax.data.toy.ENERGIES\n" in reference.api_pages()["api/data.md"]
+
+
+def test_what_the_pages_name_is_in_the_reference():
+    """Each `package.name` of the pages, by the object that it is."""
+    listed = []
+    for package in reference.FACES:
+        module = importlib.import_module(f"gen_jax.{package}")
+        listed += [getattr(module, path.rpartition(".")[2]) for path in reference.exported(package)] or vars(module).values()
+    known = {id(thing) for thing in listed}
+    names = set(
+        re.findall(rf"`(?:gen_jax\.)?((?:{'|'.join(reference.FACES)})\.\w+)\b[^`]*`", "\n".join(map(pages.text_of, pages.PAGES)))
+    )
+    assert len(names) > 15
+    missing = []
+    for name in sorted(names):
+        package, _, member = name.partition(".")
+        if (thing := getattr(importlib.import_module(f"gen_jax.{package}"), member, None)) is None or id(thing) not in known:
+            missing.append(name)
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", [page for page in pages.PAGES if page != "README.md"])
