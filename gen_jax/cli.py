@@ -35,7 +35,7 @@ from gen_jax.arguments import (
     train_command,
     varied,
 )
-from gen_jax.train import LostProcessError, connect, is_first, list_runs, write_json, write_whole
+from gen_jax.train import LostProcessError, connect, is_first, list_runs, num_devices, write_json, write_whole
 from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
@@ -174,6 +174,7 @@ def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
     _connect(command)
     _keep_compilations()
+    _say_devices(settings.batch_size, settings.devices)
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
         evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
@@ -213,6 +214,16 @@ def _connect(command: TrainCommand) -> None:
         return
     connect(command.coordinator, command.num_processes, command.process_index)
     out.quiet = not is_first()
+
+
+def _say_devices(batch_size: int, num: int | None) -> None:
+    """Say how many devices share a batch, where some are left over."""
+    import jax
+
+    used, there = num_devices(batch_size, num), len(jax.devices())
+    if used < there:
+        remedy = "" if num else ", the most that divide it: --batch-size can change that"
+        _say(f"{used} of {there} devices share{'s' if used == 1 else ''} a batch of {batch_size}{remedy}.")
 
 
 def _sweep(recipe: Any, command: SweepCommand) -> int:
