@@ -11,13 +11,18 @@
 # 5. flows as posteriors of a VAE.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import time
@@ -170,6 +175,7 @@ for product in (1.0, -0.5, -1.0, -2.5):
 plt.xlabel("a")
 plt.ylabel("a + wᵀu tanh a")
 plt.legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
 # The red curve folds: three $a$ share one image, and no inverse exists. The appendix of the paper replaces $u$ by
@@ -216,6 +222,7 @@ for axis, u in zip(axes, ((0.0, 2.0), (0.0, -0.9), (2.0, 0.0)), strict=True):
     axis.set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5), aspect="equal")
     axis.set_title(f"u = ({u[0]:g}, {u[1]:g})", fontsize=10)
 figure.colorbar(dots, ax=axes, label="log |det|", shrink=0.9)
+plt.show()
 
 # %% [markdown]
 # Left: the plane is stretched about the line, where volume grows. Right: $u \perp w$ shears the plane, and no volume changes.
@@ -389,6 +396,7 @@ show(axes[1], log_q, f"32 layers, KL {kl:.3f}")
 drawn = tasks.sample(model, trained.params, jax.random.key(6), 2000)
 axes[2].scatter(*drawn.T, s=1)
 axes[2].set(title="draws of the flow", xlim=(-5, 5), ylim=(-5, 5), xticks=[], yticks=[], aspect="equal")
+plt.show()
 
 # %% [markdown]
 # The fork is found, both branches of it. What is missing are the two ends, where the target is as bright as in the middle: the flow
@@ -728,6 +736,7 @@ for name, values in {"Gaussian": gap, "8 planar layers": flowed_gap}.items():
 plt.xlabel("log p(x) − ELBO of a test image (nats; above 8 counted at 8)")
 plt.ylabel("images")
 plt.legend()
+plt.show()
 
 # %% [markdown]
 # Read with care. Two VAEs were trained here, with two decoders, so two things differ. The gap, which is what a posterior family is

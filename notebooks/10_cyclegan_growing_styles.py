@@ -11,13 +11,18 @@
 # networks here are tiny and their training is a few hundred steps: look at the mechanics, not at the beauty of the pictures.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import tempfile
@@ -89,6 +94,7 @@ runs.save(run, outcome, folder / "translation.png")
 figure = plt.figure(figsize=(7, 4))
 plt.imshow(plt.imread(folder / "translation.png"))
 plt.axis("off")
+plt.show()
 
 # %% [markdown]
 # ### The image pool
@@ -108,6 +114,7 @@ t = np.arange(1, 500)
 plt.plot(t, (1 - 1 / 100) ** (t - 1) / 100, label="a stored image is replaced with probability 1/100 at each later one")
 plt.xlabel("age, in images")
 plt.legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
 # ## Growing
@@ -126,6 +133,7 @@ steps = jnp.arange(320)
 plt.plot(steps, jax.vmap(growth.level)(steps))
 plt.yticks(range(4), [f"{4 * 2**s} pixels" for s in range(4)])
 plt.xlabel("step")
+plt.show()
 
 # %% [markdown]
 # At $\alpha = 0$ the new stage is invisible, exactly. The same parameters and the same z, at levels 1, 1.5 and 2:
