@@ -427,7 +427,8 @@ plt.tight_layout()
 # %% [markdown]
 # Samples of the prior are far below even at $K = 1024$. The chains are above the importance weights. Since each is in expectation a
 # lower bound, the weights fall short by about the difference: an encoder that is good enough to train with need not be good enough to
-# measure with. On a larger model the site's table *log p(x) between bounds*, of VAEs, has the same order, and its seconds.
+# measure with. On a larger model the site's table [log p(x) between bounds](../../families/vae/#log-px-between-bounds) has the same
+# order, and its seconds.
 #
 # What to report: the estimator, $K$ or $T$, and the standard error over examples. An ELBO, an importance-weighted bound and an
 # annealed estimate are three different numbers of the same model, and comparing one model's with another's third is a mistake.
