@@ -222,7 +222,7 @@ def _say_devices(batch_size: int, num: int | None) -> None:
 
     used, there = num_devices(batch_size, num), len(jax.devices())
     if used < there:
-        remedy = "" if num else ", the most that divide it: --batch-size can change that"
+        remedy = "" if num else ": more can share another --batch-size"
         _say(f"{used} of {there} devices share{'s' if used == 1 else ''} a batch of {batch_size}{remedy}.")
 
 

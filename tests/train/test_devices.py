@@ -73,7 +73,7 @@ def test_the_command_says_how_many_devices_share_a_batch(monkeypatch, capsys):
     """Of eight, as the process sees them: five for the default batch, and not a word where all are used."""
     monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=0)] * 8)
     cli._say_devices(100, None)
-    assert capsys.readouterr().out.startswith("5 of 8 devices share a batch of 100, the most that divide it")
+    assert capsys.readouterr().out == "5 of 8 devices share a batch of 100: more can share another --batch-size.\n"
     cli._say_devices(96, 4)
     assert capsys.readouterr().out == "4 of 8 devices share a batch of 96.\n"
     cli._say_devices(96, None)
