@@ -36,7 +36,7 @@ from gen_jax.arguments import (
     train_command,
     varied,
 )
-from gen_jax.train import LostProcessError, connect, is_first, list_runs, write_json, write_whole
+from gen_jax.train import LostProcessError, connect, is_first, list_runs, num_devices, write_json, write_whole
 from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
@@ -179,6 +179,7 @@ def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
     _connect(name, command)
     _keep_compilations()
+    _say_devices(settings.batch_size, settings.devices)
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
         evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
@@ -227,6 +228,16 @@ def _connect(name: str, command: TrainCommand) -> None:
             "the recipe calls, such as `build`, or with NumPy."
         ) from error
     out.quiet = not is_first()
+
+
+def _say_devices(batch_size: int, num: int | None) -> None:
+    """Say how many devices share a batch, where some are left over."""
+    import jax
+
+    used, there = num_devices(batch_size, num), len(jax.devices())
+    if used < there:
+        remedy = "" if num else ": more can share another --batch-size"
+        _say(f"{used} of {there} devices share{'s' if used == 1 else ''} a batch of {batch_size}{remedy}.")
 
 
 def _sweep(recipe: Any, command: SweepCommand) -> int:

@@ -75,7 +75,7 @@ class Devices(NamedTuple):
 
 
 def num_devices(batch_size: int, num: int | None = None) -> int:
-    """Return the number of devices for batches of a size: `num`, or by default as many as there are and divide it.
+    """Return the number of devices for batches of a size: `num`, or by default the largest that divides them.
 
     Of many processes each gives as many.
 

@@ -68,7 +68,7 @@ class Options(NamedTuple):
         ema_decay: evaluate a moving average of the parameters with this decay.
         epoch_steps: steps per epoch, fewer than a whole pass.
         stream: read batches from the host through Grain, for data that does not fit on the device.
-        devices: how many devices share a batch; by default as many as there are and divide it.
+        devices: how many devices share a batch; by default the largest number of them that divides it.
         shard_params: share the parameters too, for networks that do not fit on one device.
         validate: (params, key, validation examples) -> metrics; by default those of `validation` (for a GAN, none).
         best_metric: the validation metric whose largest value selects the returned parameters; None for the last ones.
