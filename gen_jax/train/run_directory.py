@@ -20,7 +20,7 @@ CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 LOCK_FILE = ".lock"
 # shown in a list of runs
-VALID_METRICS = ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes")  # the first that there is
+VALID_METRICS = ("valid_elbo", "valid_log_prob", "valid_score", "valid_num_modes")  # the first that there is
 TEST_METRICS = ("test_nll", "test_elbo", "test_frechet_distance", "test_a_to_b_l1", "test_b_to_a_l1")
 
 
