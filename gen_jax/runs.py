@@ -261,7 +261,7 @@ def _fit(job: _Job, before: dict[str, Any], tensorboard: bool, on_epoch: Callabl
         config=config,
         tensorboard=tensorboard,
         report=on_epoch,
-        snapshot=snapshot,
+        snapshot=snapshot if frames else None,
         **fit_options(experiment, settings),
     )
 

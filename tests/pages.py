@@ -14,6 +14,7 @@ from gen_jax.tune.space import checked
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *DOCS.rglob("*.md")])
+COMMANDS = (*tasks.TASKS, "train", "sweep", "tune", "recipes", "runs")
 PLACEHOLDERS = {"RECIPE", "TASK", "COMMAND"}
 
 sys.path.insert(0, str(DOCS / "gen"))
@@ -38,10 +39,10 @@ def python_of(page: str) -> str:
 
 
 def commands(page: str) -> Iterator[list[str]]:
-    """Yield the words of each `gen-jax` command of a page, of its blocks and of its prose."""
+    """Yield the words of each `gen-jax` command of a page, of its blocks and of its prose (where a name alone is none)."""
     lines = [line for block in blocks(page, "") for line in block.splitlines()]
     prose = re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
-    lines += re.findall(r"`(gen-jax\s[^`]+)`", prose)
+    lines += re.findall(r"`(gen-jax\s+[^\s`]+\s[^`]+)`", prose)
     for line in lines:
         words = shlex.split(line, comments=True)
         while words and "=" in words[0]:
@@ -53,9 +54,11 @@ def commands(page: str) -> Iterator[list[str]]:
 def parse(command: list[str]) -> None:
     """Read a command as the command line does, without doing it; raises for what it does not take."""
     name, *rest = command
-    if "--help" in rest or name in ("recipes", "runs") or not rest:
-        assert name in (*tasks.TASKS, "train", "sweep", "tune", "recipes", "runs"), command
+    if rest == ["--help"]:
+        assert name in COMMANDS, command
         return
+    if rest[-1:] == ["--help"]:
+        del rest[-1]
     if name in ("train", "sweep", "tune"):
         recipe = recipes.find_recipe(rest[0])
         settings, left = arguments.choose(recipe.settings, rest[1:])
@@ -69,6 +72,10 @@ def parse(command: list[str]) -> None:
         else:
             read = arguments.read(arguments.TrainCommand, left, name, "", arguments.TrainCommand(settings, Path("runs")))
         recipes.check_settings(read.settings)
+    elif name == "runs":
+        arguments.read(arguments.runs_folder, rest, name, "")
+    elif name == "recipes":
+        assert rest == [], command
     else:
         assert name in tasks.TASKS, command
         arguments.read(arguments.task_command(tasks.TASKS[name]), rest, name, "")

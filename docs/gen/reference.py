@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -204,10 +205,32 @@ def task_table() -> str:
     return "\n".join(lines)
 
 
-def exported(package: str) -> list[str]:
-    """Return the functions and classes that the `__init__` of a package imports for its users, with where each is defined.
+def constants(module: str) -> list[str]:
+    """Return the names of a module that have a docstring below them."""
+    path = ROOT / module.replace(".", "/")
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    body = ast.parse(source.read_text()).body
+    found = []
+    for node, below in itertools.pairwise(body):
+        named = (
+            node.targets[0]
+            if isinstance(node, ast.Assign)
+            else getattr(node, "target", None)
+        )
+        if (
+            isinstance(named, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+        ):
+            found.append(named.id)
+    return found
 
-    A page names them by that: `gen_jax.made.made` alone could be the module. Of a single module, none.
+
+def exported(package: str) -> list[str]:
+    """Return the functions, classes and constants with a docstring that a package exports, with where each is defined.
+
+    These are what its `__init__` imports. A page names them by where they are defined: `gen_jax.made.made` alone could be the
+    module. Of a single module, none.
     """
     face = ROOT / "gen_jax" / package / "__init__.py"
     if not face.exists():
@@ -220,6 +243,7 @@ def exported(package: str) -> list[str]:
         and str(node.module).startswith(f"gen_jax.{package}.")
         for alias in node.names
         if callable(getattr(module, alias.name))
+        or alias.name in constants(str(node.module))
     ]
     return sorted(found, key=lambda path: path.rpartition(".")[2].lower())
 

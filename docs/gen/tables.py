@@ -6,6 +6,7 @@ others published is in the results, or else in that file, in a column of strings
 
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ USES = "What a model is good for"
 SPECIFIED: dict[str, dict[str, Any]] = tomllib.loads(
     Path(__file__).with_name("tables.toml").read_text()
 )
+
+EPYC = "AMD EPYC"
+XEON = "Intel Xeon, busy; one used; 85 min in all"
 
 ENERGIES = {
     "ring with two bumps": "ring",
@@ -105,18 +109,33 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(bars, (head, ["---"] * len(head), *rows)))
 
 
-def made(saved: Mapping[str, Any], note: str = "", published: str = "") -> str:
-    """Return the line below a table: how its numbers were made, on what, and whose the others are."""
-    device = saved["devices"][0] if "devices" in saved else saved["device"]
-    cores = device.removeprefix("cpu: ").removeprefix("cpu, ")
-    seeds = (
-        f"seeds 0 to {saved['seeds'] - 1}, mean ± standard error"
-        if saved.get("seeds", 1) > 1
-        else "seed 0"
-    )
-    text = f"Made by `{saved['command']}` on a CPU of {cores}, jax {saved['versions']['jax']}, {seeds}."
-    parts = [note, text, f"Published: {published}." if published else ""]
+def made(saved: Mapping[str, Any], it: Mapping[str, Any]) -> str:
+    """Return the line below a table: how its numbers were made, on what, and whose the others are.
+
+    `machine` in `it` says of the machine what the file does not: which, how much of it was used, and what else it did.
+    """
+    machine = on(saved) + (f" ({it['machine']})" if "machine" in it else "")
+    last = saved.get("seeds", 1) - 1
+    seeds = f"seeds 0 to {last}, ±: standard error over seeds" if last else "seed 0"
+    command = it.get("command", saved["command"])
+    text = f"Made by `{command}` on {machine}, jax {saved['versions']['jax']}, {seeds}."
+    added = f"The result says: {saved['note']}." if "note" in saved else ""
+    published = f"Published: {it['published']}." if "published" in it else ""
+    parts = [it.get("note", ""), text, added, published]
     return "\n\n" + " ".join(part for part in parts if part) + "\n{ .made }\n"
+
+
+def on(saved: Mapping[str, Any]) -> str:
+    """Return the devices of a file in words: of `cpu: cpu, 2 cores`, `a CPU, 2 cores`."""
+    found = []
+    for device in saved.get("devices", [saved.get("device")]):
+        platform, *parts = re.split(": |, ", device)
+        found.append(
+            ", ".join(
+                [f"a {platform.upper()}", *(part for part in parts if part != platform)]
+            )
+        )
+    return " and ".join(dict.fromkeys(found))
 
 
 def of_rows(it: Mapping[str, Any]) -> str:
@@ -131,7 +150,7 @@ def of_rows(it: Mapping[str, Any]) -> str:
             for _, of in it["columns"]
         )
         lines.append([name, *shown])
-    return markdown(lines) + made(saved, it.get("note", ""), it.get("published", ""))
+    return markdown(lines) + made(saved, it)
 
 
 def side_by_side(it: Mapping[str, Any]) -> str:
@@ -147,9 +166,8 @@ def side_by_side(it: Mapping[str, Any]) -> str:
         for library, version in saved["versions"].items()
         if library in ("torch", "zuko")
     ]
-    return markdown(lines) + made(
-        saved, f"Medians{'; ' if peers else ''}{', '.join(peers)}."
-    )
+    note = f"Medians{'; ' if peers else ''}{', '.join(peers)}."
+    return markdown(lines) + made(saved, {**it, "note": note})
 
 
 def energies() -> str:
@@ -162,10 +180,8 @@ def energies() -> str:
         [name, *(cell(saved[MEANS][f"{key} {k}"], "kl", 3) for k in ks)]
         for name, key in ENERGIES.items()
     ]
-    return markdown(lines) + made(
-        saved,
-        "An integral over a grid of 1,000 × 1,000 points, on which every flow has mass 1.000.",
-    )
+    note = "An integral over a grid of 1,000 × 1,000 points, on which every flow has mass 1.000."
+    return markdown(lines) + made(saved, {"note": note, "machine": EPYC})
 
 
 def representation(data: str) -> str:
@@ -203,7 +219,7 @@ def representation(data: str) -> str:
             line(f"components of {seen} pixels", model, "components"),
         ]
     note = "Accuracy on 5,000 test images, standard errors 0.002 to 0.007; models trained for 1 to 6 epochs."
-    return markdown(lines) + made(results("uses"), note)
+    return markdown(lines) + made(results("uses"), {"note": note, "machine": XEON})
 
 
 def novelty() -> str:
@@ -225,7 +241,7 @@ def novelty() -> str:
         [shown(score), *(both(score, key) for key in models.values())] for score in SCORES
     ]
     note = "1,000 test images of the model's own data against 1,000 of the other set; 95 % intervals within ± 0.03."
-    return markdown(lines) + made(results("uses"), note)
+    return markdown(lines) + made(results("uses"), {"note": note, "machine": XEON})
 
 
 FUNCTIONS: dict[str, tuple[str, Callable[[], str]]] = {

@@ -56,6 +56,7 @@ def with_wall(energy: Energy) -> Energy:
 
 PAPER = {"ring": ring_with_two_bumps, "sine": sine, "two-sines": two_sines, "sine-step": sine_with_a_step}
 ENERGIES: dict[str, Energy] = {name: with_wall(energy) for name, energy in PAPER.items()}
+"""U(z) of the four energies of Rezende & Mohamed 2015 (table 1), with a wall around the plane, by their names."""
 
 
 def sample_energy(energy: Energy, num: int, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:

@@ -113,7 +113,7 @@ class Settings:
     """Read training batches from the host through Grain, for data that does not fit on the device."""
 
     devices: Count | None = None
-    """Number of devices that share each batch; by default as many as there are and divide it."""
+    """Number of devices that share each batch; by default the largest number of them that divides it."""
     shard_params: bool = False
     """Share parameters and the optimizer's state among the devices too, for networks that do not fit on one."""
 
