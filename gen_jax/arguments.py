@@ -53,10 +53,11 @@ class SweepCommand:
     at_once: int | None = None
     """Runs in memory at a time; by default all of them."""
     out: Path | None = None
-    """A new folder, in which each run gets its run folder; by default none is written."""
+    """A new folder, in which each run gets its run folder, and sweep.json the table; by default none is written."""
     to: Path | None = None
     """Where the figure goes, a path that ends in .png; by default there is none. Of a VAE and one setting, rate and
-    distortion of each value; else the validation score or log p(x), the share of runs that cover all modes, or the loss."""
+    distortion of each value; else the ELBO, log p(x) or score on validation data, the share of runs that cover all modes, or
+    the loss."""
     debug: bool = False
     """Show the stack trace of an error."""
 

@@ -36,7 +36,7 @@ from gen_jax.arguments import (
     train_command,
     varied,
 )
-from gen_jax.train import LostProcessError, connect, is_first, list_runs, num_devices, write_json, write_whole
+from gen_jax.train import LostProcessError, connect, is_first, list_runs, num_devices, write_whole
 from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
@@ -262,10 +262,9 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
     for row in rows:
         _print_table(row)
     if command.out is not None:
-        write_json(command.out / "sweep.json", rows)
         _say(f"{command.out}")
     if command.to is not None:
-        draw = plots.rate_distortion if rows[0].get("rate") is not None and len(vary) < 2 else plots.by_setting
+        draw = plots.rate_distortion if rows[0].get("test_rate") is not None and len(vary) < 2 else plots.by_setting
         write_whole(command.to, plots.png(draw(rows, *vary)))
         _say(f"{command.to}")
     return 0

@@ -131,16 +131,16 @@ def bound_parts(nats: Float[np.ndarray, "Z"], active: Any, parts: Mapping[str, f
 
 
 def rate_distortion(rows: Sequence[Mapping[str, Any]], name: str = "") -> "Figure":
-    """Draw the distortion of each row against its rate, with standard errors, under lines of equal ELBO."""
+    """Draw the distortion on test data of each row against its rate, with standard errors, under lines of equal ELBO."""
     figure = _figure(6.0, 4.5)
     axes = figure.add_subplot()
-    rows = [row for row in rows if row["rate"] is not None]
-    columns = ("rate", "distortion", "rate_se", "distortion_se")
+    rows = [row for row in rows if row["test_rate"] is not None]
+    columns = ("test_rate", "test_distortion", "test_rate_se", "test_distortion_se")
     rates, distortions, *errors = np.array([[row[column] or 0.0 for column in columns] for row in rows]).reshape(-1, 4).T
     axes.errorbar(rates, distortions, xerr=errors[0], yerr=errors[1], marker="o", capsize=2)
     for row in rows if name else ():
         label = f"{row[name]:g}"
-        axes.annotate(label, (row["rate"], row["distortion"]), (5, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(label, (row["test_rate"], row["test_distortion"]), (5, 5), textcoords="offset points", fontsize=8)
     limits = axes.get_xlim(), axes.get_ylim()
     for total in np.linspace(sum(low for low, _ in limits), sum(high for _, high in limits), 9)[1:-1]:
         axes.plot(limits[0], total - np.array(limits[0]), color="lightgrey", linewidth=0.8, zorder=0)
@@ -153,7 +153,7 @@ def by_setting(rows: Sequence[Mapping[str, Any]], *names: str) -> "Figure":
     """Draw validation (else the loss) of rows, with standard errors, by the first setting; a line for the others."""
     figure = _figure(6.0, 4.0)
     axes = figure.add_subplot()
-    measured = ("valid_score", "valid_log_prob", "share_covering", "train_loss", "train_generator_loss")
+    measured = ("valid_elbo", "valid_log_prob", "valid_score", "share_covering", "train_loss", "train_generator_loss")
     shown = next(name for name in measured if name in rows[0])
     lines: dict[tuple[float, ...], list[Mapping[str, Any]]] = {}
     for row in rows:

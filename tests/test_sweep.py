@@ -1,6 +1,7 @@
 """Sweeps of every family: each run of one is the run alone, can be written as a run, and more settings can be varied at once."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from gen_jax import runs, tasks
 from gen_jax.recipes import change
-from gen_jax.sweep import sweep, train_many
+from gen_jax.sweep import measure, sweep, train_many
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError
 from tests.small import settings
@@ -26,7 +27,7 @@ FAMILIES = {
 @pytest.mark.parametrize("recipe", FAMILIES)
 def test_a_run_of_a_sweep_is_the_run_alone(recipe, tmp_path):
     """Of two learning rates and two seeds, in two parts: its metrics, and the run folder that is written of it."""
-    small = settings(recipe, **{"epochs": 2, "epoch_steps": 5, "batch_size": 20, "validate_every": 2, **FAMILIES[recipe]})
+    small = settings(recipe, **{"epochs": 2, "epoch_steps": 5, "batch_size": 20, **FAMILIES[recipe]})
     name, values = ("beta", (0.5, 4.0)) if recipe == "vae" else ("learning_rate", (1e-3, 3e-3))
     rows = sweep(recipe, small, num_seeds=2, vary={name: values}, at_once=3, out=tmp_path / "sweep")
     assert [row[name] for row in rows] == list(values)
@@ -91,6 +92,26 @@ def test_what_cannot_be_swept_is_told(options, words):
 def test_what_a_sweep_does_not_have_is_told():
     with pytest.raises(InputError, match="stream is True, which a sweep does not have"):
         train_many("vae", settings("vae", epochs=1, stream=True), num_seeds=1)
+    for name in ("validate_every", "num_importance_samples"):
+        with pytest.raises(InputError, match=f"{name} is 7, which a sweep does not have"):
+            sweep("vae", settings("vae", epochs=1, **{name: 7}), num_seeds=1)
+
+
+def test_runs_are_written_before_they_are_measured_and_the_rows_after(tmp_path, monkeypatch):
+    """Of values of an array, whose runs are called by numbers of Python; and a part of the runs at a time changes nothing."""
+    small = settings("gan-ring", epochs=1, epoch_steps=2, hidden_sizes=(4,), batch_size=20)
+    options = {"num_seeds": 2, "vary": {"penalty_weight": np.linspace(0.5, 1.0, 2)}}
+    written = {f"penalty_weight={value}-seed={seed}" for value in (0.5, 1.0) for seed in (0, 1)}
+    out, there, real = tmp_path / "sweep", [], measure._measured
+    monkeypatch.setattr(measure, "_measured", lambda *args: there.append({path.name for path in out.iterdir()}) or real(*args))
+    rows = sweep("gan-ring", small, **options, at_once=2, out=out)
+    assert there == [written]
+    assert {path.name for path in out.iterdir()} == written | {"sweep.json"}
+    assert json.loads((out / "sweep.json").read_text()) == rows
+    monkeypatch.undo()
+    found = lambda row: {name: value for name, value in row.items() if value is not None}
+    for row, whole in zip(rows, sweep("gan-ring", small, **options), strict=True):
+        assert found(row) == pytest.approx(found(whole), rel=1e-2, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """What a recipe builds, an experiment, and how settings become its optimizer and its view of the data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -47,6 +47,13 @@ class Experiment(NamedTuple):
     tasks: tuple[str, ...] = ()
     evaluation: Mapping[str, Any] = MappingProxyType({})
     check_steps: Callable[[int], None] = lambda num_steps: None
+
+    def compared_by(self, reported: Collection[str]) -> str | None:
+        """Return the metric by which runs of several settings are compared, of those that validation reports.
+
+        It is `valid_elbo` where there is one, since a score is of its own objective; else `best_metric`.
+        """
+        return "valid_elbo" if "valid_elbo" in reported else self.best_metric
 
 
 class Recipe(NamedTuple):

@@ -27,8 +27,9 @@ from gen_jax.gan import draw_latents
 from gen_jax.recipes import RECIPES, Recipe, find_recipe
 from gen_jax.recipes.gan_points import NUM_POINTS
 from gen_jax.recipes.own import is_own
-from gen_jax.sweep.training import ManyTrained, train_many, with_values
-from gen_jax.train import validation
+from gen_jax.recipes.settings import plain
+from gen_jax.sweep.training import ManyTrained, refuse_given, train_many, with_values
+from gen_jax.train import validation, write_json
 from gen_jax.types import GAN, VAE, Array, InputError, Key, Params, context_of, split
 
 
@@ -36,21 +37,28 @@ def sweep(recipe: str | Recipe, settings: Any = None, *, out: Path | str | None 
     """Train as `train_many` does, with its options, and return a row for each value: means and standard errors over seeds.
 
     Of every model, the training metrics of the last epoch. Of one that minimises one loss, what the run of its value measures on
-    validation data (`valid_…`), its loss's metrics on test data, and `best` for the row that is best on validation data, by
-    `valid_elbo` where there is one (a score is of its own objective), else by the recipe's metric. Of a VAE of unbounded real
-    latents, active units too. Of a GAN of points whose modes are known: the share of runs that cover all of them
+    validation data (`valid_…`), its loss's metrics on test data (`test_…`), and `best` for the row that is best on validation
+    data, by `valid_elbo` where there is one (a score is of its own objective), else by the recipe's metric. Of a VAE of
+    unbounded real latents, active units too. Of a GAN of points whose modes are known: the share of runs that cover all of them
     with its 95 % interval (Wilson), and what `evaluate.mode_coverage` measures. Runs that diverged are counted, are in no mean,
     and no row that has one is the best.
 
     Args:
         recipe: a `Recipe`, or its name.
         settings: by default, the recipe's own.
-        out: a new folder, in which each run that did not diverge gets a run folder, as it is after the last step.
+        out: a new folder, in which each run that did not diverge gets a run folder, as it is after the last step, before anything
+            is measured; then `sweep.json` gets the rows.
         **options: of `train_many`.
 
     Raises:
-        InputError: as for `train_many`; or the folder exists, or the recipe is a user's own and there is a folder.
+        InputError: as for `train_many`; or the folder exists, or the recipe is a user's own and there is a folder, or a setting
+            is given that has no effect here: `validate_every`, and without a folder `num_importance_samples`.
     """
+    vary = {name: plain(tuple(values)) for name, values in (options.get("vary") or {}).items()}
+    options["vary"], default = vary, find_recipe(recipe).settings
+    # run folders are evaluated later, with importance samples
+    unused = ("validate_every",) if out is not None else ("validate_every", "num_importance_samples")
+    refuse_given(default if settings is None else settings, default, unused)
     names: list[str] = []
     if out is not None:
         names = [name for name, known in RECIPES.items() if known is recipe] if isinstance(recipe, Recipe) else [recipe]
@@ -66,12 +74,15 @@ def sweep(recipe: str | Recipe, settings: Any = None, *, out: Path | str | None 
         if out is not None:
             Path(out).rmdir()
         raise
-    rows = [{"num_seeds": len(trained.keys.order[0])} | row for row in _measured(find_recipe(recipe), trained, options)]
-    vary = options.get("vary") or {}
     named = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
     if out is not None:
-        _write(names[0], trained, named, Path(out))
-    return [name | row for name, row in zip(named, rows, strict=True)]
+        _write(names[0], trained, named, Path(out))  # before the runs are measured, which could fail
+    num_seeds = {"num_seeds": len(trained.keys.order[0])}
+    measured = _measured(find_recipe(recipe), trained, options.get("at_once"))
+    rows = [values | num_seeds | row for values, row in zip(named, measured, strict=True)]
+    if out is not None:
+        write_json(Path(out) / "sweep.json", rows)
+    return rows
 
 
 def _write(recipe: str, trained: ManyTrained, named: list[dict[str, float]], out: Path) -> None:
@@ -88,18 +99,18 @@ def _write(recipe: str, trained: ManyTrained, named: list[dict[str, float]], out
                 runs.write_run(out / name, recipe, of_run, stored, state, history, seconds)
 
 
-def _measured(recipe: Recipe, trained: ManyTrained, options: dict[str, Any]) -> list[dict[str, Any]]:
-    model, data, at_once = trained.experiment.model, trained.data, options.get("at_once")
+def _measured(recipe: Recipe, trained: ManyTrained, at_once: int | None) -> list[dict[str, Any]]:
+    model, data = trained.experiment.model, trained.data
     found = {f"train_{name}": values[..., -1] for name, values in trained.history.items()}
     if isinstance(model, GAN) and data.name in MODES:
-        return [row | _means(found, i, _finite(found)[i]) for i, row in enumerate(_modes(trained, data.name))]
+        return [row | _means(found, i, _finite(found)[i]) for i, row in enumerate(_modes(trained, data.name, at_once))]
     if not isinstance(trained.experiment.loss, tuple):
         found |= _validated(recipe, trained, at_once)
     if isinstance(model, VAE) and model.latent is not None and model.latent.unbounded:
         found["active_units"] = _over_runs(_active_units(trained), trained, trained.keys.evaluation, at_once)
     finite = _finite(found)
     rows = [{"num_diverged": int((~of_row).sum())} | _means(found, i, of_row) for i, of_row in enumerate(finite)]
-    metric = "valid_elbo" if "valid_elbo" in found else trained.experiment.best_metric
+    metric = trained.experiment.compared_by(found)
     scores = [row[metric] if metric in row and not row["num_diverged"] else -math.inf for row in rows]
     if max(scores) > -math.inf:
         rows[int(np.argmax(scores))]["best"] = True
@@ -122,7 +133,7 @@ def _validated(recipe: Recipe, trained: ManyTrained, at_once: int | None) -> dic
         measure = validation(loss, data.view, model, settings.batch_size)
         tested = measure(variables, keys[1], test)
         found = (experiment.validate or measure)(variables, keys[0], valid)
-        return found | {name.removeprefix("valid_"): value for name, value in tested.items()}
+        return found | {f"test_{name.removeprefix('valid_')}": value for name, value in tested.items()}
 
     return _over_runs(of_run, trained, (trained.keys.validation, trained.keys.evaluation), at_once)
 
@@ -159,14 +170,14 @@ def _means(numbers: dict[str, np.ndarray], i: int, finite: np.ndarray) -> dict[s
     return found
 
 
-def _modes(trained: ManyTrained, data: str) -> list[dict[str, Any]]:
+def _modes(trained: ManyTrained, data: str, at_once: int | None) -> list[dict[str, Any]]:
     gan = trained.experiment.model
 
     @jax.default_matmul_precision("highest")
-    def draw(variables: Params, key: Key) -> Array:
+    def draw(values: dict[str, Array], variables: Params, key: Key) -> Array:
         return gan.generate(*split(variables), key, draw_latents(gan.prior, key, NUM_POINTS))[0]
 
-    drawn = np.asarray(jax.jit(jax.vmap(jax.vmap(draw)))(trained.variables, trained.keys.evaluation))
+    drawn = _over_runs(draw, trained, trained.keys.evaluation, at_once)
     return [_row(of_runs, data) for of_runs in drawn]
 
 

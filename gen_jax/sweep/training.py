@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data import Dataset, load_dataset
-from gen_jax.recipes import Experiment, Recipe, change, check_settings, find_recipe
+from gen_jax.recipes import Experiment, Recipe, Settings, change, check_settings, find_recipe
 from gen_jax.recipes.experiment import as_seen, fit_options
 from gen_jax.recipes.settings import RUN, plain, seed_key, with_number
 from gen_jax.train import (
@@ -123,11 +123,17 @@ def _check_options(settings: Any, num_seeds: int, vary: dict[str, Sequence[float
             with_number(settings, name, value)  # raises for what is no number
     if 0 in vary.get("weight_decay", ()):
         raise InputError("weight_decay is 0 among its values, which makes another optimizer: give positive ones.")
-    for name, default in (("patience", None), ("devices", None), ("shard_params", False), ("stream", False)):
-        if getattr(settings, name) != default:
-            raise InputError(f"{name} is {getattr(settings, name)}, which a sweep does not have: leave it out.")
+    refuse_given(settings, Settings(), ("patience", "devices", "shard_params", "stream"))
     for seed in (settings.seed, settings.seed + num_seeds - 1):
         check_settings(dataclasses.replace(settings, seed=seed))
+
+
+def refuse_given(settings: Any, default: Any, names: Sequence[str]) -> None:
+    """Raise an InputError for a setting that a sweep makes nothing of, and that is another than by default."""
+    for name in names:
+        value = getattr(settings, name, None)
+        if value != getattr(default, name, None):
+            raise InputError(f"{name} is {value}, which a sweep does not have: leave it out.")
 
 
 def _check_seeds(recipe: Recipe, settings: Any, experiment: Experiment, data: Dataset) -> None:

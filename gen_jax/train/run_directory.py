@@ -22,7 +22,7 @@ RESULT_FILE = "result.json"
 LOCK_FILE = ".lock"
 MARK = ".shared-"  # begins the name of an empty file that is there for a moment, as many processes open the folder
 # shown in a list of runs
-VALID_METRICS = ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes")  # the first that there is
+VALID_METRICS = ("valid_elbo", "valid_log_prob", "valid_score", "valid_num_modes")  # the first that there is
 TEST_METRICS = ("test_nll", "test_elbo", "test_frechet_distance", "test_a_to_b_l1", "test_b_to_a_l1")
 
 

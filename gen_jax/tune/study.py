@@ -162,7 +162,7 @@ def _metric(recipe: Recipe, settings: Any, stored: Any) -> str:
     experiment = recipe.build(settings, stored.event_shape)
     found = runs.validation_names(experiment, settings, as_seen(stored, settings, experiment)) or ()
     none = experiment.validate is None and isinstance(experiment.loss, tuple)
-    metric = None if none else "valid_elbo" if "valid_elbo" in found else experiment.best_metric
+    metric = None if none else experiment.compared_by(found)
     if metric is None:
         raise InputError(
             "This recipe has no metric of validation data by which one run is better than another, as a game has none: tune a "
