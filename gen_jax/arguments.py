@@ -169,14 +169,20 @@ def space(texts: Sequence[str]) -> dict[str, Any]:
     return {name: _values(text, values) for text, (name, values) in zip(texts, _by_name(texts).items(), strict=True)}
 
 
+ITEM = r"[^,\[\]\s]+"
+VALUE = rf"\[{ITEM}(?:, *{ITEM})*\]|{ITEM}"
+
+
 def _values(text: str, values: str) -> Any:
-    if matched := re.fullmatch(r"([^,\[]+)\.\.([^,:]+)(:log)?", values):
+    if matched := re.fullmatch(rf"({ITEM})\.\.([^,:\[\]\s]+)(:log)?", values):
         low, high = (_literal(end) for end in matched.groups()[:2])
         return gen_jax.tune.Range(low, high, matched[3] is not None)
-    found = tuple(_literal(value) for value in re.findall(r"\[[^]]*\]|[^,]+", values))
-    if not found:
-        raise InputError(f"--vary is given {text!r}: give NAME=VALUE,VALUE,… or NAME=LOW..HIGH, such as latent-dim=2,5,10.")
-    return found
+    if ".." in values or not re.fullmatch(f"(?:{VALUE})(?:,(?:{VALUE}))*", values):
+        raise InputError(
+            f"--vary is given {text!r}: give NAME=VALUE,VALUE,… or NAME=LOW..HIGH or NAME=LOW..HIGH:log, such as "
+            "latent-dim=2,5,10 or hidden-sizes=[64],[128,64]."
+        )
+    return tuple(_literal(value) for value in re.findall(VALUE, values))
 
 
 def _literal(text: str) -> Any:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from gen_jax.arguments import (
     train_command,
     varied,
 )
-from gen_jax.train import LostProcessError, connect, is_first, list_runs, write_json, write_whole
+from gen_jax.train import LostProcessError, connect, is_first, list_runs, num_devices, write_json, write_whole
 from gen_jax.types import InputError, is_out_of_memory, unknown
 
 EXIT_DIVERGED = 3
@@ -68,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print(f"[red]Error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True)
         return EXIT_DIVERGED if isinstance(error, FloatingPointError) else EXIT_BAD_INPUT
     except LostProcessError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
         err.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        for stream in (sys.stdout, sys.stderr):  # which os._exit does not
+            stream.flush()
         os._exit(EXIT_LOST)
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not is_out_of_memory(error):
@@ -172,8 +177,9 @@ def _of_recipe(command: str, summary: str, arguments: list[str]) -> int:
 
 def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
-    _connect(command)
+    _connect(name, command)
     _keep_compilations()
+    _say_devices(settings.batch_size, settings.devices)
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
         evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
@@ -204,15 +210,34 @@ def _train(name: str, command: TrainCommand) -> int:
     return 0
 
 
-def _connect(command: TrainCommand) -> None:
+def _connect(name: str, command: TrainCommand) -> None:
     """Join the other processes of a run, if there are any; all but process 0 are quiet, unless they fail."""
     if command.coordinator is None:
-        for name in ("num_processes", "process_index"):
-            if (value := getattr(command, name)) is not None:
-                raise InputError(f"{name} is {value}, and coordinator is missing: give HOST:PORT of process 0, or auto.")
+        for option in ("num_processes", "process_index"):
+            if (value := getattr(command, option)) is not None:
+                raise InputError(f"{option} is {value}, and coordinator is missing: give HOST:PORT of process 0, or auto.")
         return
-    connect(command.coordinator, command.num_processes, command.process_index)
+    try:
+        connect(command.coordinator, command.num_processes, command.process_index)
+    except InputError as error:
+        if type(error.__cause__) is not RuntimeError or ".py:" not in name:  # JAX has not begun to compute
+            raise
+        file = name.rpartition(":")[0]
+        raise InputError(
+            f"{file} computes with JAX as it is imported, and processes must be connected before: compute in the functions that "
+            "the recipe calls, such as `build`, or with NumPy."
+        ) from error
     out.quiet = not is_first()
+
+
+def _say_devices(batch_size: int, num: int | None) -> None:
+    """Say how many devices share a batch, where some are left over."""
+    import jax
+
+    used, there = num_devices(batch_size, num), len(jax.devices())
+    if used < there:
+        remedy = "" if num else ": more can share another --batch-size"
+        _say(f"{used} of {there} devices share{'s' if used == 1 else ''} a batch of {batch_size}{remedy}.")
 
 
 def _sweep(recipe: Any, command: SweepCommand) -> int:

@@ -126,16 +126,58 @@ def _job(recipe: str | Recipe, settings: Settings | None, out: Path | str | None
     check_settings(settings)
     settings = settings.with_whole_names()
     stored = load_dataset(settings.data, "none", stream=settings.stream)
-    experiment = found.build(settings, stored.event_shape)
+    experiment, data = _built(found, settings, stored)
+    config = _config(name, settings, stored)
+    if is_own(name):
+        config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
+    return _Job(directory, settings, experiment, data, config)
+
+
+def _built(recipe: Recipe, settings: Settings, stored: Dataset) -> tuple[Experiment, Dataset]:
+    """Return what a recipe builds, and the data as it sees them, or raise an InputError."""
+    experiment = recipe.build(settings, stored.event_shape)
     data = as_seen(stored, settings, experiment)
     _check_steps(settings, experiment, data)
     for task in experiment.tasks:
         if task not in (*tasks.TASKS, "animate"):
             raise unknown("task", task, (*tasks.TASKS, "animate"))
-    config = _config(name, settings, stored)
-    if is_own(name):
-        config["versions"]["program"] = checked_programs(directory, config, found, settings, data)
-    return _Job(directory, settings, experiment, data, config)
+    return experiment, data
+
+
+def check(recipe: str | Recipe, settings: Settings, stored: Dataset) -> None:
+    """Raise an InputError for settings that no run of a recipe can have, wherever its folder is; nothing is trained.
+
+    Args:
+        recipe: a `Recipe`, or its name.
+        settings: of the run.
+        stored: the data set of the settings, as `load_dataset` returns it.
+    """
+    found = recipes.find_recipe(recipe)
+    check_settings(settings)
+    experiment, data = _built(found, settings, stored)
+    options = fit_options(experiment, settings)
+    training.devices_for(settings.examples_per_step, options["devices"], settings.shard_params)
+    name = full_name(recipe) if isinstance(recipe, str) else UNNAMED
+    with blame(f"What {name} builds") if is_own(name) else contextlib.nullcontext():
+        training.programs(seed_key(settings.seed, RUN), experiment.model, experiment.loss, data, **options)  # traces them
+        names = validation_names(experiment, settings, data, call=True)
+    if names is not None:
+        training.check_best_metric(experiment.best_metric, dict.fromkeys(names))
+
+
+def validation_names(experiment: Experiment, settings: Settings, data: Dataset, call: bool = False) -> set[str] | None:
+    """Return the names of what validation reports; None if there is none. One that is not compiled has to be called to know."""
+    model, loss = experiment.model, experiment.loss
+    validate: Any = experiment.validate
+    if validate is None and not isinstance(loss, tuple):
+        validate = training.validation(loss, data.view, model, settings.batch_size)
+    compiled = hasattr(validate, "lower")
+    if validate is None or not (compiled or call):
+        return None
+    optimizer, average = experiment.optimizer(training.SOME_STEPS), settings.average_decay is not None
+    begin = lambda key: training.evaluation_params(training.start(key, model, optimizer, data.event_shape, average))
+    key, valid = jax.random.key(0), data.valid.on_device()
+    return {*(jax.eval_shape(validate, jax.eval_shape(begin, key), key, valid) if compiled else validate(begin(key), key, valid))}
 
 
 @contextlib.contextmanager
@@ -219,7 +261,7 @@ def _fit(job: _Job, before: dict[str, Any], tensorboard: bool, on_epoch: Callabl
         config=config,
         tensorboard=tensorboard,
         report=on_epoch,
-        snapshot=snapshot,
+        snapshot=snapshot if frames else None,
         **fit_options(experiment, settings),
     )
 

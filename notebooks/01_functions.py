@@ -13,13 +13,18 @@
 # You need Python, NumPy and a little probability. Nothing here takes more than a few seconds on a CPU.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import time
@@ -253,6 +258,7 @@ plt.plot(many_losses.T, color="C0", alpha=0.4)
 plt.yscale("log")
 plt.xlabel("step")
 plt.ylabel("mean −log p(x) (nats)")
+plt.show()
 
 # %% [markdown]
 # ## The same thing in the library

@@ -10,13 +10,18 @@
 # 4. the same path backwards, which gives an upper bound.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import jax
@@ -422,7 +427,8 @@ plt.tight_layout()
 # %% [markdown]
 # Samples of the prior are far below even at $K = 1024$. The chains are above the importance weights. Since each is in expectation a
 # lower bound, the weights fall short by about the difference: an encoder that is good enough to train with need not be good enough to
-# measure with. On a larger model the site's table *log p(x) between bounds*, of VAEs, has the same order, and its seconds.
+# measure with. On a larger model the site's table [log p(x) between bounds](../../families/vae/#log-px-between-bounds) has the same
+# order, and its seconds.
 #
 # What to report: the estimator, $K$ or $T$, and the standard error over examples. An ELBO, an importance-weighted bound and an
 # annealed estimate are three different numbers of the same model, and comparing one model's with another's third is a mistake.

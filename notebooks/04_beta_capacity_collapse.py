@@ -12,13 +12,18 @@
 # You need notebook 1, and to have seen the ELBO.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import itertools

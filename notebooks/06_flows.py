@@ -11,13 +11,18 @@
 # 5. flows as posteriors of a VAE.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import time
@@ -38,6 +43,7 @@ from gen_jax.nets import MLP, autoregressive_net, near_zero
 from gen_jax.vae import bernoulli_likelihood, elbo_loss, standard_normal, variational_autoencoder, with_flow
 
 plt.rcParams.update({"figure.figsize": (7, 3), "figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
+
 
 # %% [markdown]
 # ## One dimension
@@ -80,6 +86,7 @@ right.set(xlabel="y", ylabel="density", ylim=(0, 0.6))
 right.legend(fontsize=8)
 figure.tight_layout()
 
+
 # %% [markdown]
 # The solid line follows the histogram. The dashed one, which forgets the slope, does not.
 #
@@ -106,15 +113,13 @@ def log_prob(y):
 ys = jnp.linspace(-7, 7, 2801)
 print("largest error of the inverse:", float(jnp.abs(f(jax.vmap(inverse)(ys)) - ys).max()))
 
-# %% [markdown]
-# A density integrates to 1. This is the test that a wrong log-determinant fails, and it needs no samples:
-
-# %%
+# a density integrates to 1: the test that a wrong log-determinant fails, without samples
 width = float(ys[1] - ys[0])
 total = float(jnp.exp(jax.vmap(log_prob)(ys)).sum() * width)
 without = float(jnp.exp(log_normal(jax.vmap(inverse)(ys))).sum() * width)
 print(f"∫ p(y) dy = {total:.5f}; without the slope {without:.3f}")
 np.testing.assert_allclose(total, 1, atol=1e-3)
+
 
 # %% [markdown]
 # ## Many dimensions
@@ -147,11 +152,7 @@ keys = jax.random.split(jax.random.key(1), 3)
 params = (0.5 * jax.random.normal(keys[0], (D,)), jax.random.normal(keys[1], (D,)), 0.3)
 z = jax.random.normal(keys[2], (D,))
 
-# %% [markdown]
-# Never trust a log-determinant that was derived by hand before automatic differentiation agrees with it. `jax.jacobian` gives the
-# whole matrix.
-
-# %%
+# never trust a log-determinant that was derived by hand before automatic differentiation agrees with it
 jacobian = jax.jacobian(lambda z: planar(params, z)[0])(z)
 sign, log_abs_det = jnp.linalg.slogdet(jacobian)
 print("by the formula", planar(params, z)[1], "by the Jacobian", log_abs_det, "sign", sign)
@@ -170,6 +171,7 @@ for product in (1.0, -0.5, -1.0, -2.5):
 plt.xlabel("a")
 plt.ylabel("a + wᵀu tanh a")
 plt.legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
 # The red curve folds: three $a$ share one image, and no inverse exists. The appendix of the paper replaces $u$ by
@@ -193,11 +195,7 @@ for name, (image, log_det) in {
 np.testing.assert_allclose(planar((u_hat, *params[1:]), z)[0], library.forward_and_log_det(raw, z)[0], rtol=1e-5)
 np.testing.assert_allclose(planar((u_hat, *params[1:]), z)[1], library.forward_and_log_det(raw, z)[1], rtol=1e-4)
 
-# %% [markdown]
-# A `Bijection` is three functions: `init`, `forward_and_log_det`, `inverse_and_log_det`. The inverse returns the log-determinant of
-# the inverse, which is minus the other:
-
-# %%
+# three functions: the inverse returns the log-determinant of the inverse, which is minus the other
 image, log_det = library.forward_and_log_det(raw, z)
 back, inverse_log_det = library.inverse_and_log_det(raw, image)
 print("round trip:", float(jnp.abs(back - z).max()), "  sum of the log-dets:", float(log_det + inverse_log_det))
@@ -216,6 +214,7 @@ for axis, u in zip(axes, ((0.0, 2.0), (0.0, -0.9), (2.0, 0.0)), strict=True):
     axis.set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5), aspect="equal")
     axis.set_title(f"u = ({u[0]:g}, {u[1]:g})", fontsize=10)
 figure.colorbar(dots, ax=axes, label="log |det|", shrink=0.9)
+plt.show()
 
 # %% [markdown]
 # Left: the plane is stretched about the line, where volume grows. Right: $u \perp w$ shears the plane, and no volume changes.
@@ -256,6 +255,7 @@ def show(axis, log_density, title):
 figure, axes = plt.subplots(1, 4, figsize=(8.5, 2.4))
 for axis, (name, energy) in zip(axes, ENERGIES.items(), strict=True):
     show(axis, -jax.vmap(energy)(points), name)
+
 
 # %% [markdown]
 # A flow $q$ is fitted by minimising
@@ -382,13 +382,14 @@ target = -jax.vmap(ENERGIES["two-sines"])(points)
 kl, log_z, mass = kl_on_grid(log_q, target, cell)
 print(f"KL(q‖p) = {kl:.3f} nats, ∫ q = {mass:.5f}, log Z = {log_z:.3f}")
 
-# %%
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.9))
 show(axes[0], target, "target")
 show(axes[1], log_q, f"32 layers, KL {kl:.3f}")
 drawn = tasks.sample(model, trained.params, jax.random.key(6), 2000)
 axes[2].scatter(*drawn.T, s=1)
 axes[2].set(title="draws of the flow", xlim=(-5, 5), ylim=(-5, 5), xticks=[], yticks=[], aspect="equal")
+plt.show()
+
 
 # %% [markdown]
 # The fork is found, both branches of it. What is missing are the two ends, where the target is as bright as in the middle: the flow
@@ -446,7 +447,6 @@ fitted = gen_jax.fit(
     jax.random.key(0), density, density_loss(density), moons, epochs=15, batch_size=200, learning_rate=5e-3, validate_every=15
 )
 
-# %%
 log_q = log_density_on_grid(lambda x: density.log_prob(fitted.params, x), points)
 drawn = tasks.sample(density, fitted.params, jax.random.key(9), 3000)
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.9))
@@ -611,6 +611,7 @@ log_px = jax.nn.logsumexp(joint, axis=0) + jnp.log(area)
 library = plain.decode(plain_params, latents[31_000]).log_prob(images[3]) + plain.prior(plain_params).log_prob(latents[31_000])
 np.testing.assert_allclose(joint[31_000, 3], library, rtol=1e-4)
 
+
 # %% [markdown]
 # The ELBO of each image, averaged over 100 draws of $q$, and the gap: $\mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))$, one number an
 # image.
@@ -665,7 +666,6 @@ eight = flows.chain(flows.stack(flows.planar(2), 8), affine)
 fitted_affine = fit_to(posterior_energy, affine, start, 1500, 50, 1e-2)[0]
 fitted_eight = fit_to(posterior_energy, eight, (eight.init(jax.random.key(0))[0], start), 1500, 50, 1e-2)[0]
 
-# %%
 candidates = {
     "encoder": encoded.log_prob,
     "best Gaussian": flows.Transformed(base, affine, fitted_affine).log_prob,
@@ -709,7 +709,6 @@ layers = flows.stack(flows.planar(2), 8)
 latent = with_flow(standard_normal(2), flows.amortise(layers), context_dim=flows.num_params(layers))
 flowed, flowed_params = train(latent)
 
-# %%
 flowed_joint = joint_on_grid(flowed_params, flat)  # the decoder is of the same shape
 flowed_log_px = jax.nn.logsumexp(flowed_joint, axis=0) + jnp.log(area)
 flowed_elbo = mean_elbo(flowed, flowed_params, jax.random.key(14))
@@ -721,13 +720,13 @@ for name, *columns in (("Gaussian", log_px, elbo, gap), ("8 planar layers", flow
 error = jnp.std(flowed_elbo - elbo) / np.sqrt(len(images))
 print(f"difference of the ELBOs: {(flowed_elbo - elbo).mean():.2f} ± {error:.2f} (one standard error over the images)")
 
-# %%
 bins = np.linspace(-0.5, 8, 50)
 for name, values in {"Gaussian": gap, "8 planar layers": flowed_gap}.items():
     plt.hist(np.clip(values, -0.5, 8), bins=bins, histtype="step", label=name)
 plt.xlabel("log p(x) − ELBO of a test image (nats; above 8 counted at 8)")
 plt.ylabel("images")
 plt.legend()
+plt.show()
 
 # %% [markdown]
 # Read with care. Two VAEs were trained here, with two decoders, so two things differ. The gap, which is what a posterior family is

@@ -15,13 +15,18 @@
 # 5. trains sixteen GANs at once on a ring of Gaussians, with R1 and without, and counts the modes that they find.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 from functools import partial
@@ -61,6 +66,7 @@ plt.ylim(-4, 0)
 plt.xlabel("D(x)")
 plt.ylabel("p log D + q log(1 − D)")
 plt.legend()
+plt.show()
 
 # %% [markdown]
 # $D$ is a probability, and the network returns its **logit** $l$, so that $D = \sigma(l)$. The logit of $D^*$ is the log-ratio of
@@ -470,6 +476,7 @@ plt.ylim(1e-4, 1e2)
 plt.xlabel("step")
 plt.ylabel("distance to the equilibrium")
 plt.legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
 # Non-saturating steps that alternate do come nearer without R1, ever more slowly; with R1, the distance falls exponentially.
@@ -634,7 +641,8 @@ assert np.median(last["no penalty, β₁ = 0.9"]) < np.median(last["R1, β₁ = 
 #   within $3\sigma$ is small. R1 makes the mass spread; to sharpen it takes more steps, or a smaller weight.
 # - With $\beta_1 = 0.5$ every seed finds every mode, with R1 and without, and the samples are much more precise. On this ring the
 #   momentum was the trouble, and the penalty one of two cures.
-# - A ring of eight is easy. On the grid of twenty-five Gaussians in the site's table, at $\beta_1 = 0.5$, only R1 finds all.
+# - A ring of eight is easy. On the grid of twenty-five Gaussians in [the site's table](../../families/gan/#modes), at $\beta_1 = 0.5$,
+#   only R1 finds all.
 #
 # The library trains many seeds of any of its recipes the same way: `gen-jax sweep gan-ring --num-seeds 16`, or
 # `gen_jax.sweep.train_many`.

@@ -14,13 +14,18 @@
 # Radford et al. 2016 (DCGAN, arXiv:1511.06434).
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 from functools import partial
@@ -175,6 +180,7 @@ for name, values in found.items():
 plt.xlabel("steps of the discriminator")
 plt.ylabel("|dloss/dθ|")
 plt.legend()
+plt.show()
 
 # %%
 assert abs(found["minimax"][-1]) < 0.01
@@ -476,6 +482,7 @@ plt.xlabel("t; density of the draws")
 plt.ylabel("‖z‖")
 plt.ylim(0, 11)
 plt.legend()
+plt.show()
 
 # %% [markdown]
 # The library's `interpolate` decodes both paths; with the same key both have the same ends. Arcs in odd rows, lines in even ones.
@@ -513,6 +520,7 @@ for name, z in paths.items():
 plt.xlabel("t")
 plt.ylabel("largest probability, mean")
 plt.legend()
+plt.show()
 
 # %% [markdown]
 # Bars are two standard errors. On arcs the classifier is about as sure all the way as at the ends; on lines it is less sure in the

@@ -11,13 +11,18 @@
 # networks here are tiny and their training is a few hundred steps: look at the mechanics, not at the beauty of the pictures.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %%
 import tempfile
@@ -34,6 +39,11 @@ from gen_jax.gan import Growth, draw_from_pool, draw_latents, empty_pool, growin
 from gen_jax.recipes import RECIPES, change
 
 plt.rcParams.update({"figure.figsize": (7, 3), "figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
+
+# %% [markdown]
+# Runs go into a folder that is temporary, and images are drawn in rows:
+
+# %%
 folder = Path(tempfile.mkdtemp())
 
 
@@ -80,8 +90,8 @@ for direction in ("a-to-b", "b-to-a"):
         print(f"{direction} {name:13}", {key: round(value, 3) for key, value in rows[name].items() if key in ("l1", "ssim")})
 
 # %% [markdown]
-# After 200 steps of batches of four this is a beginning, and it may be behind the identity map; the site's run is five minutes
-# long. The pictures: source, translation, back again, true partner.
+# After 200 steps of batches of four this is a beginning, and it may be behind the identity map;
+# [the site](../../families/cyclegan/#results) has longer runs. The pictures: source, translation, back again, true partner.
 
 # %%
 outcome = runs.perform(run, "translate", direction="a-to-b")
@@ -89,6 +99,7 @@ runs.save(run, outcome, folder / "translation.png")
 figure = plt.figure(figsize=(7, 4))
 plt.imshow(plt.imread(folder / "translation.png"))
 plt.axis("off")
+plt.show()
 
 # %% [markdown]
 # ### The image pool
@@ -103,11 +114,17 @@ shown, _ = jax.jit(draw_from_pool)(empty_pool(50, (1, 1, 1)), jax.random.key(0),
 ages = np.asarray(numbers - shown)[1000:].ravel()  # without the start, in which the pool fills
 old = ages[ages > 0]
 print(f"new: {np.mean(ages == 0):.3f} of what is shown; mean age of the others {old.mean():.0f} (known: 2 · 50 = 100)")
+
+# %% [markdown]
+# The ages lie on the law of a geometric waiting time:
+
+# %%
 plt.hist(old, bins=60, density=True, color="0.8")
 t = np.arange(1, 500)
 plt.plot(t, (1 - 1 / 100) ** (t - 1) / 100, label="a stored image is replaced with probability 1/100 at each later one")
 plt.xlabel("age, in images")
 plt.legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
 # ## Growing
@@ -126,6 +143,7 @@ steps = jnp.arange(320)
 plt.plot(steps, jax.vmap(growth.level)(steps))
 plt.yticks(range(4), [f"{4 * 2**s} pixels" for s in range(4)])
 plt.xlabel("step")
+plt.show()
 
 # %% [markdown]
 # At $\alpha = 0$ the new stage is invisible, exactly. The same parameters and the same z, at levels 1, 1.5 and 2:
@@ -139,6 +157,11 @@ gan = growing_gan(
 variables = gan.whole.init(jax.random.key(0), jnp.zeros(event))
 
 
+# %% [markdown]
+# The level is an entry of the networks' state, so that it can be set by hand:
+
+
+# %%
 def at_level(level):
     state = type(variables.state)(*(part | {"level": jnp.float32(level)} for part in variables.state))
     z = draw_latents(prior, jax.random.key(1), 6)
@@ -147,6 +170,8 @@ def at_level(level):
 
 levels = (1.0, 1.001, 1.5, 2.0)
 show([jax.nn.sigmoid(2 * at_level(level)) for level in levels], [f"level {level}" for level in levels])
+
+# %%
 print("largest change from level 1 to 1.001:", float(jnp.abs(at_level(1.001) - at_level(1.0)).max()))
 
 # %% [markdown]
@@ -181,6 +206,11 @@ params, state = gan.init(jax.random.key(6), jnp.zeros(event))
 w = gan.style.to_styles(params, state, draw_latents(prior, jax.random.key(7), 6))
 styles = jnp.repeat(w[:, None], gan.style.num_layers, axis=1)
 draw = jax.jit(lambda styles: gan.style.synthesise(params, state, None, styles))
+
+# %% [markdown]
+# Rows below: each image with all of its styles; then with the coarse ones of the first; then with its fine ones:
+
+# %%
 of_first = jnp.broadcast_to(styles[:1], styles.shape)
 half = gan.style.num_layers // 2
 coarse = jnp.concatenate([of_first[:, :half], styles[:, half:]], axis=1)
@@ -196,6 +226,11 @@ show(images, ["each its own", "coarse of the 1st", "fine of the 1st"])
 mean = w.mean(axis=0)
 psis = (1.0, 0.5, 0.0)
 show([jax.nn.sigmoid(draw(truncated(styles, mean, psi))) for psi in psis], [f"ψ = {psi}" for psi in psis])
+
+# %% [markdown]
+# The spread over z in the last row is 0:
+
+# %%
 one = draw(truncated(styles, mean, 0.0))
 print("spread over z at ψ = 0:", float(jnp.abs(one - one[:1]).max()))
 
@@ -220,8 +255,10 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 #
 # `gen-jax train progressive-mnist` grows such a GAN on digits in some three minutes of one core, and `gen-jax train stylegan-mnist`
 # trains a StyleGAN; `gen-jax styles RUN` then draws what you have drawn here for a trained network, and `gen-jax project RUN` finds
-# test images among those that it can make. At this size a StyleGAN is not the better of the two: the site has the numbers.
-#
+# test images among those that it can make. At this size a StyleGAN is not the better of the two: [the
+# site has the numbers](../../families/style/#results).
+
+# %% [markdown]
 # ## Exercises
 #
 # **1.** Why does CycleGAN's generator not simply copy its input and paint the answer into bits that no one sees? (It does, a little:
@@ -240,7 +277,8 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 #     print(name, float(jnp.abs(model.translate(run.params, image, "b-to-a") - a).mean()))
 # ```
 # </details>
-#
+
+# %% [markdown]
 # **2.** Show that the fade of real images and that of generated ones match: halve and double a real image, mix it with the original
 # by α, and compare with `gen_jax.gan.growing.at_stage`.
 #
@@ -254,7 +292,8 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 # np.testing.assert_allclose(at_stage(real, 3, 4, jnp.float32(0.3)), mixed, rtol=1e-5)
 # ```
 # </details>
-#
+
+# %% [markdown]
 # **3.** The mapping network has a hundredth of the learning rate. Where in `nets.EqualDense` does that come from, and why does
 # Adam's step on its weights still have the usual size?
 #

@@ -11,13 +11,18 @@
 # You should know notebooks 1 and 2.
 
 # %% [markdown]
-# In Colab, run this cell first; elsewhere, `pip install -e .` in a clone of the repository has done it.
+# Where gen_jax is not installed yet, the next cell does it, from the repository that holds this notebook. In Colab, put a copy of the
+# repository there first, and give its folder as `REPOSITORY`.
 
 # %%
 import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = ".."  # a folder, or an address that pip takes
 
 if importlib.util.find_spec("gen_jax") is None:
-    raise SystemExit("gen_jax is not installed here: pip install it from a clone of its repository, then restart the kernel.")
+    subprocess.run([sys.executable, "-m", "pip", "install", REPOSITORY], check=True)
 
 # %% [markdown]
 # A CPU shows itself to JAX as one device. For the last part we want eight, which must be said before JAX starts:
@@ -185,6 +190,7 @@ plt.errorbar(
 plt.xscale("log")
 plt.xlabel("learning rate")
 plt.ylabel("validation ELBO (nats)")
+plt.show()
 
 # %% [markdown]
 # What cannot be an axis is told in a sentence: a size changes the shape of arrays, so it needs a program of its own.

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -131,6 +133,72 @@ def test_a_trial_that_diverges_is_told_and_is_not_the_end(data, tmp_path):
         tune(RECIPE, known(data), vary={"aim": (99.0,)}, out=tmp_path / "other", trials=2)
 
 
+def test_a_trial_whose_folder_cannot_be_used_is_gone_on_with(data, tmp_path):
+    """What is wrong is not of its settings: the study keeps the trial, and what is in the folder."""
+    out, vary = tmp_path / "study", {"aim": Range(-5.0, 10.0)}
+    tune(RECIPE, known(data), vary=vary, out=out, trials=1)
+    (out / "trials" / "1").mkdir()
+    mine = out / "trials" / "1" / "mine.txt"
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="is not a run folder"):
+        tune(RECIPE, known(data), vary=vary, out=out, trials=2)
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    tuned = tune(RECIPE, known(data), vary=vary, out=out, trials=2)
+    assert [row["state"] for row in tuned.rows] == ["complete"] * 2
+
+
+def test_a_trial_whose_settings_no_run_can_have_is_told_and_is_not_the_end(data, tmp_path):
+    """Its loss is found to be no scalar when it is traced, after the folder was opened; the other trial is made all the same."""
+
+    def build(settings, event_shape):
+        experiment = RECIPE.build(settings, event_shape)
+
+        def loss(*args):
+            value, (state, metrics) = experiment.loss(*args)
+            return value, (state, metrics | ({"many": jnp.zeros(2)} if settings.width == 2 else {}))
+
+        return experiment._replace(loss=loss)
+
+    tuned = tune(RECIPE._replace(build=build), known(data), vary={"width": (1, 2)}, out=tmp_path / "study", trials=2)
+    assert {row["width"]: row["state"] for row in tuned.rows} == {1: "complete", 2: "fail"}
+    assert "many" in next(row["why"] for row in tuned.rows if row["width"] == 2)
+
+
+def test_a_trial_without_the_metric_of_the_study_ends_at_its_first_validation(data, tmp_path):
+    def build(settings, event_shape):
+        experiment = RECIPE.build(settings, event_shape)
+
+        @jax.jit
+        def validate(params, key, examples):
+            found = experiment.validate(params, key, examples)
+            return found | ({"valid_elbo": found["valid_score"]} if settings.width == 1 else {})
+
+        return experiment._replace(validate=validate)
+
+    epochs = []
+    tuned = tune(
+        RECIPE._replace(build=build),
+        known(data),
+        vary={"width": (1, 2)},
+        out=tmp_path / "study",
+        on_epoch=lambda trial, row: epochs.append(trial),
+    )
+    assert tuned.metric == "valid_elbo"
+    (failed,) = [row for row in tuned.rows if row["width"] == 2]
+    assert failed["state"] == "fail"
+    assert failed["why"] == "Validation reports no valid_elbo with these settings."
+    assert epochs.count(failed["trial"]) == 1
+
+
+def test_a_signal_while_the_best_run_is_evaluated_is_told_as_one(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "train", lambda *args, **options: None)
+    assert tune(RECIPE, known(data), vary={"aim": (3.0,)}, out=tmp_path / "study") is None
+    flags = ["--data", data, "--vary", "aim=3.0", "--out", str(tmp_path / "other")]
+    assert main(["tune", OWN, *flags]) == 130
+    assert "Stopped. The state is saved" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_test_data_are_used_once_and_choose_nothing(tmp_path, monkeypatch):
     """Under other test data every trial is the same, and what is evaluated is the best run alone."""
@@ -205,6 +273,11 @@ def test_no_combination_is_proposed_twice():
         ("vae", {"hidden_sizes": Range(1, 2)}, "it is no number: give the values to choose from, as hidden-sizes=VALUE"),
         ("vae", {"gamma": (1.0,)}, "gamma"),
         ("vae", {"binarise": ("fixed", "dynamic")}, "binarise changes what validation measures"),
+        ("vae", {"epochs": (1, 2)}, "epochs is the same for all trials"),
+        ("vae", {"devices": (1, 2)}, "devices has no effect on what training comes to"),
+        ("vae", {"stream": (True, False)}, "stream has no effect"),
+        ("vae", {"shard_params": (True, False)}, "shard_params has no effect"),
+        ("vae", {"num_importance_samples": (10, 20)}, "num_importance_samples has no effect"),
         ("gan-mnist", {"latent_dim": (2, 3)}, "no metric of validation data by which one run is better"),
     ],
 )
@@ -259,6 +332,35 @@ def test_values_and_ranges_are_read():
 def test_what_is_no_value_is_told(word, tmp_path, capsys):
     assert main(["tune", "vae", "--vary", word, "--out", str(tmp_path / "study")]) == 2
     assert "Error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["2,,5", "2,", ",2", "[64][128]", "[64],[128", "[64,,32]", "[]2", "2..50:lg", "2..", "..5", "2..5,7", "0.1..0.2:log,3"],
+)
+def test_words_that_are_no_values_are_not_read_in_part(values):
+    with pytest.raises(InputError, match=r"give NAME=VALUE,VALUE,… or NAME=LOW\.\.HIGH"):
+        space([f"latent-dim={values}"])
+
+
+def test_numbers_of_arrays_are_those_of_python():
+    """By values and by types, as a study and its table store them."""
+    vary = {"latent_dim": np.arange(2, 5), "hidden_sizes": [np.array([8, 4]), [2]], "learning_rate": list(jnp.array([0.5, 0.25]))}
+    found = checked(RECIPES["vae"].settings, vary)
+    assert found["latent_dim"] == {"2": 2, "3": 3, "4": 4}
+    assert found["hidden_sizes"] == {"[8, 4]": (8, 4), "[2]": (2,)}
+    assert found["learning_rate"] == {"0.5": 0.5, "0.25": 0.25}
+    assert {type(value) for value in found["latent_dim"].values()} == {int}
+    ranges = {"latent_dim": Range(np.int64(2), np.int64(5)), "learning_rate": Range(np.float32(0.5), np.float64(1.0))}
+    assert repr(checked(RECIPES["vae"].settings, ranges)) == repr({"latent_dim": Range(2, 5), "learning_rate": Range(0.5, 1.0)})
+
+
+def test_a_real_number_that_is_drawn_again_stays(monkeypatch):
+    """No whole number takes its place; here there is none in the range."""
+    space = checked(RECIPES["vae"].settings, {"learning_rate": Range(0.25, 0.75)})
+    params = propose(space, [], 0)
+    monkeypatch.setattr("optuna.trial.Trial.params", property(lambda trial: params))
+    assert propose(space, [trial_of(params, space, 1.0)], 0) == params
 
 
 @pytest.mark.parametrize(

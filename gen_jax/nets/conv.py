@@ -23,6 +23,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import AxisType
 from jaxtyping import Float
 
 from gen_jax.types import Array, InputError
@@ -111,8 +112,12 @@ class _Spec(NamedTuple):
 
 def _bind(primitive: Primitive, image: Array, kernel: Array, *spec: Any) -> Array:
     dtype = jnp.result_type(image, kernel)
-    images = image.astype(dtype).reshape(1, -1, *image.shape[-3:])
-    out = primitive.bind(images, kernel.astype(dtype)[None], spec=_Spec(*spec, jax.default_matmul_precision.value))
+    images, kernel = image.astype(dtype).reshape(1, -1, *image.shape[-3:]), kernel.astype(dtype)
+    full = _Spec(*spec, jax.default_matmul_precision.value)
+    if AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types:  # in `shard_map`, whose checks know JAX's own primitives
+        out = (_convolve if primitive is convolve_p else _image_adjoint)(images[0], kernel, full)[None]
+    else:
+        out = primitive.bind(images, kernel[None], spec=full)
     return out.reshape(*image.shape[:-3], *out.shape[2:])
 
 
@@ -134,7 +139,7 @@ def _kernel_adjoint(x: Array, y: Array, spec: _Spec) -> Array:
 
 def _adjoint(linear: Callable[[Array], Array], shape: tuple[Any, ...], y: Array) -> Array:
     """Return the adjoint of a linear map, applied to y; `shape` is that of the map's argument, a size of it perhaps a symbol."""
-    return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
+    return jax.linear_transpose(linear, jnp.zeros_like(y, shape=shape))(y)[0]
 
 
 # --- The maps for CPUs. XLA's fast convolution needs NHWC, HWIO, NHWC without dilation or transposition; a barrier keeps the

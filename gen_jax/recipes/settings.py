@@ -113,7 +113,7 @@ class Settings:
     """Read training batches from the host through Grain, for data that does not fit on the device."""
 
     devices: Count | None = None
-    """Number of devices that share each batch; by default as many as there are and divide it."""
+    """Number of devices that share each batch; by default the largest number of them that divides it."""
     shard_params: bool = False
     """Share parameters and the optimizer's state among the devices too, for networks that do not fit on one."""
 
@@ -229,6 +229,12 @@ def variants(settings_type: type) -> dict[str, dict[str, type[Choice]]]:
         if options := [option for option in get_args(hint) or (hint,) if dataclasses.is_dataclass(option)]:
             found[name] = {kind: option for option in options for kind in option.kinds}
     return found
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a setting with numbers of Python in place of those of arrays, and lists as tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
 def change(settings: Any, **changes: Any) -> Any:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from gen_jax.data import Dataset, load_dataset
 from gen_jax.recipes import Experiment, Recipe, change, check_settings, find_recipe
 from gen_jax.recipes.experiment import as_seen, fit_options
-from gen_jax.recipes.settings import RUN, seed_key, with_number
+from gen_jax.recipes.settings import RUN, plain, seed_key, with_number
 from gen_jax.train import (
     FitKeys,
     TrainState,
@@ -29,9 +29,6 @@ from gen_jax.train import (
     steps_per_epoch,
 )
 from gen_jax.types import Array, InputError, Key, Params
-
-Vary = Mapping[str, Sequence[float]]
-"""Settings that are numbers, and the values of each."""
 
 
 class ManyTrained(NamedTuple):
@@ -68,7 +65,7 @@ def train_many(
     settings: Any = None,
     *,
     num_seeds: int,
-    vary: Vary | None = None,
+    vary: Mapping[str, Collection[float]] | None = None,
     at_once: int | None = None,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
 ) -> ManyTrained:
@@ -92,7 +89,7 @@ def train_many(
         InputError: no seed, no value, or one twice; a setting that the choices made do not have, or that is no number of a step;
             a recipe that builds another model for each seed.
     """
-    recipe, vary = find_recipe(recipe), dict(vary or {})
+    recipe, vary = find_recipe(recipe), {name: plain(tuple(values)) for name, values in (vary or {}).items()}
     settings = recipe.settings if settings is None else settings
     _check_options(settings, num_seeds, vary, at_once)
     settings = settings.with_whole_names()

@@ -5,7 +5,7 @@ from gen_jax.train.devices import Devices, devices_for, num_devices
 from gen_jax.train.fit import PROGRAMS, SOME_STEPS, FitKeys, fit, fit_keys, on_stored, programs, start, validation
 from gen_jax.train.game_step import make_game_step, staged_step
 from gen_jax.train.hosts import LostProcessError, by_first, connect, is_first, lost_processes_told
-from gen_jax.train.loop import CHECKPOINTS, Fitted, NonFiniteError, check_epochs, run_epochs
+from gen_jax.train.loop import CHECKPOINTS, Fitted, NonFiniteError, check_best_metric, check_epochs, run_epochs
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, MetricsLog, read_metrics, summary_writer, write_json, write_whole
 from gen_jax.train.optimizer import ScheduleName, adam, clip_weights, learning_rate_schedule, rmsprop
 from gen_jax.train.run_directory import (

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gen_jax.train.hosts import num_processes
+from gen_jax.train.loop import check_count
 from gen_jax.types import BATCH_AXIS, InputError
 
 
@@ -19,24 +22,24 @@ class Devices(NamedTuple):
     """The devices of a run.
 
     Attributes:
-        mesh: of one axis, over which batches are cut.
-        shard_params: also cut parameters, their averages and the optimizer's moments, for networks that do not fit on one device.
+        mesh: of one axis, over which batches are sharded.
+        shard_params: shard parameters, their averages and the optimizer's moments too, for networks larger than one device.
     """
 
     mesh: Mesh
     shard_params: bool = False
 
     def use(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context in which programs are traced, so that `as_batch` cuts."""
+        """Return the context in which programs are traced, so that `as_batch` shards."""
         return jax.set_mesh(self.mesh)
 
     def state_shardings(self, state: Any) -> Any:
         """Return how each array of a `TrainState` lies on the devices."""
-        return jax.tree.map(lambda leaf: self._cut(leaf.shape) if self.shard_params else self.whole, state)
+        return jax.tree.map(lambda leaf: self._sharded(leaf.shape) if self.shard_params else self.replicated, state)
 
     def put(self, tree: Any, shardings: Any) -> Any:
         """Return arrays, which are the same in every process, as they are to lie on the devices."""
-        if jax.process_count() == 1:
+        if num_processes() == 1:
             return jax.device_put(tree, shardings)
         return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)  # `device_put` would gather them, to compare
 
@@ -48,38 +51,38 @@ class Devices(NamedTuple):
 
     def put_rows(self, batch: Any) -> Any:
         """Return the batch of which each process has read its `rows`."""
-        if jax.process_count() == 1:
+        if num_processes() == 1:
             return jax.device_put(batch, self.batch)
         return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(self.batch, leaf), batch)
 
-    def _cut(self, shape: Sequence[int]) -> NamedSharding:
-        """Return the cut of the longest axis that the devices divide; an array without one is whole on each."""
+    def _sharded(self, shape: Sequence[int]) -> NamedSharding:
+        """Return the sharding by the longest axis that the devices divide; an array without one is replicated."""
         divided = [axis for axis, size in enumerate(shape) if size and size % self.mesh.size == 0]
         if not divided:
-            return self.whole
+            return self.replicated
         longest = max(divided, key=lambda axis: shape[axis])
         return NamedSharding(self.mesh, PartitionSpec(*(BATCH_AXIS if axis == longest else None for axis in range(len(shape)))))
 
     @property
-    def whole(self) -> NamedSharding:
+    def replicated(self) -> NamedSharding:
         """A copy on each device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def batch(self) -> NamedSharding:
-        """The first axis, of examples, cut."""
+        """The first axis, of examples, sharded."""
         return NamedSharding(self.mesh, PartitionSpec(BATCH_AXIS))
 
 
 def num_devices(batch_size: int, num: int | None = None) -> int:
-    """Return the number of devices for batches of a size: `num`, or by default as many as there are and divide it.
+    """Return the number of devices for batches of a size: `num`, or by default the largest that divides them.
 
     Of many processes each gives as many.
 
     Raises:
-        InputError: there are fewer devices than `num`, or these do not divide the batch; or processes do not.
+        InputError: `num` is no positive integer, there are fewer devices, or these do not divide the batch; or processes do not.
     """
-    processes, there = jax.process_count(), len(jax.devices())
+    processes, there = num_processes(), len(jax.devices())
     each = min(Counter(device.process_index for device in jax.devices()).values())
     usable = [processes * n for n in range(1, each + 1)]
     divisors = [n for n in usable if batch_size % n == 0]
@@ -88,7 +91,8 @@ def num_devices(batch_size: int, num: int | None = None) -> int:
     if num is None:
         other = batch_size // processes * processes or processes
         raise InputError(f"The batch is of {batch_size}, which {processes} processes do not divide: give one of {other}.")
-    if not 1 <= num <= there:
+    check_count("devices", num)
+    if num > there:
         raise InputError(f"devices is {num}, and there {'is 1' if there == 1 else f'are {there}'}: give no more.")
     if num not in usable:
         raise InputError(f"devices is {num}, of {processes} processes with {each} each: give {', '.join(map(str, usable))}.")
@@ -103,7 +107,7 @@ def devices_for(batch_size: int, num: int | None = None, shard_params: bool = Fa
     """Return the devices of `num_devices`; None for a single one.
 
     Raises:
-        InputError: as `num_devices`; or parameters are to be cut for one device.
+        InputError: as `num_devices`; or parameters are to be sharded for one device.
     """
     num = num_devices(batch_size, num)
     if num == 1:
@@ -113,7 +117,7 @@ def devices_for(batch_size: int, num: int | None = None, shard_params: bool = Fa
                 "or give a batch that more of them divide."
             )
         return None
-    processes = jax.process_count()
+    processes = num_processes()
     used = [device for process in range(processes) for device in jax.local_devices(process_index=process)[: num // processes]]
-    mesh = jax.make_mesh((num,), (BATCH_AXIS,), (AxisType.Auto,), devices=used)
-    return Devices(mesh, shard_params)
+    # `jax.make_mesh` may order them anew; `rows` needs those of a process side by side
+    return Devices(Mesh(np.array(used), (BATCH_AXIS,), axis_types=(AxisType.Auto,)), shard_params)

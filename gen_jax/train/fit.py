@@ -15,7 +15,7 @@ import optax
 from gen_jax.train.checkpoint import saved_epochs
 from gen_jax.train.devices import Devices, devices_for
 from gen_jax.train.game_step import make_game_step
-from gen_jax.train.hosts import by_first, check_alike, is_first, local, lost_processes_told
+from gen_jax.train.hosts import by_first, check_alike, is_first, local, lost_processes_told, num_processes
 from gen_jax.train.loop import CHECKPOINTS, Fitted, check_best_metric, check_count, check_patience, run_epochs
 from gen_jax.train.optimizer import ScheduleName, adam, learning_rate_schedule
 from gen_jax.train.run_directory import CONFIG_FILE, open_run, read_config, store_config
@@ -68,7 +68,7 @@ class Options(NamedTuple):
         ema_decay: evaluate a moving average of the parameters with this decay.
         epoch_steps: steps per epoch, fewer than a whole pass.
         stream: read batches from the host through Grain, for data that does not fit on the device.
-        devices: how many devices share a batch; by default as many as there are and divide it.
+        devices: how many devices share a batch; by default the largest number of them that divides it.
         shard_params: share the parameters too, for networks that do not fit on one device.
         validate: (params, key, validation examples) -> metrics; by default those of `validation` (for a GAN, none).
         best_metric: the validation metric whose largest value selects the returned parameters; None for the last ones.
@@ -100,7 +100,7 @@ class Options(NamedTuple):
     config: dict[str, Any] | None = None
     tensorboard: bool = False
     report: Callable[[dict[str, Any]], None] = lambda row: None
-    snapshot: Callable[[Params, int], None] = lambda params, epoch: None
+    snapshot: Callable[[Params, int], None] | None = None
 
 
 def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options: Any) -> Fitted:
@@ -115,7 +115,7 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     Args:
         key: of the initialisation, the order of examples and the noise.
         model: anything with `init(key, x[, label])`, such as a `VAE`, a `DensityModel`, a `GAN`. JAX must be able to trace `init`
-            if there is a directory.
+            if there is a directory or there are many processes.
         loss: a `Loss`; for a GAN, `Adversaries` of two; or a tuple of these, as a `make_step` of one's own takes it.
         data: a `data.Dataset`.
         **options: the attributes of `Options`, of which `epochs` is required.
@@ -135,7 +135,12 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
         >>> abs(fitted.params["shift"][0].item() - x.mean().item()) < 0.02  # maximum likelihood: the mean of the data
         True
     """
-    chosen, keys = _options(model, loss, data, options), fit_keys(key)
+    with lost_processes_told():
+        return _fit(key, model, loss, data, _options(model, loss, data, options))
+
+
+def _fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options) -> Fitted:
+    keys = fit_keys(key)
     check_patience(chosen.patience, chosen.best_metric)
     devices = devices_for(chosen.batch_size, chosen.devices, chosen.shard_params)
     num_steps = chosen.epochs * steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps)
@@ -145,9 +150,9 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
     initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
     if devices is not None:
         shardings = devices.state_shardings(initial[0])
-        _check_processes(key, data, chosen)
-        initial, valid = [devices.put(initial.pop(), shardings)], devices.put(valid, devices.whole)
-        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(shardings, devices.whole))
+        _check_processes(key, model, loss, data, chosen)
+        initial, valid = [devices.put(initial.pop(), shardings)], devices.put(valid, devices.replicated)
+        compiled = jax.jit(epoch, donate_argnums=0, out_shardings=(shardings, devices.replicated))
     run_epoch, inputs = _epochs(data, chosen, keys.order, devices)
     _check_reports(chosen, compiled, initial[0], inputs(), (keys.validation, valid))
     opened, directory, record = contextlib.nullcontext(), None, lambda: None
@@ -169,7 +174,7 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
         with on_devices():
             return validate(params, keys.validation, valid) if validate else {}
 
-    with lost_processes_told(), opened:
+    with opened:
         fitted = run_epochs(
             initial.pop(),
             train_epoch,
@@ -178,15 +183,19 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
             validate=validate_epoch,
             **{name: getattr(chosen, name) for name in LOOP_OPTIONS},
         )
-        return fitted._replace(params=local(fitted.params))
+        return fitted._replace(params=jax.tree.map(jnp.asarray, local(fitted.params)))
 
 
-def _check_processes(key: Key, data: Any, chosen: Options) -> None:
-    """Raise an InputError where processes would not compute the same."""
-    names = ("epochs", "batch_size", "epoch_steps", "stream", "devices", "shard_params", "validate_every", "patience")
-    options = {name: getattr(chosen, name) for name in names}
-    key_data = np.asarray(jax.random.key_data(key)).tolist()
-    check_alike({"key": key_data, "data": data.fingerprints(), **options, "config": chosen.config, "jax": jax.__version__})
+def _check_processes(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: Options) -> None:
+    """Raise an InputError where processes would not compute the same, or not wait for each other at the same places."""
+    if num_processes() == 1:
+        return
+    differ = ("make_step", "optimizer", "validate", "tensorboard", "report", "snapshot", "directory")  # or are in the programs
+    values = {name: value for name, value in chosen._asdict().items() if name not in differ}
+    values |= {name: getattr(chosen, name) is not None for name in ("optimizer", "validate", "snapshot", "directory")}
+    values |= {"key": np.asarray(jax.random.key_data(key)).tolist(), "data": data.fingerprints(), "jax": jax.__version__}
+    computed = _programs(key, model, loss, data, chosen)
+    check_alike(values | {name: computed.get(name.partition(".")[2]) for name in PROGRAMS})
 
 
 def programs(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options: Any) -> dict[str, str]:
@@ -281,7 +290,7 @@ def _epochs(
     if not chosen.stream:
         examples = data.train.on_device()
         if devices is not None:
-            examples = devices.put(examples, devices.whole)
+            examples = devices.put(examples, devices.replicated)
         run_epoch = lambda compiled, state, epoch: compiled(state, examples, jax.random.fold_in(order_key, epoch))
         return run_epoch, lambda: (examples, order_key)
 

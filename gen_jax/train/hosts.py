@@ -19,13 +19,15 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from gen_jax.types import InputError, is_out_of_memory
+from gen_jax.types import InputError
 
 CONNECT_SECONDS = 120
 """How long processes wait for each other as they start."""
 HEARTBEAT_SECONDS = 30
 """Without a sign of life for so long, a process is taken for dead; as they end, processes wait for each other as long."""
 EXIT_UNCONNECTED = 2
+SIGNS_OF_LOSS = ("gloo", "nccl", "connection", "unavailable:", "heartbeat", "coordination service", "another task")
+"""Parts, in lower case, of what JAX's errors say where another process cannot be reached: any other error is of this process."""
 
 
 class LostProcessError(RuntimeError):
@@ -53,14 +55,15 @@ def connect(
             in cannot be left in another way.
 
     Raises:
-        InputError: the arguments do not go together, no cluster was found, JAX has begun to compute, or the port is taken.
+        InputError: the arguments do not go together, no cluster was found, JAX has begun to compute, the port is taken, or
+            the network or another process with the same index forbids it.
     """
     given = _checked(coordinator, num_processes, process_index)
     if process_index == 0:
         _check_free(coordinator)
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the training loop saves
-    found = f"the processes at {coordinator}" if given else "the cluster of this job"
-    alarm = threading.Timer(timeout, _leave, (f"After {timeout} s not all of {found} are there", given))
+    where = f"process 0 at {coordinator}" if given else "process 0 of the cluster's job"
+    alarm = threading.Timer(timeout, _leave, (timeout, where, given))
     alarm.daemon = True
     alarm.start()
     try:
@@ -72,9 +75,11 @@ def connect(
         )
     except RuntimeError as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise InputError(
-            f"Processes cannot be connected ({reason}): call connect once, before anything else uses JAX."
-        ) from error
+        if isinstance(error, jax.errors.JaxRuntimeError):  # of the network; it is a RuntimeError too
+            remedy = f"see that {where} can be reached, and that each process has an index of its own"
+        else:
+            remedy = "call connect once, before anything else uses JAX"
+        raise InputError(f"Processes cannot be connected ({reason}): {remedy}.") from error
     except ValueError as error:  # what it would have to know of a cluster
         reason = str(error).rstrip(".")
         raise InputError(
@@ -119,10 +124,10 @@ def _check_free(coordinator: str) -> None:
         ) from error
 
 
-def _leave(what: str, given: Mapping[str, Any]) -> NoReturn:
+def _leave(timeout: int, where: str, given: Mapping[str, Any]) -> NoReturn:
     index = f" (this one is {given['process_id']} of {given['num_processes']})" if given else ""
-    remedy = "start all of them, process 0 at that address, which the others must be able to reach."
-    print(f"Error: {what}{index}: {remedy}", file=sys.stderr, flush=True)
+    remedy = f"start all of them, each with an index of its own; they must be able to reach {where}."
+    print(f"Error: After {timeout} s not all processes are there{index}: {remedy}", file=sys.stderr, flush=True)
     os._exit(EXIT_UNCONNECTED)
 
 
@@ -138,6 +143,9 @@ def is_first() -> bool:
 
 def by_first(do: Callable[[], Any]) -> Any:
     """Let process 0 do something while the others wait, and return in all of them what it returns, which is JSON.
+
+    Of many processes each gets the value as JSON gives it back: tuples as lists, keys of dicts as text. (A process alone gets it
+    as it is.) What process 0 does may call nothing that waits for the others, such as `by_first`: they do not take part in it.
 
     Raises:
         InputError: in all of them, if process 0 raises one; so with an OSError.
@@ -172,38 +180,38 @@ def any_process(flag: bool) -> bool:
 
 
 def check_alike(values: Mapping[str, Any]) -> None:
-    """Raise an InputError, in all processes, for values by name, as JSON, that are not the same in all of them."""
+    """Raise an InputError, in all processes, for values by name, as JSON or text, that are not the same in all of them."""
     if num_processes() == 1:
         return
-    checksums = np.array([zlib.crc32(json.dumps(value, sort_keys=True).encode()) for value in values.values()], np.uint32)
+    texts = [json.dumps(value, sort_keys=True, default=str) for value in values.values()]
+    checksums = np.array([zlib.crc32(text.encode()) for text in texts], np.uint32)
     found = multihost_utils.process_allgather(checksums)
     if different := [name for name, column in zip(values, found.T, strict=True) if len(set(column.tolist())) > 1]:
         raise InputError(f"The processes of the run differ in {', '.join(different)}: give all the same settings and data.")
 
 
 def local(tree: Any) -> Any:
-    """Return arrays on the devices of this process alone, whole, of arrays on those of all: what process 0 evaluates."""
+    """Return whole the arrays that are on the devices of all processes: on one of this process, or in its memory if sharded."""
     if num_processes() == 1:
         return tree
 
-    def one(leaf: jax.Array) -> jax.Array:
-        if not leaf.is_fully_replicated:
-            leaf = multihost_utils.process_allgather(leaf, tiled=True)
-            return jax.device_put(leaf, jax.local_devices()[0])
-        return leaf.addressable_data(0)
+    def one(leaf: jax.Array) -> Any:
+        if leaf.is_fully_replicated:
+            return leaf.addressable_data(0)
+        return multihost_utils.process_allgather(leaf, tiled=True)
 
     return jax.tree.map(one, tree)
 
 
 @contextlib.contextmanager
 def lost_processes_told() -> Generator[None]:
-    """Turn JAX's error where the connection to another process has closed into a `LostProcessError`."""
+    """Turn JAX's error where the connection to another process has closed into a `LostProcessError`; let all others through."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if num_processes() == 1 or is_out_of_memory(error):
+        reason = str(error).partition("\n")[0]  # below it may be the traceback of a user's own function
+        if num_processes() == 1 or not any(sign in reason.lower() for sign in SIGNS_OF_LOSS):
             raise
-        reason = str(error).partition("\n")[0]
         raise LostProcessError(
             f"Another process of the run has ended or cannot be reached ({reason}): process {jax.process_index()} of "
             f"{num_processes()} ends too. Start all of them again: the run goes on from its last checkpoint."

@@ -78,7 +78,7 @@ def run_epochs(
     patience: int | None = None,
     tensorboard: bool = False,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
-    snapshot: Callable[[Params, int], None] = lambda params, epoch: None,
+    snapshot: Callable[[Params, int], None] | None = None,
 ) -> Fitted:
     """Train for `num_epochs` epochs in all, from the latest checkpoint in `directory` if there is one.
 
@@ -153,7 +153,7 @@ class _Recorder:
     log: MetricsLog
     best_metric: str | None
     report: Callable[[dict[str, Any]], None]
-    snapshot: Callable[[Params, int], None]
+    snapshot: Callable[[Params, int], None] | None
     step: int  # steps done
     best_score: float | None = None
     waited: int = 0  # validations in a row without a better score
@@ -183,7 +183,8 @@ class _Recorder:
         row |= scores
         if epoch.validated:
             self._keep_best(epoch, scores)
-            params = local(evaluation_params(epoch.state))
+        if epoch.validated and self.snapshot is not None:
+            params = local(evaluation_params(epoch.state))  # by all processes
             if is_first():
                 self.snapshot(params, epoch.done)
         row["seconds"] = time.perf_counter() - max(epoch.start, self.ended)

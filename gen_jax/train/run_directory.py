@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+import uuid
 from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import jax
 from filelock import BaseFileLock, FileLock, Timeout
 
 from gen_jax.train.checkpoint import read_course, saved_epochs
-from gen_jax.train.hosts import by_first
+from gen_jax.train.hosts import any_process, by_first, is_first, num_processes
 from gen_jax.train.loop import CHECKPOINTS, out_of_patience
 from gen_jax.train.metrics import METRICS_FILE, PARTIAL, read_metrics, read_object, write_json
 from gen_jax.types import InputError
@@ -19,6 +20,7 @@ from gen_jax.types import InputError
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 LOCK_FILE = ".lock"
+MARK = ".shared-"  # begins the name of an empty file that is there for a moment, as many processes open the folder
 # shown in a list of runs
 VALID_METRICS = ("valid_score", "valid_log_prob", "valid_elbo", "valid_num_modes")  # the first that there is
 TEST_METRICS = ("test_nll", "test_elbo", "test_frechet_distance", "test_a_to_b_l1", "test_b_to_a_l1")
@@ -30,7 +32,7 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
 
     The lock ends with the process, however that ends; the process that holds it may open the directory again. A new directory is
     removed where an error comes before anything was trained, such as a full memory: the call with other settings may have it.
-    Of many processes, process 0 does all this.
+    Of many processes, process 0 does all this, and all look whether the folder is the same for them.
 
     Args:
         directory: the run directory.
@@ -42,10 +44,32 @@ def open_run(directory: Path, config: dict[str, Any], may_change: Collection[str
         The stored config, of a new run the given one.
 
     Raises:
-        InputError: the directory holds something else or has another config, cannot be written, or is locked by another process.
+        InputError: the directory holds something else or has another config, cannot be written, or is locked by another
+            process; or the processes do not share it.
     """
     with contextlib.ExitStack() as stack:
-        yield by_first(lambda: stack.enter_context(_open_run(directory, config, may_change)))
+        stored = by_first(lambda: stack.enter_context(_open_run(directory, config, may_change)))
+        _check_shared(directory)
+        yield stored
+
+
+def _check_shared(directory: Path) -> None:
+    """Raise an InputError, in all processes, for a directory in which one of them does not find what process 0 writes there."""
+    if num_processes() == 1:
+        return
+    # a new name: of it no network file system has cached that it is not there
+    mark = directory / by_first(lambda: f"{MARK}{uuid.uuid4().hex}")
+    by_first(mark.touch)
+    try:
+        missing = any_process(not mark.exists())
+    finally:
+        if is_first():
+            mark.unlink(missing_ok=True)
+    if missing:
+        raise InputError(
+            f"{directory} is not one folder for all processes of the run ({directory.absolute()} in this one): give the full "
+            "path of a folder that all of them share."
+        )
 
 
 @contextlib.contextmanager

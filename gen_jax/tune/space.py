@@ -3,29 +3,35 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gen_jax.recipes import change
-from gen_jax.recipes.settings import number_type
+from gen_jax.recipes.settings import number_type, plain
 from gen_jax.types import InputError
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-MEASURE = ("data", "binarise", "binarise_seed")
-"""Settings by which a validation metric is of something else: its values would not be compared."""
+FIXED = {
+    **dict.fromkeys(("data", "binarise", "binarise_seed"), "changes what validation measures, so its values cannot be compared"),
+    **dict.fromkeys(
+        ("num_importance_samples", "devices", "shard_params", "stream"), "has no effect on what training comes to, up to rounding"
+    ),
+    "epochs": "is the same for all trials, by which they are compared and pruned",
+}
+"""Settings that cannot vary, and why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
     """Numbers from `low` to `high`, both included, drawn uniformly or log-uniformly; whole ones for a setting that is a count."""
 
-    low: float | int
-    high: float | int
+    low: float | int | np.number
+    high: float | int | np.number
     log: bool = False
 
     @property
@@ -34,7 +40,7 @@ class Range:
         return range(math.ceil(self.low), math.floor(self.high) + 1)
 
 
-Vary = Mapping[str, Sequence[Any] | Range]
+Vary = Mapping[str, Collection[Any] | Range]
 """Settings by their flat names, and of each a `Range` or the values to choose from."""
 Space = Mapping[str, dict[str, Any] | Range]
 """The same, checked: the values by the labels that a study stores."""
@@ -45,20 +51,21 @@ def checked(settings: Any, vary: Vary) -> dict[str, dict[str, Any] | Range]:
 
     Raises:
         InputError: no setting, no value, or one twice; a range that is none, or of a setting that is no number; a setting that
-            the choices made do not have, or that says what is measured.
+            the choices made do not have, or that is in `FIXED`.
     """
     if not vary:
         raise InputError("vary is empty: give settings and their values, such as latent-dim=2,5,10.")
-    if wrong := [name for name in vary if name in MEASURE]:
-        raise InputError(f"{wrong[0]} changes what validation measures, so its values cannot be compared: leave it out of vary.")
+    if wrong := [name for name in vary if name in FIXED]:
+        raise InputError(f"{wrong[0]} {FIXED[wrong[0]]}: leave it out of vary.")
     found: dict[str, dict[str, Any] | Range] = {}
     for name, values in vary.items():
         if isinstance(values, Range):
-            found[name] = values
+            found[name] = Range(plain(values.low), plain(values.high), values.log)
             continue
-        found[name] = by_label = {label(value): tuple(value) if isinstance(value, list) else value for value in values}
-        if not values or len(by_label) < len(values):
-            raise InputError(f"The values of {name} are {list(values)}: give one or more, and each once.")
+        choices = [plain(value) for value in values]
+        found[name] = by_label = {label(value): value for value in choices}
+        if not choices or len(by_label) < len(choices):
+            raise InputError(f"The values of {name} are {choices}: give one or more, and each once.")
     settings = change(settings, **first({name: of for name, of in found.items() if not isinstance(of, Range)}))
     return {
         name: _checked_range(settings, name, of) if isinstance(of, Range) else _as_real(settings, name, of)
@@ -131,7 +138,7 @@ def propose(space: Space, trials: "Sequence[FrozenTrial]", seed: int) -> dict[st
 
     They are drawn by the tree-structured Parzen estimator (Bergstra et al. 2011) under a seed of the study's and the trial's
     number, so that they depend on the trials before alone, and not on the process that draws. Since a trial is a function of its
-    settings, none is tried twice: of a combination that was, another one takes the place.
+    settings, none of a finite number of combinations is tried twice: another one takes the place.
     """
     import optuna
 
@@ -141,7 +148,8 @@ def propose(space: Space, trials: "Sequence[FrozenTrial]", seed: int) -> dict[st
     study.add_trials(trials)
     params = study.ask(distributions(space)).params
     seen, drawn = {tuple(trial.params[name] for name in space) for trial in trials}, tuple(params[name] for name in space)
-    if drawn not in seen:
+    is_real = lambda of: isinstance(of, Range) and isinstance(of.low, float)
+    if drawn not in seen or any(map(is_real, space.values())):
         return params
     lists = [of.whole if isinstance(of, Range) else list(of) for of in space.values()]
     if len(seen) == math.prod(map(len, lists)):

@@ -8,8 +8,6 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-
 from gen_jax import plots, runs
 from gen_jax.data import load_dataset
 from gen_jax.recipes import Recipe, change, check_settings, find_recipe
@@ -18,12 +16,8 @@ from gen_jax.recipes.own import UNNAMED, full_name
 from gen_jax.recipes.settings import settings_json
 from gen_jax.train import (
     LOCK_FILE,
-    SOME_STEPS,
     NonFiniteError,
-    evaluation_params,
     folder_lock,
-    start,
-    validation,
     write_json,
     write_whole,
 )
@@ -36,6 +30,10 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "study.db"
 MADE_BY = "made_by"  # of a study: what its trials are comparable by
+
+
+class _NoMetricError(InputError):
+    """With the settings of a trial, validation does not report the metric of the study."""
 
 
 class Tuned(NamedTuple):
@@ -111,7 +109,8 @@ def tune(
 
     Raises:
         InputError: a setting or a value that a run cannot have, a recipe without a metric that orders runs, a folder of something
-            else or of another study, no trial that came to its end, or Optuna is not installed.
+            else or of another study, no trial that came to its end, Optuna is not installed, or a trial's run folder cannot be
+            used: the same call goes on with that trial.
     """
     _check_installed()
     if trials < 1:
@@ -161,16 +160,9 @@ def _planned(recipe: str | Recipe, settings: Any, vary: Vary, directory: Path) -
 def _metric(recipe: Recipe, settings: Any, stored: Any) -> str:
     """Return the metric of validation data that orders the runs of a recipe, or raise an InputError where none does."""
     experiment = recipe.build(settings, stored.event_shape)
-    data, model, loss = as_seen(stored, settings, experiment), experiment.model, experiment.loss
-    validate: Any = experiment.validate
-    if validate is None and not isinstance(loss, tuple):
-        validate = validation(loss, data.view, model, settings.batch_size)
-    found: Any = {}
-    if hasattr(validate, "lower"):  # it is compiled, so that its names are known before it is called
-        optimizer, average = experiment.optimizer(SOME_STEPS), settings.average_decay is not None
-        begin = lambda key: evaluation_params(start(key, model, optimizer, stored.event_shape, average))
-        found = jax.eval_shape(validate, jax.eval_shape(begin, jax.random.key(0)), jax.random.key(0), data.valid.on_device())
-    metric = "valid_elbo" if "valid_elbo" in found else experiment.best_metric if validate is not None else None
+    found = runs.validation_names(experiment, settings, as_seen(stored, settings, experiment)) or ()
+    none = experiment.validate is None and isinstance(experiment.loss, tuple)
+    metric = None if none else "valid_elbo" if "valid_elbo" in found else experiment.best_metric
     if metric is None:
         raise InputError(
             "This recipe has no metric of validation data by which one run is better than another, as a game has none: tune a "
@@ -288,6 +280,8 @@ def _run(plan: _Plan, study: "Study", claimed: "FrozenTrial", on_epoch: Callable
 
     def report(row: dict[str, Any]) -> None:
         on_epoch(claimed.number, row)
+        if plan.metric not in row and any(name.startswith("valid_") for name in row):
+            raise _NoMetricError(f"Validation reports no {plan.metric} with these settings.")
         if plan.metric in row and row["epoch"] not in reported:
             reported[row["epoch"]] = row[plan.metric]
             trial.report(row[plan.metric], row["epoch"])
@@ -299,18 +293,37 @@ def _run(plan: _Plan, study: "Study", claimed: "FrozenTrial", on_epoch: Callable
         if not fitted.finished:
             return False
         if fitted.epoch not in reported:
-            raise InputError(f"Validation reports no {plan.metric} with these settings.")
+            raise _NoMetricError(f"Validation reports nothing, and {plan.metric} is wanted.")
         study.tell(claimed.number, reported[fitted.epoch])
     except optuna.TrialPruned:
-        study.tell(claimed.number, state=optuna.trial.TrialState.PRUNED)
-        shutil.rmtree(folder)
+        _drop(plan, study, claimed.number, optuna.trial.TrialState.PRUNED)
     except (NonFiniteError, InputError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+        if not _is_of_settings(error, plan, settings):
             raise
         trial.set_user_attr("why", "Out of memory." if is_out_of_memory(error) else str(error))
-        study.tell(claimed.number, state=optuna.trial.TrialState.FAIL)
-        shutil.rmtree(folder)
+        _drop(plan, study, claimed.number, optuna.trial.TrialState.FAIL)
     return True
+
+
+def _is_of_settings(error: Exception, plan: _Plan, settings: Any) -> bool:
+    """Return whether a trial of these settings can only fail. Other errors, as of its folder, leave it to be gone on with."""
+    if isinstance(error, NonFiniteError | _NoMetricError) or is_out_of_memory(error):
+        return True
+    if not isinstance(error, InputError):
+        return False
+    stored = load_dataset(settings.data, "none", stream=settings.stream)  # what it raises is no fault of the settings
+    try:
+        runs.check(plan.recipe, settings, stored)
+    except InputError:
+        return True
+    return False
+
+
+def _drop(plan: _Plan, study: "Study", number: int, state: Any) -> None:
+    """Tell the study of a trial that did not run to its end, and remove its folder, before another process can claim it."""
+    with _alone(plan.directory):
+        study.tell(number, state=state)
+        shutil.rmtree(plan.folder(number))
 
 
 def _rows(plan: _Plan, study: "Study") -> list[dict[str, Any]]:
@@ -325,8 +338,8 @@ def _rows(plan: _Plan, study: "Study") -> list[dict[str, Any]]:
     return rows
 
 
-def _concluded(plan: _Plan, study: "Study", on_evaluation: Callable[[int, int], None]) -> Tuned:
-    """Return the study, and make a run of its best trial if none is left to other processes."""
+def _concluded(plan: _Plan, study: "Study", on_evaluation: Callable[[int, int], None]) -> Tuned | None:
+    """Return the study, and make a run of its best trial if none is left to other processes; None if a signal came."""
     with _alone(plan.directory):
         rows = _rows(plan, study)
         complete = [row for row in rows if row["state"] == "complete"]
@@ -349,7 +362,8 @@ def _concluded(plan: _Plan, study: "Study", on_evaluation: Callable[[int, int], 
         if study.user_attrs.get("best") != best:
             _copy(plan.folder(best), folder)
             study.set_user_attr("best", best)
-        return Tuned(rows, plan.metric, settings, runs.train(plan.recipe, settings, folder, on_evaluation=on_evaluation))
+        result = runs.train(plan.recipe, settings, folder, on_evaluation=on_evaluation)
+        return None if result is None else Tuned(rows, plan.metric, settings, result)
 
 
 def _copy(source: Path, to: Path) -> None:

@@ -69,9 +69,11 @@ def _program(experiment: Any, settings: Any, data: Any, options: dict[str, Any])
     step = make(losses, experiment.optimizer(STEPS), options["ema_decay"])
     epoch = jax.jit(train.scan_epoch(step, settings.examples_per_step, STEPS))
     begin = lambda key: train.start(key, experiment.model, experiment.optimizer(STEPS), data.event_shape, options["ema_decay"])
-    state = jax.device_put(begin(jax.random.key(0)), devices.whole)
+    state = jax.device_put(begin(jax.random.key(0)), devices.replicated)
     with devices.use():
-        text = epoch.lower(state, jax.device_put(data.train.on_device(), devices.whole), jax.random.key(1)).compile().as_text()
+        text = (
+            epoch.lower(state, jax.device_put(data.train.on_device(), devices.replicated), jax.random.key(1)).compile().as_text()
+        )
     collective = ("all-gather", "all-to-all", "collective-permute")
     whole = (f"[{len(data.train.x)},", f"[{len(data.train.x)}]")
     passed = [line for line in text.splitlines() if any(f" {c}" in line for c in collective)]

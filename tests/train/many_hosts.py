@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import gen_jax
 from gen_jax import train
@@ -70,14 +71,16 @@ class Line(NamedTuple):
         return {"w": jnp.zeros(x.shape)}
 
 
-def _fit_line(folder: Path | None, seen: Any = lambda epoch: None, seed: int = 0, **options: Any) -> train.Fitted:
+def _fit_line(
+    folder: Path | None, seen: Any = lambda epoch: None, seed: int = 0, scale: float = 1, **options: Any
+) -> train.Fitted:
     """Train it, and call `seen` in each process as an epoch is dispatched."""
     x = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     data = Dataset(Split(x[:64]), Split(x[64:72]), Split(x[72:]))
 
     def objective(params: Any, key: Any, example: Any) -> Any:
         noise = 0.1 * jax.random.normal(key)
-        return (jnp.dot(params["w"], example.x) - jnp.sum(example.x) + noise) ** 2, {}
+        return scale * (jnp.dot(params["w"], example.x) - jnp.sum(example.x) + noise) ** 2, {}
 
     score = jax.jit(lambda params: -jnp.mean((data.valid.x @ (params["w"] - 1)) ** 2))
     epochs = iter(range(1, 1000))
@@ -97,9 +100,24 @@ def whole(folder: Path) -> dict[str, Any]:
     fitted = _fit_line(folder, report=lambda row: shown.append(row["epoch"]))
     refused = []
     if jax.process_count() > 1:
-        for wrong in ({"batch_size": 7}, {"devices": 3}, {"devices": 5}, {"seed": jax.process_index()}):
+        index = jax.process_index()
+        wrongs: tuple[dict[str, Any], ...] = (
+            {"batch_size": 7},
+            {"devices": 3},
+            {"devices": 5},
+            {"seed": index},
+            {"learning_rate": 0.01 * (1 + index)},
+            {"schedule": ("cosine", "constant")[index]},
+            {"ema_decay": (0.9, 0.8)[index]},
+            {"best_metric": (None, "valid_score")[index]},
+            {"optimizer": optax.sgd(0.01 * (1 + index))},
+            {"scale": 1.0 + index},
+            {"folder": (None, folder)[index]},
+            {"folder": folder.with_name(f"{folder.name} of {index}")},
+        )
+        for wrong in wrongs:
             try:
-                _fit_line(None, **wrong)
+                _fit_line(**({"folder": None} | wrong))
             except InputError as error:
                 refused.append(str(error))
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in fitted.history]

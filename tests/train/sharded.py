@@ -25,22 +25,37 @@ from gen_jax.distributions import Normal
 from gen_jax.evaluate import importance_weighted
 from gen_jax.flows import flow_density
 from gen_jax.made import ensemble
+from gen_jax.nets import ConvDecoder, ConvEncoder
 from gen_jax.types import BATCH_AXIS, Adversaries
-from gen_jax.vae import elbo_loss, elbo_terms, log_weight
+from gen_jax.vae import elbo_loss, elbo_terms, gaussian_likelihood, gaussian_vae, log_weight
 from tests.contracts import bijections, gans, mades, vaes
 
 WHOLE, CUT, BATCH = jax.P(), jax.P(BATCH_AXIS), 4
-VAES = ("von-mises-fisher", "beta", "conditional-prior", "ladder", "power-spherical", "flow-iaf", "mixture-learned")
+VAES = (
+    "von-mises-fisher",
+    "beta",
+    "conditional-prior",
+    "ladder",
+    "power-spherical",
+    "flow-iaf",
+    "mixture-learned",
+    "vector-quantised",
+)
 FLOWS = ("maf", "stack", "sylvester-householder", "coupling-spline")
 MADES = ("bernoulli", "normal-mixture")
 GANS = ("points", "dcgan-penalised")
 SGD = optax.sgd(0.1)
 
 
+def rolled(x: Any) -> jax.Array:
+    """Return examples that differ, so that a device that takes another's is found."""
+    return jnp.stack([jnp.roll(x, i) for i in range(BATCH)])
+
+
 def steps() -> dict[str, tuple[train.Step, Any, Any]]:
     """Return a step of training, a state and a batch, for each model."""
     found = {}  # those whose steps differ; all are among the functions of examples
-    batch = lambda x, label=None: Split(jnp.stack([x] * BATCH), None if label is None else jnp.stack([label] * BATCH))
+    batch = lambda x, label=None: Split(rolled(x), None if label is None else jnp.stack([label] * BATCH))
     for name in VAES[:4]:
         case = vaes.CASES[name]
         variables = case.vae.init(jax.random.key(0), case.x, case.context)
@@ -69,11 +84,15 @@ def of_examples() -> dict[str, tuple[Callable[..., Any], Any, Any]]:
         case = vaes.CASES[name]
         params = case.vae.init(jax.random.key(0), case.x, case.context)
         elbo = lambda p, k, x, case=case: elbo_terms(case.vae, p, k, x, case.context).elbo
-        found[f"vae {name}"] = elbo, params, [case.x] * BATCH
+        found[f"vae {name}"] = elbo, params, rolled(case.x)
         if name == "von-mises-fisher":
             weight = lambda p, k, x, case=case: log_weight(case.vae, p, k, x, case.context)
             of_one = lambda p, k, x, weight=weight: importance_weighted(lambda key: weight(p, key, x), k, 3, 2).log_prob
-            found[f"weights {name}"] = of_one, params, [case.x] * BATCH
+            found[f"weights {name}"] = of_one, params, rolled(case.x)
+    x = jnp.linspace(0, 1, 64).reshape(8, 8, 1)
+    conv = gaussian_vae(ConvEncoder((3, 2), (4,), (2, 2)), ConvDecoder((2, 3), (4,), x.shape), 2, gaussian_likelihood(0.5))
+    of_conv = lambda p, k, x: elbo_terms(conv, p, k, x).elbo
+    found["vae of convolutions"] = of_conv, conv.init(jax.random.key(0), x), rolled(x)
     for name in FLOWS:
         case = bijections.CASES[name]
         for way in ("forward_and_log_det", "inverse_and_log_det"):
@@ -83,9 +102,9 @@ def of_examples() -> dict[str, tuple[Callable[..., Any], Any, Any]]:
         case = mades.CASES[name]
         log_prob = lambda p, k, x, model=case.model: model.log_prob(p, model.degrees, x)
         sample = lambda p, k, x, model=case.model: jnp.sum(model.sample(p, model.degrees, k))
-        found |= {f"made {name}": (log_prob, case.params, [case.x] * BATCH)}
-        found |= {f"sample {name}": (sample, case.params, [case.x] * BATCH)}
-    return {name: (of_one, params, jnp.stack(list(xs))) for name, (of_one, params, xs) in found.items()}
+        found |= {f"made {name}": (log_prob, case.params, rolled(case.x))}
+        found |= {f"sample {name}": (sample, case.params, rolled(case.x))}
+    return found
 
 
 def mesh_of(kind: AxisType) -> jax.sharding.Mesh:
@@ -133,7 +152,7 @@ def apart(a: Any, b: Any) -> float:
         return float(np.max(np.abs(x - y) / (1 + np.abs(y)), initial=0.0))
 
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return max(of_leaves(x, y) for x, y in pairs)
+    return float(np.max([of_leaves(x, y) for x, y in pairs]))  # NaN where there is one
 
 
 def main() -> None:

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from gen_jax import cli
 from gen_jax.train.devices import devices_for
 from gen_jax.types import InputError, as_batch
 
@@ -49,7 +51,8 @@ def test_every_way_of_sharding_is_as_one_device():
     found = {name: value for line in process.stdout.splitlines() for name, value in json.loads(line).items()}
     ways = {name.rpartition(", ")[2] for name in found}
     assert ways == {"auto", "explicit", "shard_map"}
-    assert {name: apart for name, apart in found.items() if isinstance(apart, str) or apart > 1e-4} == {}
+    assert len(found) >= 40
+    assert {name: apart for name, apart in found.items() if isinstance(apart, str) or not apart <= 1e-4} == {}
 
 
 def test_what_one_device_cannot_do_is_told():
@@ -57,6 +60,9 @@ def test_what_one_device_cannot_do_is_told():
     assert devices_for(100, 1) is None
     with pytest.raises(InputError, match="devices is 2, and there is 1: give no more"):
         devices_for(100, 2)
+    for wrong in (0, -2, True):
+        with pytest.raises(InputError, match=f"devices is {wrong!r}: give an integer, 1 or more"):
+            devices_for(100, wrong)
     with pytest.raises(InputError, match="shard_params is set, and one device of 1 is used for batches of 100"):
         devices_for(100, shard_params=True)
 
@@ -65,3 +71,14 @@ def test_without_a_mesh_a_batch_stays_as_it_is():
     x = np.ones((3, 2))
     assert as_batch(x) is x
     assert "sharding" not in str(jax.make_jaxpr(as_batch)(x))
+
+
+def test_the_command_says_how_many_devices_share_a_batch(monkeypatch, capsys):
+    """Of eight, as the process sees them: five for the default batch, and not a word where all are used."""
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=0)] * 8)
+    cli._say_devices(100, None)
+    assert capsys.readouterr().out == "5 of 8 devices share a batch of 100: more can share another --batch-size.\n"
+    cli._say_devices(96, 4)
+    assert capsys.readouterr().out == "4 of 8 devices share a batch of 96.\n"
+    cli._say_devices(96, None)
+    assert capsys.readouterr().out == ""

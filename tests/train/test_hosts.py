@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+import gen_jax
 from gen_jax import cli, train
+from gen_jax.train import hosts
 from gen_jax.types import InputError
 from tests.train.many_hosts import EPOCHS
 
@@ -124,20 +127,34 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
     assert resumed[0]["shown"] == [*range(max(done), EPOCHS + 1)]  # first how far it had come
     for of_first, of_second in (uninterrupted, resumed):
         assert of_second["shown"] == []  # it is not the one that prints
+        assert of_first["refused"][:-1] == of_second["refused"][:-1]
         for name in ("digest", "rows"):
             assert of_first[name] == of_second[name] == uninterrupted[0][name]
-        assert of_first["refused"] == of_second["refused"]
     files = {path.name for path in (tmp_path / "killed [1]").iterdir()}
     assert files == {".lock", "config.json", "metrics.jsonl", "checkpoints"}
     assert [row["epoch"] for row in train.read_metrics(tmp_path / "killed [1]" / "metrics.jsonl")] == [*range(1, EPOCHS + 1)]
     for of_one, of_two in zip(alone["rows"], uninterrupted[0]["rows"], strict=True):
         for name in of_one:
             np.testing.assert_allclose(of_one[name], of_two[name], rtol=1e-5, err_msg=name)
-    batch, divided, number, alike = uninterrupted[0]["refused"]
+    batch, divided, number, *alike, unshared = uninterrupted[0]["refused"]
     assert "The batch is of 7, which 2 processes do not divide: give one of 6." in batch
     assert "devices is 3, of 2 processes with 2 each: give 2, 4." in divided
     assert "devices is 5, and there are 4: give no more." in number
-    assert "The processes of the run differ in key: give all the same settings" in alike
+    names = [message.partition("differ in ")[2].partition(": give all the same settings")[0] for message in alike]
+    step = "program.step"
+    assert names == [
+        "key",
+        f"learning_rate, {step}",
+        f"schedule, {step}",
+        f"ema_decay, {step}",
+        "best_metric",
+        step,
+        step,
+        "directory",
+    ]
+    assert "uninterrupted of 0 is not one folder for all processes of the run" in unshared
+    assert "uninterrupted of 1 is not one folder" in uninterrupted[1]["refused"][-1]
+    assert not (tmp_path / "uninterrupted of 0").exists()
 
 
 @pytest.mark.slow
@@ -187,8 +204,8 @@ def test_a_coordinator_that_does_not_answer():
     processes[0].kill()
     (_, *_), (status, _, errors) = ended(processes)
     assert status == 2
-    assert "Error: After 2 s not all of the processes at 127.0.0.1:" in errors
-    assert "are there (this one is 1 of 2): start all of them, process 0 at that address" in errors
+    assert "Error: After 2 s not all processes are there (this one is 1 of 2): start all of them, each with an index" in errors
+    assert "reach process 0 at 127.0.0.1:" in errors
     assert time.monotonic() - begun < 60
 
 
@@ -225,6 +242,49 @@ def test_processes_need_a_coordinator(capsys, tmp_path):
     assert cli.main(["train", "vae", "--out", str(tmp_path / "run"), "--num-processes", "2"]) == 2
     assert "num_processes is 2, and coordinator is missing" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_computes_as_it_is_imported_is_blamed_by_name(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("import jax.numpy as jnp\nfrom gen_jax.recipes import RECIPES\nONES = jnp.ones(3)\nOWN = RECIPES['vae']\n")
+    options = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "1", "--process-index", "0"]
+    ((status, _, errors),) = ended([start(["gen_jax", "train", f"{own}:OWN", "--out", str(tmp_path / "run"), *options])])
+    assert status == 2
+    assert f"{own} computes with JAX as it is imported" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_errors_of_the_connection_are_of_another_process(monkeypatch):
+    def fail():
+        raise ConnectionError("the user's own connection")
+
+    monkeypatch.setattr(hosts, "num_processes", lambda: 2)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="the user's own connection"), hosts.lost_processes_told():
+        jax.jit(lambda: jax.pure_callback(fail, jax.ShapeDtypeStruct((), np.float32)))().block_until_ready()
+    with pytest.raises(train.LostProcessError, match="Another process of the run has ended"), hosts.lost_processes_told():
+        raise jax.errors.JaxRuntimeError("FAILED_PRECONDITION: Gloo AllReduce failed: Connection closed by peer [127.0.0.1]:1")
+
+
+def test_a_lost_process_ends_the_command_at_once(monkeypatch, capfd, tmp_path):
+    """What was said before is written, and --debug shows the stack trace."""
+
+    def train_and_lose(*_, **__):
+        sys.stdout.write("said before")
+        raise train.LostProcessError("Another process of the run has ended")
+
+    def leave(status):  # at which nothing is written any more
+        written.append(capfd.readouterr())
+        raise SystemExit(status)
+
+    written = []
+    monkeypatch.setattr(gen_jax.runs, "train", train_and_lose)
+    monkeypatch.setattr(os, "_exit", leave)
+    for debug in ([], ["--debug"]):
+        with pytest.raises(SystemExit, match="4"):
+            cli.main(["train", "vae", "--out", str(tmp_path / "run"), *debug])
+        assert "said before" in written[-1].out
+        assert "Error: Another process of the run has ended" in written[-1].err
+        assert ("Traceback" in written[-1].err) == bool(debug)
 
 
 def test_a_process_alone_is_the_first():
