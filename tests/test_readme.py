@@ -69,10 +69,15 @@ NUMBERS = {
     "CycleGAN": [
         ("cycle", (MEANS, "edges", "test_a_to_b_l1"), 3),
         ("cycle", (MEANS, "edges, identity map", "test_a_to_b_l1"), 3),
+        ("cycle", (MEANS, "edges", "test_a_to_b_frechet_distance"), 1),
+        ("cycle", (MEANS, "edges, identity map", "test_a_to_b_frechet_distance"), 1),
     ],
     "growing, styles": [
         ("style", (MEANS, "progressive", "frechet_distance"), 2),
+        ("style", (MEANS, "full size, as many images", "frechet_distance"), 2),
         ("style", (MEANS, "training examples, mnist-5k", "frechet_distance"), 2),
+        ("style", (MEANS, "fashion", "frechet_distance"), 2),
+        ("style", (MEANS, "fashion, DCGAN with R1", "frechet_distance"), 2),
     ],
     "autoencoders": [],
 }
