@@ -7,6 +7,7 @@ the whole package to collect them.)
 import ast
 import doctest
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,17 +35,25 @@ CALLED_FIRST = {
 }
 
 
+def documented(node: ast.AST, name: str = "") -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef]]:
+    """Yield a module, and the classes and functions in it, with their names, such as `Class.method`."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        yield name, node
+    for child in ast.iter_child_nodes(node):
+        yield from documented(child, f"{name}.{getattr(child, 'name', '')}".strip("."))
+
+
 def examples() -> dict[str, doctest.DocTest]:
-    """Return the doctest of each docstring that has one."""
-    found = {}
+    """Return the doctest of each docstring that has one, by its file, class and function."""
+    found: dict[str, doctest.DocTest] = {}
     for path in sorted((ROOT / "gen_jax").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            docstring = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) else None
+        for name, node in documented(ast.parse(path.read_text())):
+            docstring = ast.get_docstring(node)
             if docstring is None or ">>>" not in docstring:
                 continue
             file, line = str(path.relative_to(ROOT)), node.body[0].lineno - 1
-            name = f"{file}:{getattr(node, 'name', '')}"
-            found[name] = doctest.DocTestParser().get_doctest(docstring, {}, name, file, line)
+            assert f"{file}:{name}" not in found
+            found[f"{file}:{name}"] = doctest.DocTestParser().get_doctest(docstring, {}, name, file, line)
     return found
 
 
@@ -57,6 +66,12 @@ def test_an_example_prints_what_it_says(name):
     failed, attempted = doctest.DocTestRunner(verbose=False).run(EXAMPLES[name], out=said.append)
     assert attempted > 0
     assert failed == 0, "".join(said)
+
+
+def test_each_example_has_a_name_of_its_own():
+    """Methods of one name in two classes of a file, and functions in functions."""
+    code = ast.parse("class A:\n  def f(self): ...\nclass B:\n  def f(self): ...\ndef g():\n  def h(): ...")
+    assert [name for name, _ in documented(code)] == ["", "A", "A.f", "B", "B.f", "g", "g.h"]
 
 
 def test_what_is_called_first_has_an_example():

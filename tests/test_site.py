@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -291,6 +292,10 @@ def test_the_page_of_the_command_line_has_every_command_and_every_setting():
     for name in (*recipes.RECIPES, *tasks.TASKS):
         assert f"`{name}`" in page or f"`gen-jax {name}`" in page
     assert "--num-importance-samples INT" in page
+    options = {"sweep": ["--num-seeds", "--vary", "--at-once", "--out", "--to"], "tune": ["--out", "--vary", "--trials"]}
+    for command, adds in options.items():
+        section = page.partition(f"## `gen-jax {command} RECIPE`")[2].partition("\n## ")[0]
+        assert re.findall(r"^  (--[\w-]+)", section, re.MULTILINE) == [*adds, "--debug"]
     assert re.search(r"`--objective capacity` brings .*`--gamma 1000.0`, `--capacity 25.0`", page)
     assert re.search(r"- `vae-mnist`: .*`--latent-dim 50`", page)
 
@@ -301,6 +306,14 @@ def test_what_a_package_exports_is_on_its_page():
     assert "::: gen_jax.flows.planar.planar\n" in made["api/flows.md"]
     assert "::: gen_jax.nets.mlp.MLP\n" in made["api/nets.md"]
     assert "members: null" in made["api/types.md"]
+
+
+def test_every_package_has_a_page():
+    of_the_command_line = {"__main__", "arguments", "cli"}
+    there = {module.name for module in pkgutil.iter_modules([str(pages.ROOT / "gen_jax")]) if not module.name.startswith("_")}
+    assert there - of_the_command_line == set(reference.FACES)
+    index = reference.api_pages()["api/index.md"]
+    assert "- [`gen_jax.runs`](runs.md). The run folder: train a recipe into it, load what was trained" in index
 
 
 def test_the_constants_of_a_package_are_on_its_page():

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import io
 import itertools
 import os
@@ -16,26 +17,20 @@ from gen_jax.recipes.settings import settings_json, variants
 from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
-FACES = {
-    "types": "the contracts",
-    "distributions": "distributions over one event, KL divergences",
-    "nets": "the Flax modules: MLPs, masked ones, convolutions with a fast lowering for CPUs",
-    "flows": "bijections, what is made of them, and the densities they give",
-    "made": "MADE, its masks and outputs, ensembles, completion",
-    "vae": "the terms of the bound, objectives, likelihoods, latents, models",
-    "gan": "losses, penalties, the models and their two losses, the theory",
-    "autoencoders": "plain, denoising, contractive",
-    "densities": "maximum likelihood of what has a density",
-    "train": "`fit`, the step, schedules, checkpoints, the loop",
-    "data": "data sets and how a model sees them",
-    "evaluate": "per-example tables, likelihood estimates, measures of samples",
-    "plots": "arrays in, figures out",
-    "recipes": "what is trained: settings, and the experiment that they describe",
-    "tasks": "what is done with a trained model",
-    "runs": "the run folder",
-    "sweep": "many runs as one program",
-    "tune": "settings chosen on validation data",
-}
+FACES = (
+    *(
+        "types",
+        "distributions",
+        "nets",
+        "flows",
+        "made",
+        "vae",
+        "gan",
+        "autoencoders",
+        "densities",
+    ),
+    *("train", "data", "evaluate", "plots", "recipes", "tasks", "runs", "sweep", "tune"),
+)
 
 
 def help_text(*arguments: str) -> str:
@@ -54,6 +49,17 @@ def help_text(*arguments: str) -> str:
 def block(*arguments: str) -> str:
     """Return that text as a block of a page."""
     return f"```text\n{help_text(*arguments)}\n```\n"
+
+
+def added(command: str) -> str:
+    """Return the options of a command that takes a recipe, without the settings of the recipe, as a block of a page."""
+    options = (
+        help_text(command, "vae")
+        .partition("\n options\n")[2]
+        .partition("\n settings options\n")[0]
+    )
+    assert options
+    return f"```text\nusage: gen-jax {command} RECIPE [-h] [OPTIONS]\n\n options\n{options.rstrip()}\n```\n"
 
 
 def families() -> list[list[str]]:
@@ -78,13 +84,13 @@ The settings of every recipe are [below](#settings-of-the-recipes).
 
 ## `gen-jax sweep RECIPE`
 
-Here with the settings of `vae`.
+It takes the settings of the recipe too, and adds:
 
 {sweep}
 
 ## `gen-jax tune RECIPE`
 
-Here with the settings of `vae`.
+It takes the settings of the recipe too, and adds:
 
 {tune}
 
@@ -113,8 +119,8 @@ def command_line() -> str:
     return COMMAND_LINE.format(
         all=block(),
         train=block("train"),
-        sweep=block("sweep", "vae"),
-        tune=block("tune", "vae"),
+        sweep=added("sweep"),
+        tune=added("tune"),
         tasks="\n".join(f"### `gen-jax {name}`\n\n{block(name)}" for name in tasks.TASKS),
         runs=block("runs"),
         recipes="\n".join(of_recipes),
@@ -262,11 +268,13 @@ def api_pages() -> dict[str, str]:
     """Return the pages of the Python reference by their paths: a module with all that it has, a package with what it exports."""
     index = "# Python\n\nA page for each package. `help(gen_jax.vae.elbo_terms)` says the same in Python.\n\n"
     pages = {}
-    for package, what in FACES.items():
+    for package in FACES:
         names = exported(package)
         parts = [f"\n::: {name}\n" for name in names]
         pages[f"api/{package}.md"] = HEAD.format(
             package=package, members="false" if names else "null"
         ) + "".join(parts)
-        index += f"- [`gen_jax.{package}`]({package}.md): {what}\n"
+        says = inspect.getdoc(importlib.import_module(f"gen_jax.{package}")) or ""
+        first = " ".join(says.split("\n\n")[0].split())
+        index += f"- [`gen_jax.{package}`]({package}.md). {first}\n"
     return {"api/index.md": index} | pages
