@@ -3,8 +3,9 @@
     python benchmarks/gpu.py steps                       # or another part; see PARTS, and on_device.md
     python benchmarks/gpu.py steps --toy                 # the same code at toy size, on a CPU
 
-A part ends within `--budget-seconds`: what runs then is asked to stop (it saves a checkpoint), and what is left is said. The same
-call goes on. `benchmarks/results/gpu-PART-DEVICE.json` has what each call measured; run folders are in `--out`.
+All parts of a call end within `--budget-seconds` and 45 s of grace: what runs then is asked to stop (it saves a checkpoint), and
+what is left is said. The same call goes on. `benchmarks/results/gpu-PART-DEVICE.json` has what each call measured; run folders are
+in `--out`.
 
 - steps: milliseconds a step beside PyTorch eager, compiled and as CUDA graphs; flags: ours under flags of XLA.
 - iwae: the table of the IWAE paper, the cells of a K and a depth in one program; pacgan: stacked MNIST, ten seeds.
@@ -99,7 +100,6 @@ FLAGS = {
     "whole scans as command buffers": f"--xla_gpu_enable_command_buffer={BUFFERED} --xla_gpu_graph_min_graph_size=1",
     "unrolled scans as command buffers": "--xla_gpu_command_buffer_unroll_loops=true",
     "no command buffers": "--xla_gpu_enable_command_buffer=",
-    "tuned fusions": "--xla_gpu_autotune_level=4",
 }
 CONV = "architecture=conv channels=(32,32,32,32) hidden_sizes=(256,256)"
 AUGMENTATIONS = ("emoji, no augmentation", "emoji, differentiable", "emoji, adaptive")

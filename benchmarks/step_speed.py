@@ -254,6 +254,8 @@ def main() -> None:
     }
     args = arguments(__doc__, rounds=5, **options)
     found = read(args.save)
+    if found and found["versions"] != how()["versions"]:
+        raise SystemExit(f"{args.save} is of other versions ({found['versions']}): give another --save, or move it away.")
     result = {**how(), "seed": SEED, "unit": "ms a step", "rows": found.get("rows", {})}
     rows = result["rows"]
     of_sizes = ("small",) if args.toy else tuple(STEPS)  # all the small ones first

@@ -151,15 +151,6 @@ def as_batch(tree: Any) -> Any:
     return jax.tree.map(cut, tree)
 
 
-def zeros_as(shape: tuple[int, ...], *values: Any) -> Array:
-    """Return zeros to start a loop with, which vary over every axis of a `shard_map` over which any of the values does.
-
-    JAX wants what a loop carries to be of one type from start to end, and these axes are a part of it.
-    """
-    each = [jnp.zeros_like(leaf, jnp.float32, shape=()) for leaf in jax.tree.leaves(values)]
-    return jnp.zeros_like(sum(each, start=jnp.zeros(())), shape=shape)
-
-
 def context_of(model: Any, labels: Any) -> Any:
     """Return the context of a model: the labels if it has classes, else None."""
     return None if getattr(model, "num_classes", None) is None else labels

@@ -16,7 +16,7 @@ from jaxtyping import Bool
 
 from gen_jax.made.outputs import Output
 from gen_jax.nets import Degrees, MaskedMLP, spread_degrees
-from gen_jax.types import Array, Key, Params, zeros_as
+from gen_jax.types import Array, Key, Params
 
 BLOCK = 16
 
@@ -84,10 +84,19 @@ def draw_in_order(
         return (known, start + size), drawn
 
     widths = [output.num_features, *(bias.shape[-1] for bias in blocks.bias)]
-    zeros = [zeros_as((num_blocks * size, width), x, observed, noise, params) for width in widths]
+    zeros = [_zeros((num_blocks * size, width), x, observed, noise, params) for width in widths]
     given = (cut(jnp.where(observed, x, 0)[order]), cut(observed[order]), noise)
     _, drawn = jax.lax.scan(run_block, (zeros, jnp.int32(0)), (blocks, *given))
     return jnp.zeros_like(x).at[order].set(drawn.reshape(-1)[:dim])
+
+
+def _zeros(shape: tuple[int, ...], *values: Any) -> Array:
+    """Return zeros to start a loop with, which vary over every axis of a `shard_map` over which any of the values does.
+
+    JAX wants what a loop carries to be of one type from start to end, and these axes are a part of it.
+    """
+    each = [jnp.zeros_like(leaf, jnp.float32, shape=()) for leaf in jax.tree.leaves(values)]
+    return jnp.zeros_like(sum(each, start=jnp.zeros(())), shape=shape)
 
 
 class _Blocks(NamedTuple):
