@@ -4,8 +4,8 @@
     python benchmarks/gpu.py steps --toy                 # the same code at toy size, on a CPU
 
 All parts of a call end within `--budget-seconds` and 45 s of grace: what runs then is asked to stop (it saves a checkpoint), and
-what is left is said. The same call goes on. `benchmarks/results/gpu-PART-DEVICE.json` has what each call measured; run folders are
-in `--out`.
+what is left is said. The same call goes on. `benchmarks/results/gpu-PART-DEVICE.json` has what each call measured; run folders
+are in `--out`.
 
 - steps: milliseconds a step beside PyTorch eager, compiled and as CUDA graphs; flags: ours under flags of XLA.
 - iwae: the table of the IWAE paper, the cells of a K and a depth in one program; pacgan: stacked MNIST, ten seeds.
