@@ -179,7 +179,7 @@ def _train(name: str, command: TrainCommand) -> int:
     settings, directory = command.settings, command.out
     _connect(name, command)
     _keep_compilations()
-    _say_devices(settings.batch_size, settings.devices)
+    _say_devices(settings.examples_per_step, settings.devices)
     with _progress() as progress:
         epochs = progress.add_task("train", total=settings.epochs, note="", visible=False)
         evaluation = progress.add_task("evaluate", start=False, total=None, note="", visible=False)
