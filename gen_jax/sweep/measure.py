@@ -175,7 +175,8 @@ def _modes(trained: ManyTrained, data: str, at_once: int | None) -> list[dict[st
 
     @jax.default_matmul_precision("highest")
     def draw(values: dict[str, Array], variables: Params, key: Key) -> Array:
-        return gan.generate(*split(variables), key, draw_latents(gan.prior, key, NUM_POINTS))[0]
+        noise_key = jax.random.fold_in(key, NUM_POINTS)  # differs from all keys of the latents
+        return gan.generate(*split(variables), noise_key, draw_latents(gan.prior, key, NUM_POINTS))[0]
 
     drawn = _over_runs(draw, trained, trained.keys.evaluation, at_once)
     return [_row(of_runs, data) for of_runs in drawn]
