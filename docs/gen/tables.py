@@ -39,23 +39,6 @@ MODELS = {
     "MADE, hidden units": "made",
     "DCGAN, discriminator": "gan",
 }
-SCORES = (
-    *(
-        "-log_prob",
-        "typicality of log_prob",
-        "-elbo",
-        "rate",
-        "distortion",
-        "ratio to a compressor",
-        "squared_error",
-        "-logit",
-    ),
-    *(
-        "typicality of logit",
-        "distance in the model's representation",
-        "distance in a classifier's features",
-    ),
-)
 
 
 @functools.cache
@@ -232,13 +215,19 @@ def novelty() -> str:
         return "" if ways[0] is None else " / ".join(plain(way["auroc"], 3) for way in ways)
 
     shown = lambda score: (
-        score.replace("-", "−", 1).replace("_", " ")
+        score.replace("_", " ").replace("-", "−", 1)
         if score[0] == "-"
         else score.replace("_", " ")
     )
+    scores = dict.fromkeys(
+        name
+        for numbers in found.values()
+        for name, value in numbers.items()
+        if isinstance(value, dict)
+    )
     lines = [["AUROC: MNIST against Fashion / Fashion against MNIST", *models]]
     lines += [
-        [shown(score), *(both(score, key) for key in models.values())] for score in SCORES
+        [shown(score), *(both(score, key) for key in models.values())] for score in scores
     ]
     note = "1,000 test images of the model's own data against 1,000 of the other set; 95 % intervals within ± 0.03."
     return markdown(lines) + made(results("uses"), {"note": note, "machine": XEON})
