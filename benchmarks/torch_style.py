@@ -285,7 +285,7 @@ class StyleSynthesis(nn.Module):
         for layer, conv in enumerate(self.convs, start=1):
             h = self.blur(conv(double(h))) if layer % 2 == 0 else conv(h)
             h = self.styles[layer](h, w[:, layer], noise)
-        return cropped(self.to_image(h), self.size)
+        return cropped(torch.tanh(self.to_image(h)), self.size)
 
 
 class SkipLayer(nn.Module):
@@ -322,7 +322,7 @@ class SkipSynthesis(nn.Module):
             h = self.layers[layer](self.blur(double(h)), w[:, layer], noise)
             h = self.layers[layer + 1](h, w[:, layer + 1], noise)
             image = self.blur(double(image)) + to_image(h, w[:, layer + 2])
-        return cropped(image + self.bias, self.size)
+        return cropped(torch.tanh(image + self.bias), self.size)
 
 
 class StyleGenerator(nn.Module):

@@ -3,6 +3,9 @@
 A mapping network turns z into w. Each layer of the synthesis network takes its own w, so that styles can be mixed. In the first
 version, layers 2s and 2s + 1 are those of stage s, whose images have 4 · 2^s pixels a side; in the second, the convolutions of
 stage s take layers 2s − 1 and 2s (stage 0 has the latter alone), and what turns its features into an image takes 2s + 1.
+
+Images end in a tanh, where the papers' are linear. Instance norm ties the level of an even background to how much else is in an
+image: a linear output keeps a background at exactly −1 for images that are all alike only, and few channels learn to be so.
 """
 
 import functools
@@ -90,7 +93,7 @@ class StyleSynthesis(nn.Module):
         numbers = range(len(self.channels))
         heads = [EqualConv(self.colours, 1, name=f"to_image_{number}") for number in numbers]
         blocks = [functools.partial(block, number) for number in numbers[1:]]
-        return grown_image(self, block(0, h), blocks, heads, stage)
+        return jnp.tanh(grown_image(self, block(0, h), blocks, heads, stage))
 
 
 class SkipSynthesis(nn.Module):
@@ -126,7 +129,7 @@ class SkipSynthesis(nn.Module):
             h = layer(h, 2 * number)
             colours = ModulatedConv(self.colours, 1, demodulate=False, name=f"to_image_{number}")(h, w[:, 2 * number + 1])
             image = blur(upsample(image)) + colours
-        return image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None]
+        return jnp.tanh(image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None])
 
 
 class ResidualStyleDiscriminator(nn.Module):
