@@ -186,7 +186,7 @@ WANTED = {
     "float": "a number",
     "bool": "true or false",
     "string": "text",
-    "tuple": "a list",
+    "tuple": "a tuple, on the command line a list",
     "dataclass": "settings by name",
     **dict.fromkeys(
         ("dict", "model_attributes", "dataclass_exact", "union_tag_not_found"), "a choice: its kind, with its settings"
@@ -238,7 +238,9 @@ def plain(value: Any) -> Any:
 
 
 def change(settings: Any, **changes: Any) -> Any:
-    """Return settings with some changed, by the flat names of the command line; a choice may be given by its kind.
+    """Return settings with some changed, by the flat names of the command line.
+
+    A choice may be given by its kind, and a tuple as a list:
 
         change(vae.settings, objective="capacity", gamma=100.0, epochs=20)
 
@@ -249,12 +251,13 @@ def change(settings: Any, **changes: Any) -> Any:
 
     Examples:
         >>> from gen_jax.recipes import RECIPES, change
-        >>> settings = change(RECIPES["vae"].settings, epochs=20, objective="capacity", gamma=100.0)
-        >>> settings.epochs, settings.objective.gamma
-        (20, 100.0)
+        >>> settings = change(RECIPES["vae"].settings, hidden_sizes=[64, 32], objective="capacity", gamma=100.0)
+        >>> settings.architecture.hidden_sizes, settings.objective.gamma
+        ((64, 32), 100.0)
     """
     kinds = variants(type(settings))
     for name, value in sorted(changes.items(), key=lambda item: item[0] not in kinds):  # choices first
+        value = plain(value)
         owner = _owner(settings, name)
         if name in kinds and isinstance(value, str):
             value = _of_kind(name, value, kinds[name], getattr(settings, name))
