@@ -222,11 +222,11 @@ PROGRESSIVE = StyleSettings(
 STYLE = StyleSettings(
     architecture=Style(mapping_layers=2, mixing=0.0),
     growth=Nothing(),
-    penalty=GradientPenalty(kind="r1", penalty_weight=2.0, penalty_every=4),
+    penalty=GradientPenalty(kind="r1", penalty_weight=1.0, penalty_every=4),
     batch_size=16,
-    epochs=10,
-    learning_rate=2.5e-4,
-    disc_learning_rate=2e-3,
+    epochs=15,
+    learning_rate=5e-4,
+    disc_learning_rate=1e-3,
     ema_half_life=10.0,
 )
 ROWS = {
