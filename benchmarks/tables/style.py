@@ -3,7 +3,7 @@
     GEN_JAX_DATA_DIR=DIR python benchmarks/tables/style.py --only progressive [...] [--seeds 1] [--save]
 
 - progressive: grown, and the same networks at full size from the start, for as many images and for about as many seconds.
-- fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds.
+- stylegan: on the same digits. fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds.
 - emoji: without, with differentiable and with adaptive augmentation.
 
 Each number is of as many samples as there are test examples, up to 5,000, in features of a classifier trained here. Logits are
@@ -22,14 +22,15 @@ from gen_jax.recipes.gan_choices import held_out_logit
 from gen_jax.recipes.settings import SAMPLES, seed_key
 
 R1 = {"penalty": "r1", "penalty_weight": 0.1, "discriminator_norm": "none"}
-FASHION = {"epochs": 10, "epoch_steps": 600}
+FASHION = {"epochs": 6, "epoch_steps": 600}
 EMOJI = {"width": 8, "max_width": 64, "epochs": 20}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "progressive": ("progressive-mnist", {}),
     "full size, as many images": ("progressive-mnist", {"growth": "none"}),
-    "full size, as many seconds": ("progressive-mnist", {"growth": "none", "epochs": 9}),
+    "full size, as many seconds": ("progressive-mnist", {"growth": "none", "epochs": 15}),
+    "stylegan": ("stylegan-mnist", {}),
     "fashion": ("stylegan-fashion", FASHION),
-    "fashion, DCGAN with R1": ("dcgan-mnist", {"data": "fashion_mnist", "epochs": 4} | R1),
+    "fashion, DCGAN with R1": ("dcgan-mnist", {"data": "fashion_mnist", "epochs": 9} | R1),
     "cifar10": ("stylegan-cifar10", {}),
     "cifar10, DCGAN with R1": ("dcgan-cifar10", R1),
     "emoji, no augmentation": ("stylegan-emoji", EMOJI | {"augmentation": "none"}),
