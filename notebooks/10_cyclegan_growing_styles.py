@@ -205,7 +205,7 @@ gan = style_gan(*(nets.batch_net(net) for net in parts), prior, event, 4, grows=
 params, state = gan.init(jax.random.key(6), jnp.zeros(event))
 w = gan.style.to_styles(params, state, draw_latents(prior, jax.random.key(7), 6))
 styles = jnp.repeat(w[:, None], gan.style.num_layers, axis=1)
-draw = jax.jit(lambda styles: gan.style.synthesise(params, state, None, styles))
+draw = jax.jit(lambda styles: (gan.style.synthesise(params, state, None, styles) + 1) / 2)  # from (−1, 1) to grey values
 
 # %% [markdown]
 # Rows below: each image with all of its styles; then with the coarse ones of the first; then with its fine ones:
@@ -215,7 +215,7 @@ of_first = jnp.broadcast_to(styles[:1], styles.shape)
 half = gan.style.num_layers // 2
 coarse = jnp.concatenate([of_first[:, :half], styles[:, half:]], axis=1)
 fine = jnp.concatenate([styles[:, :half], of_first[:, half:]], axis=1)
-images = [jax.nn.sigmoid(draw(styles)), jax.nn.sigmoid(draw(coarse)), jax.nn.sigmoid(draw(fine))]
+images = [draw(styles), draw(coarse), draw(fine)]
 show(images, ["each its own", "coarse of the 1st", "fine of the 1st"])
 
 # %% [markdown]
@@ -225,7 +225,7 @@ show(images, ["each its own", "coarse of the 1st", "fine of the 1st"])
 # %%
 mean = w.mean(axis=0)
 psis = (1.0, 0.5, 0.0)
-show([jax.nn.sigmoid(draw(truncated(styles, mean, psi))) for psi in psis], [f"ψ = {psi}" for psi in psis])
+show([draw(truncated(styles, mean, psi)) for psi in psis], [f"ψ = {psi}" for psi in psis])
 
 # %% [markdown]
 # The spread over z in the last row is 0:

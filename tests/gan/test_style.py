@@ -52,6 +52,23 @@ def test_each_layer_takes_its_own_style(kind, key):
 
 
 @pytest.mark.parametrize("kind", GANS)
+def test_images_are_the_tanh_of_what_is_linear_in_the_kernels_of_the_heads(kind, key):
+    gan, (params, state) = GANS[kind]
+    is_head = lambda path: "to_image" in path and "EqualDense" not in path
+    w = jax.random.normal(key, (2, gan.style.num_layers, 5))
+
+    @jax.jit
+    def draw(factor):
+        scale = lambda path, leaf: factor * leaf if is_head(jax.tree_util.keystr(path)) else leaf
+        return gan.style.synthesise(jax.tree.map_with_path(scale, params), state, None, w)
+
+    once, twice, far = np.arctanh(draw(0.05)), np.arctanh(draw(0.1)), draw(1e4)
+    assert np.abs(once).max() > 0.01
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(np.abs(far), 1)
+
+
+@pytest.mark.parametrize("kind", GANS)
 def test_generation_without_training_is_synthesis_of_one_style_in_all_layers(kind, key):
     gan, variables = GANS[kind]
     z = draw_latents(PRIOR, key, 4)
