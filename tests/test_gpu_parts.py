@@ -104,6 +104,7 @@ IWAE = change(SETTINGS, objective="iwae")
 BATCH = Split(np.float32(np.random.default_rng(0).random((5, 28, 28, 1)) < 0.3))
 
 
+@pytest.mark.slow
 def test_members_have_the_losses_and_gradients_of_their_own_objective_and_parameters(programs):
     members = programs("members")
     experiment = RECIPES["vae"].build(IWAE, (28, 28, 1))
@@ -143,6 +144,7 @@ def test_a_vae_and_an_iwae_of_as_many_samples_share_a_program(programs):
     assert found == [["vae", "iwae"], ["warmed up"], ["dreg"], ["of two samples"]]
 
 
+@pytest.mark.slow
 def test_members_begin_as_their_own_runs_do_and_are_written_as_runs(programs, tmp_path):
     members = programs("members")
     stored = load_dataset("mnist-5k", "none")

@@ -90,6 +90,7 @@ def game(name: str):
     return train.make_game_step(case.losses, optimizers), state, case.batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dcgan", "points-spectral", "images-classifier"])
 def test_a_game_step_keeps_the_types_of_its_state_in_x64(name):
     step, state, batch = game(name)

@@ -470,6 +470,7 @@ def test_a_setting_of_the_wrong_kind_is_refused_from_python_too(data, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_data_that_changed_under_their_name_are_told(data, tmp_path):
     path = tmp_path / "d.npz"
     shutil.copy(data.removeprefix("npz:"), path)

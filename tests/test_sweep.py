@@ -97,6 +97,7 @@ def test_what_a_sweep_does_not_have_is_told():
             sweep("vae", settings("vae", epochs=1, **{name: 7}), num_seeds=1)
 
 
+@pytest.mark.slow
 def test_runs_are_written_before_they_are_measured_and_the_rows_after(tmp_path, monkeypatch):
     """Of values of an array, whose runs are called by numbers of Python; and a part of the runs at a time changes nothing."""
     small = settings("gan-ring", epochs=1, epoch_steps=2, hidden_sizes=(4,), batch_size=20)

@@ -99,6 +99,7 @@ def test_a_study_that_was_killed_is_the_one_that_was_not(data, tmp_path):
     assert sorted(trained) == sorted([*once, (1, 1), (2, 2)])  # where it goes on, the last epoch is told again
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_with_a_study_and_make_another_run_of_the_best(data, tmp_path):
     vary = {"aim": (30.0, 20.0, 3.0)}
     one = tune(RECIPE, known(data), vary=vary, out=tmp_path / "study", trials=1)
@@ -109,6 +110,7 @@ def test_more_trials_go_on_with_a_study_and_make_another_run_of_the_best(data, t
     assert runs.load_run(tmp_path / "study" / "best", RECIPE).settings.aim == 3
 
 
+@pytest.mark.slow
 def test_a_trial_below_the_median_is_pruned_after_a_third_of_its_epochs(data, tmp_path):
     """The curves have one shape, so that the first look decides: by the median of those that ran to their ends, from five on."""
     vary = {"aim": Range(-40.0, 40.0)}

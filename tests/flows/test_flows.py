@@ -307,6 +307,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", BROKEN)
 def test_check_bijection_finds_what_is_broken(law):
     good = flows.elementwise_affine(DIM)

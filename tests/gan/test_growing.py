@@ -70,6 +70,7 @@ def test_at_alpha_0_a_stage_is_the_one_before_and_at_1_the_old_head_has_no_gradi
             assert bool(jnp.any(part[name]["kernel"] != 0)) == has
 
 
+@pytest.mark.slow
 def test_the_whole_shows_full_size_images_of_its_level(variables, key):
     z = draw_latents(PRIOR, key, 8)
     for level in (0.0, 0.5, 1.0, 1.7, 2.0):
@@ -112,6 +113,7 @@ def test_a_stage_generates_them_so(variables, key):
     np.testing.assert_allclose(x[:, 1:-1, 1:-1], whole, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_steps_train_the_stage_they_are_in(key):
     """Parameters of later stages stay until theirs begins; moments start anew with a stage, or are kept."""
     small, growth, x = growing_gan(*nets_of((3, 2)), PRIOR, (8, 8, 1), 2), Growth(2, 3, 2), X[:4, :8, :8]

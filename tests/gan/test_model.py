@@ -194,6 +194,7 @@ def test_a_batch_that_packs_do_not_divide_is_refused(packing, joint, key):
         loss_of("discriminator", gan, LOSSES["hinge"], joint_batch=joint)(variables, key, X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("packing", "penalty"), [(1, PENALTIES["gradient-penalty"]), (3, None)])
 def test_a_discriminator_without_statistics_is_the_same_on_separate_batches_and_a_joint_one(packing, penalty, key):
     gan = gan_of(batch_net(MLPDiscriminator((4,))), packing)

@@ -93,6 +93,7 @@ def test_truncation_of_0_gives_one_image_and_of_1_changes_nothing(key):
     np.testing.assert_array_equal(images, np.broadcast_to(images[:1], images.shape))
 
 
+@pytest.mark.slow
 def test_training_averages_w_and_no_gradient_goes_through_it(key):
     gan, variables = GANS["style"]
     z = draw_latents(PRIOR, key, 4)
@@ -109,6 +110,7 @@ def test_layers_are_mixed_by_their_law(key):
     np.testing.assert_allclose(share, [0, 0.3, 0.3, 0.3, 0.1], atol=0.015)  # 4 s.e. are 0.013
 
 
+@pytest.mark.slow
 def test_styles_are_mixed_in_training_alone(key):
     gan, variables = make("style", mixing=1.0)
     z = jnp.repeat(draw_latents(PRIOR, key, 1), 4, axis=0)

@@ -77,6 +77,7 @@ def test_a_resumed_game_is_the_game_that_was_not_stopped(points, tmp_path):
     assert [row["step"] for row in rows] == [10, 20, 30]  # 1,200 points, 60 for each of two discriminator steps
 
 
+@pytest.mark.slow
 def test_the_latest_checkpoint_counts(points, tmp_path):
     runs.train("gan-ring", settings("gan-ring", data=points, epochs=3, **SMALL), tmp_path / "run")
     assert runs.load_run(tmp_path / "run").epoch == 3
@@ -182,6 +183,7 @@ def test_a_sweep_is_the_runs_of_its_seeds(tmp_path):
     assert rows[0]["reverse_kl"] != rows[1]["reverse_kl"]
 
 
+@pytest.mark.slow
 def test_a_sweep_from_the_command_line_and_one_that_cannot_be(tmp_path, capsys):
     flags = ["--epochs", "1", "--epoch-steps", "5", "--hidden-sizes", "8", "--num-seeds", "3"]
     assert main(["sweep", "gan-ring", *flags]) == 0

@@ -39,6 +39,7 @@ def test_covariances_by_hand():
     np.testing.assert_allclose(found, 10 * 2 * 0.5**2 + 3 * ((1 + 0.4375) ** 2 + (0.5 - 0.25) ** 2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loss_with_a_penalty_is_their_sum():
     params, batch = VAE.init(KEY, X[0]), Split(X, None)
     plain, (_, metrics) = elbo_loss(VAE)(params, (), KEY, STEP, batch)
@@ -49,6 +50,7 @@ def test_a_loss_with_a_penalty_is_their_sum():
         assert abs(float(more["penalty"])) > 0.01
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_total_correlation_is_that_of_the_known_number_of_examples():
     """N only adds a constant to their estimator, as the batch does in place of N."""
     z = POSTERIORS.loc + 0.3
@@ -110,6 +112,7 @@ def test_gradients_of_penalties_are_those_of_their_formulas():
         assert abs(float(of_penalty)) > 0.1
 
 
+@pytest.mark.slow
 def test_the_encoder_of_a_factor_vae_feels_the_discriminator_and_the_decoder_does_not():
     params, state = with_discriminator(VAE, DISC).init(KEY, X[0])
     batch = Split(X, None)
