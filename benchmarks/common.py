@@ -75,7 +75,12 @@ def seconds_in_turn(programs: dict[str, Callable[[], Any]], rounds: int) -> dict
 
 
 def report(
-    unit: str, values: dict[str, list[float]], ratios: dict[str, float], args: argparse.Namespace, seed: int, **details: Any
+    unit: str,
+    values: dict[str, list[float]],
+    ratios: dict[str, float],
+    args: argparse.Namespace,
+    seed: int | None = None,
+    **details: Any,
 ) -> None:
     """Print the median and the range of each program's values, then the ratios; save them where that is asked for."""
     print(f"{'':44}{'median':>12}{'least':>12}{'most':>12}  {unit}")
@@ -85,7 +90,8 @@ def report(
         print(f"ratio {name} {ratio:.2f}")
     if args.save:
         medians = {name: statistics.median(row) for name, row in values.items()}
-        write(args.save, {**how(), "seed": seed, "unit": unit, **details, "values": values, "medians": medians, "ratios": ratios})
+        seeds = {} if seed is None else {"seed": seed}
+        write(args.save, {**how(), **seeds, "unit": unit, **details, "values": values, "medians": medians, "ratios": ratios})
 
 
 def how() -> dict[str, Any]:

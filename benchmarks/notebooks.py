@@ -27,4 +27,4 @@ def seconds(source: Path) -> float:
 if __name__ == "__main__":
     args = arguments(__doc__, rounds=1)
     values = {source.stem: [seconds(source) for _ in range(args.rounds)] for source in build.sources()}
-    report("s", values, {}, args, seed=0)
+    report("s", values, {}, args)

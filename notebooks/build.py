@@ -3,11 +3,10 @@
     pip install -e '.[dev]' && python notebooks/build.py [NAME ...]
 
 The text is in the percent format of Jupytext: `# %%` begins a code cell, `# %% [markdown]` one of prose. A cell that raises stops
-the program, and the notebook before stays. Seconds are of the whole run, with the start of its kernel.
+the program, and the notebook before stays. `benchmarks/notebooks.py` has the seconds of each.
 """
 
 import sys
-import time
 from pathlib import Path
 
 import jupytext
@@ -41,10 +40,9 @@ def main(names: list[str]) -> None:
     if not chosen:
         sys.exit(f"No notebook begins with {' or '.join(names)}: there are {', '.join(path.stem for path in sources())}.")
     for source in chosen:
-        start = time.perf_counter()
         nbformat.write(executed(source), source.with_suffix(".ipynb"))
         size = source.with_suffix(".ipynb").stat().st_size
-        print(f"{source.stem}: {time.perf_counter() - start:.0f} s, {size / 1e3:.0f} kB", flush=True)
+        print(f"{source.stem}: {size / 1e3:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":

@@ -212,10 +212,12 @@ def novelty() -> str:
 
     def both(score: str, key: str) -> str:
         ways = [found[f"{data}-{key}"].get(score) for data in ("mnist", "fashion_mnist")]
-        return "" if ways[0] is None else " / ".join(plain(way["auroc"], 3) for way in ways)
+        if not any(ways):
+            return ""
+        return " / ".join("–" if way is None else plain(way["auroc"], 3) for way in ways)
 
     shown = lambda score: (
-        score.replace("_", " ").replace("-", "−", 1)
+        score.replace("-", "−", 1).replace("_", " ")
         if score[0] == "-"
         else score.replace("_", " ")
     )

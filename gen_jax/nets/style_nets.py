@@ -91,9 +91,10 @@ class StyleSynthesis(nn.Module):
             return dress(2 * number + 1, convolve(2 * number + 1, h))
 
         numbers = range(len(self.channels))
-        heads = [EqualConv(self.colours, 1, name=f"to_image_{number}") for number in numbers]
+        convs = [EqualConv(self.colours, 1, name=f"to_image_{number}") for number in numbers]
+        heads = [lambda h, conv=conv: jnp.tanh(conv(h)) for conv in convs]
         blocks = [functools.partial(block, number) for number in numbers[1:]]
-        return jnp.tanh(grown_image(self, block(0, h), blocks, heads, stage))
+        return grown_image(self, block(0, h), blocks, heads, stage)
 
 
 class SkipSynthesis(nn.Module):

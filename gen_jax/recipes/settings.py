@@ -186,7 +186,7 @@ WANTED = {
     "float": "a number",
     "bool": "true or false",
     "string": "text",
-    "tuple": "a tuple, on the command line a list",
+    "tuple": "several values, such as (64, 32)",
     "dataclass": "settings by name",
     **dict.fromkeys(
         ("dict", "model_attributes", "dataclass_exact", "union_tag_not_found"), "a choice: its kind, with its settings"

@@ -2,7 +2,8 @@
 
     gen-jax train progressive-mnist
     gen-jax train stylegan-mnist
-    gen-jax train stylegan-mnist --growth stages | --architecture style2 | --augmentation adaptive
+    gen-jax train stylegan-mnist --growth stages --fade 4 --stable 4
+    gen-jax train stylegan-mnist --architecture style2 | --augmentation adaptive
     gen-jax styles runs/stylegan-mnist
     gen-jax project runs/stylegan-mnist
 
@@ -17,7 +18,6 @@ Progressive GANs play the non-saturating game with R1; the paper's is `--loss wa
 at full size).
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -220,7 +220,7 @@ PROGRESSIVE = StyleSettings(
     penalty=GradientPenalty(kind="r1", penalty_weight=1.0, penalty_every=4), batch_size=16, ema_half_life=10.0
 )
 # with 8 layers and a mixing probability of 0.9, as in the paper, recall is less after so few images: docs/families/style.md
-STYLE = dataclasses.replace(PROGRESSIVE, architecture=Style(mapping_layers=2, mixing=0.0), growth=Nothing(), epochs=15)
+STYLE = change(PROGRESSIVE, architecture="style", mapping_layers=2, mixing=0.0, growth="none", epochs=15)
 ROWS = {
     "progressive-mnist": (
         "a progressive GAN on 5,000 embedded MNIST digits",

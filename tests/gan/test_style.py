@@ -18,6 +18,7 @@ from gen_jax.gan import (
     truncated,
 )
 from gen_jax.gan.style import MEAN_DECAY, PATH_DECAY, first_other_layers
+from gen_jax.nets.gan_images import upsample
 from gen_jax.types import Variables
 
 PRIOR, EVENT, CHANNELS = Normal(jnp.zeros(3), jnp.ones(3)), (8, 8, 1), (4, 3)
@@ -68,6 +69,16 @@ def test_images_are_the_tanh_of_what_is_linear_in_the_kernels_of_the_heads(kind,
     np.testing.assert_array_equal(np.abs(far), 1)
 
 
+def test_a_stage_that_is_faded_in_mixes_two_images(key):
+    net, w = SYNTHESES["style"], jax.random.normal(key, (2, 4, 5))
+    params = net.init(key, w, nets.Stage(1, jnp.float32(0.5)))
+    shown = lambda number, alpha: net.apply(params, w, nets.Stage(number, alpha))
+    before, after = upsample(shown(0, None)), shown(1, None)
+    assert np.abs(before - after).max() > 0.1
+    np.testing.assert_array_equal(shown(1, jnp.float32(0)), before)
+    np.testing.assert_allclose(shown(1, jnp.float32(0.25)), 0.75 * before + 0.25 * after, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", GANS)
 def test_generation_without_training_is_synthesis_of_one_style_in_all_layers(kind, key):
     gan, variables = GANS[kind]
@@ -93,7 +104,6 @@ def test_truncation_of_0_gives_one_image_and_of_1_changes_nothing(key):
     np.testing.assert_array_equal(images, np.broadcast_to(images[:1], images.shape))
 
 
-@pytest.mark.slow
 def test_training_averages_w_and_no_gradient_goes_through_it(key):
     gan, variables = GANS["style"]
     z = draw_latents(PRIOR, key, 4)
@@ -110,7 +120,6 @@ def test_layers_are_mixed_by_their_law(key):
     np.testing.assert_allclose(share, [0, 0.3, 0.3, 0.3, 0.1], atol=0.015)  # 4 s.e. are 0.013
 
 
-@pytest.mark.slow
 def test_styles_are_mixed_in_training_alone(key):
     gan, variables = make("style", mixing=1.0)
     z = jnp.repeat(draw_latents(PRIOR, key, 1), 4, axis=0)

@@ -234,7 +234,6 @@ def test_completion_draws_what_the_plain_loop_draws(name):
     assert len(np.unique(np.asarray(fast), axis=0)) > 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bernoulli-direct", "categorical"])
 def test_samples_have_the_probabilities_that_the_model_gives(name):
     """A chi-squared test of 4,000 draws of three dimensions, from the ensemble of four masks."""

@@ -167,7 +167,6 @@ def test_blur_and_halving_are_those_of_scipy_and_numpy():
     np.testing.assert_allclose(halve(X)[3, 1, 2], XS[3, 2:4, 4:6].mean(axis=(0, 1)), rtol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "layer",
     [EqualConv(2), ModulatedConv(2), AdaptiveInstanceNorm(), minibatch_std, blur, pixel_norm],

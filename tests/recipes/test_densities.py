@@ -148,6 +148,8 @@ def test_settings_that_do_not_fit_are_refused(binary, tmp_path):
     wrong = json.dumps(settings_json(settings("made-dna"))).replace('"shuffle": "both"', '"shuffle": "none"')
     with pytest.raises(InputError, match="shuffle is 'none': give orderings, connectivities, both"):
         read_settings(MadeSettings, wrong)
+    with pytest.raises(InputError, match=r"hidden_sizes is 5: give several values, such as \(64, 32\)"):
+        read_settings(MadeSettings, json.dumps(settings_json(settings("made-dna")) | {"hidden_sizes": 5}))
     assert "patience is 0" in error("made-dna", data=binary, patience=0)
     assert "weight_decay is -1" in error("made-dna", data=binary, weight_decay=-1.0)
     assert "a flow is a density of real numbers" in error("flow-2d", binarise="dynamic")
