@@ -3,9 +3,6 @@
 A mapping network turns z into w. Each layer of the synthesis network takes its own w, so that styles can be mixed. In the first
 version, layers 2s and 2s + 1 are those of stage s, whose images have 4 · 2^s pixels a side; in the second, the convolutions of
 stage s take layers 2s − 1 and 2s (stage 0 has the latter alone), and what turns its features into an image takes 2s + 1.
-
-Images end in a tanh, where the papers' are linear. Instance norm ties the level of an even background to how much else is in an
-image: a linear output keeps a background at exactly −1 for images that are all alike only, and few channels learn to be so.
 """
 
 import functools
@@ -61,6 +58,9 @@ class Mapping(nn.Module):
 
 class StyleSynthesis(nn.Module):
     """A learned constant of 4 × 4, then in stages: upsample and blur, and twice: convolution, noise, leaky ReLU, AdaIN.
+
+    Images are the tanh of a 1 × 1 convolution, where the paper's are linear: on MNIST, at the size of the recipes, most modes are
+    lost with linear images. Why is not known; docs/families/style.md has the trials.
 
     Attributes:
         channels: of each stage.
@@ -130,7 +130,7 @@ class SkipSynthesis(nn.Module):
             h = layer(h, 2 * number)
             colours = ModulatedConv(self.colours, 1, demodulate=False, name=f"to_image_{number}")(h, w[:, 2 * number + 1])
             image = blur(upsample(image)) + colours
-        return jnp.tanh(image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None])
+        return image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None]
 
 
 class ResidualStyleDiscriminator(nn.Module):
