@@ -197,7 +197,7 @@ np.testing.assert_allclose(layer.apply(params, h, w), (1 + scale) * normalised +
 # %% [markdown]
 # Since a layer's style replaces all that the layer before said of scale and shift, layers can be told different things. That is
 # **style mixing**. An untrained network shows it already: take the styles of the first half of the layers from one image and the
-# others from another.
+# others from another. (Images of the library's network end in a tanh; the paper's are linear.)
 
 # %%
 parts = (nets.Mapping(16, 2), nets.StyleSynthesis(channels, 1), nets.GrowingDiscriminator(channels))
