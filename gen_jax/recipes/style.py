@@ -7,11 +7,12 @@
     gen-jax styles runs/stylegan-mnist
     gen-jax project runs/stylegan-mnist
 
-One core of an AMD EPYC, seed 0, 500 test images (classifier: 91.0 %): `progressive-mnist` has a Fréchet distance of 9.3 and
-recall 0.66 after 72,000 images in 158 s, and the same networks at full size from the start (`--growth none`) 5.9 and 0.77 in
-187 s. `stylegan-mnist` has 97.6 and 0.08 after 40,000 images in 181 s, and `stylegan-fashion` 37.2 and 0.35 after 96,000 in 424
-s, where a DCGAN with R1 has 15.0 and 0.62 in 111 s: at this size a StyleGAN loses modes. docs/families/style.md says what was
-tried. The recipes on CIFAR-10 and on emoji are not measured.
+One core of an Intel Xeon beside another job, seed 0, 500 test images (classifier: 91.0 %): `progressive-mnist` has a Fréchet
+distance of 10.5 and recall 0.67 after 72,000 images in 248 s, and the same networks at full size from the start (`--growth none`)
+6.2 and 0.75 in 316 s. `stylegan-mnist` has 14.4 and 0.56 after 60,000 images in 455 s. `stylegan-fashion --epochs 6 --epoch-steps
+600` has 17.3 and 0.39 after 57,600 in 425 s, where a DCGAN with R1 has 7.1 and 0.67 in 546 s. docs/families/style.md says what
+was tried; the settings were chosen on digits. The second version (`--architecture style2`) loses most modes. The recipes on CIFAR-10
+and on emoji have the same settings and are not measured.
 
 Progressive GANs play the non-saturating game with R1; the paper's is `--loss wasserstein --penalty gradient-penalty
 --penalty-weight 10 --penalty-every 1 --drift 0.001`, which had 161 and recall 0 (batches of 32, 72,000 images, of which 12,000
