@@ -4,8 +4,8 @@
     GEN_JAX_DATA_DIR=DIR gen-jax train made-dna
     gen-jax train made-dna --data npz:PATH               # any binary arrays train, valid, test
 
-`made-mnist`: training takes about two minutes on two CPU cores: test NLL 87.14 ± 0.02 nats (3 seeds). `made-dna`: about 40 s;
-79.36 ± 0.05 nats (3 seeds), where the paper has 79.66 with mask sampling.
+`made-mnist`: training takes about two minutes on two CPU cores: test NLL 87.15 ± 0.01 nats (3 seeds). `made-dna`: two minutes on
+one; 79.25 ± 0.04 nats (3 seeds), where the paper has 79.66 with mask sampling.
 """
 
 import math
