@@ -75,6 +75,7 @@ NUMBERS = {
     "growing, styles": [
         ("style", (MEANS, "progressive", "frechet_distance"), 2),
         ("style", (MEANS, "full size, as many images", "frechet_distance"), 2),
+        ("style", (MEANS, "stylegan", "frechet_distance"), 2),
         ("style", (MEANS, "training examples, mnist-5k", "frechet_distance"), 2),
         ("style", (MEANS, "fashion", "frechet_distance"), 2),
         ("style", (MEANS, "fashion, DCGAN with R1", "frechet_distance"), 2),
