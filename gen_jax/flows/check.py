@@ -96,14 +96,13 @@ def _errors(
     num_derivatives: int,
 ) -> tuple[list[BijectionErrors], Array, Array]:
     """Return the errors of one direction at each example, and the images of the examples in float32 and in float64."""
-    evaluate_one = functools.partial(_evaluate, num_derivatives, apply, inverse)
-    evaluate = jax.jit(lambda params, xs, context: jax.lax.map(lambda x: evaluate_one(params, x, context), xs))
+    evaluate = functools.partial(_evaluate_all, num_derivatives == 2, apply, inverse)
     in_float32 = evaluate(params, xs, context)
     with jax.enable_x64(True):
         params64, context64 = _float64((params, context))
         in_float64 = evaluate(params64, _float64(xs), context64)  # at the float32 examples, to compare the two precisions
         exact = evaluate(params64, xs64, context64)
-    batch = jax.jit(jax.vmap(apply, in_axes=(None, 0, None)))(params, xs, context)
+    batch = _apply_to_all(apply, params, xs, context)
     eager = apply(params, xs[0], context)  # one example, since eager execution compiles every operation separately
 
     def errors_at(i: int) -> BijectionErrors:
@@ -146,8 +145,19 @@ class _Values(NamedTuple):
     curvature_differences: Any = (0.0, 0.0)  # by central differences of the gradient, of two step sizes
 
 
-def _evaluate(num_derivatives: int, apply: Direction, inverse: Direction, params: Params, x: Array, context: Any) -> _Values:
-    """Evaluate everything that is compared; the last five fields in float64 only."""
+# the functions are static, so that a bijection is compiled once for all its parameters
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_to_all(apply: Direction, params: Params, xs: Array, context: Any) -> tuple[Array, Array]:
+    return jax.vmap(apply, in_axes=(None, 0, None))(params, xs, context)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _evaluate_all(curved: bool, apply: Direction, inverse: Direction, params: Params, xs: Array, context: Any) -> _Values:
+    return jax.lax.map(lambda x: _evaluate(curved, apply, inverse, params, x, context), xs)
+
+
+def _evaluate(curved: bool, apply: Direction, inverse: Direction, params: Params, x: Array, context: Any) -> _Values:
+    """Evaluate everything that is compared; from `jacobian` on in float64 only, curvatures if asked for."""
     flat, unravel = _ravel((params, x, context))
 
     def scalar(flat: Array) -> tuple[Array, Any]:
@@ -162,7 +172,7 @@ def _evaluate(num_derivatives: int, apply: Direction, inverse: Direction, params
     step = STEP * jnp.cos(jnp.arange(flat.size) ** 2 + 1.0)  # an arbitrary direction
     slopes = jnp.dot(gradient, step) / STEP, (scalar(flat + step)[0] - scalar(flat - step)[0]) / (2 * STEP)
     values = values._replace(jacobian=jacobian, log_det_gradient=log_det_gradient, slopes=slopes)
-    if num_derivatives < 2:
+    if not curved:
         return values
     curvatures, differences = _curvatures(lambda flat: scalar(flat)[0], flat, step / STEP)
     return values._replace(curvatures=curvatures, curvature_differences=differences)

@@ -65,40 +65,43 @@ def made_net(transformer: flows.Transformer, dim: int = DIM) -> Any:
 AFFINE, SPLINE = flows.affine(), flows.rational_quadratic_spline(num_bins=6, bound=3.0)
 MAF = flows.masked_autoregressive(made_net(AFFINE), DIM, AFFINE)
 COUPLING = flows.coupling(net(AFFINE), DIM, AFFINE)
+# one object for all its rows, which are then compiled once
+PLANAR, RADIAL, SYLVESTER = flows.planar(DIM), flows.radial(DIM), flows.orthogonal_sylvester(DIM, 3)
+ELEMENTWISE, SPLINE_COUPLING = flows.elementwise_affine(DIM), flows.coupling(net(SPLINE), DIM, SPLINE)
 
 CASES = {
-    "planar": Case(flows.planar(DIM)),
-    "planar-large": Case(flows.planar(DIM), edit=scaled(30)),
-    "planar-no-w": Case(flows.planar(DIM), edit=put(w=0), num_derivatives=0),
-    "planar-tiny-w": Case(flows.planar(DIM), edit=put(w=1e-15), num_derivatives=0),
-    "planar-all-but-flat": Case(flows.planar(DIM), edit=opposed(4)),
-    "planar-softplus-underflows": Case(flows.planar(DIM), edit=opposed(20)),
-    "planar-exactly-flat": Case(flows.planar(DIM), edit=lambda p: opposed(3)(p) | {"b": jnp.zeros(())}, num_derivatives=1),
-    "planar-steep": Case(flows.planar(DIM), edit=aligned(30)),
-    "planar-very-steep": Case(flows.planar(DIM), edit=aligned(300)),
-    "planar-far-away": Case(flows.planar(DIM), 1e3 * POINTS),
+    "planar": Case(PLANAR),
+    "planar-large": Case(PLANAR, edit=scaled(30)),
+    "planar-no-w": Case(PLANAR, edit=put(w=0), num_derivatives=0),
+    "planar-tiny-w": Case(PLANAR, edit=put(w=1e-15), num_derivatives=0),
+    "planar-all-but-flat": Case(PLANAR, edit=opposed(4)),
+    "planar-softplus-underflows": Case(PLANAR, edit=opposed(20)),
+    "planar-exactly-flat": Case(PLANAR, edit=lambda p: opposed(3)(p) | {"b": jnp.zeros(())}, num_derivatives=1),
+    "planar-steep": Case(PLANAR, edit=aligned(30)),
+    "planar-very-steep": Case(PLANAR, edit=aligned(300)),
+    "planar-far-away": Case(PLANAR, 1e3 * POINTS),
     "planar-one-dimension": Case(flows.planar(1), POINT[:3, None]),
-    "radial": Case(flows.radial(DIM)),
-    "radial-steep": Case(flows.radial(DIM), edit=put(log_alpha=-8, raw_s=3)),
-    "radial-all-but-collapsed": Case(flows.radial(DIM), edit=put(raw_s=-12)),
-    "radial-wide": Case(flows.radial(DIM), edit=put(log_alpha=8, raw_s=50)),
-    "radial-at-its-centre": Case(flows.radial(DIM), edit=put(centre=0), num_derivatives=0),
-    "radial-collapsed-at-its-centre": Case(flows.radial(DIM), edit=put(centre=0, raw_s=-100), num_derivatives=0),
-    "radial-collapsed-and-steep": Case(flows.radial(DIM), edit=put(centre=0, raw_s=-100, log_alpha=-30), num_derivatives=0),
-    "radial-far-away": Case(flows.radial(DIM), 1e3 * POINTS),
-    "sylvester-orthogonal": Case(flows.orthogonal_sylvester(DIM, 3)),
+    "radial": Case(RADIAL),
+    "radial-steep": Case(RADIAL, edit=put(log_alpha=-8, raw_s=3)),
+    "radial-all-but-collapsed": Case(RADIAL, edit=put(raw_s=-12)),
+    "radial-wide": Case(RADIAL, edit=put(log_alpha=8, raw_s=50)),
+    "radial-at-its-centre": Case(RADIAL, edit=put(centre=0), num_derivatives=0),
+    "radial-collapsed-at-its-centre": Case(RADIAL, edit=put(centre=0, raw_s=-100), num_derivatives=0),
+    "radial-collapsed-and-steep": Case(RADIAL, edit=put(centre=0, raw_s=-100, log_alpha=-30), num_derivatives=0),
+    "radial-far-away": Case(RADIAL, 1e3 * POINTS),
+    "sylvester-orthogonal": Case(SYLVESTER),
     "sylvester-orthogonal-full": Case(flows.orthogonal_sylvester(DIM, DIM)),
-    "sylvester-orthogonal-large": Case(flows.orthogonal_sylvester(DIM, 3), edit=scaled(5)),
+    "sylvester-orthogonal-large": Case(SYLVESTER, edit=scaled(5)),
     "sylvester-exactly-flat": Case(flows.orthogonal_sylvester(DIM, 1), edit=put(outer=9, inner=-9, b=0), num_derivatives=1),
     "sylvester-amortised": Case(
-        flows.amortise(flows.orthogonal_sylvester(DIM, 3)),
-        context=100 * jax.random.normal(jax.random.key(3), (flows.num_params(flows.orthogonal_sylvester(DIM, 3)),)),
+        flows.amortise(SYLVESTER),
+        context=100 * jax.random.normal(jax.random.key(3), (flows.num_params(SYLVESTER),)),
     ),
     "sylvester-householder": Case(flows.householder_sylvester(DIM, DIM, 4)),
     "sylvester-householder-large": Case(flows.householder_sylvester(DIM, 3, 4), edit=scaled(5)),
-    "affine": Case(flows.elementwise_affine(DIM)),
-    "affine-extreme": Case(flows.elementwise_affine(DIM), edit=put(log_scale=-29, shift=10)),
-    "affine-beyond-its-bound": Case(flows.elementwise_affine(DIM), edit=put(log_scale=1e4), num_derivatives=0),
+    "affine": Case(ELEMENTWISE),
+    "affine-extreme": Case(ELEMENTWISE, edit=put(log_scale=-29, shift=10)),
+    "affine-beyond-its-bound": Case(ELEMENTWISE, edit=put(log_scale=1e4), num_derivatives=0),
     "standardise": Case(flows.standardise(np.arange(5.0), np.array([0.1, 1.0, 20.0, 3.0, 1e3]))),
     "invert-standardise": Case(flows.invert(flows.standardise(np.arange(5.0), np.array([0.1, 1.0, 20.0, 3.0, 1e3])))),
     "logit": Case(flows.logit(), jax.nn.sigmoid(POINTS)),
@@ -109,13 +112,13 @@ CASES = {
     "coupling-affine": Case(COUPLING),
     "coupling-affine-large": Case(COUPLING, edit=scaled(20)),
     "coupling-affine-context": Case(flows.coupling(net(AFFINE), DIM, AFFINE, context_dim=3), context=CONTEXT),
-    "coupling-spline": Case(flows.coupling(net(SPLINE), DIM, SPLINE), num_derivatives=1),
-    "coupling-spline-large": Case(flows.coupling(net(SPLINE), DIM, SPLINE), edit=scaled(5), num_derivatives=1),
-    "coupling-spline-outside": Case(flows.coupling(net(SPLINE), DIM, SPLINE), 10 * POINTS, num_derivatives=1),
-    "coupling-spline-at-a-knot": Case(flows.coupling(net(SPLINE), DIM, SPLINE), edit=scaled(0), num_derivatives=0),
+    "coupling-spline": Case(SPLINE_COUPLING, num_derivatives=1),
+    "coupling-spline-large": Case(SPLINE_COUPLING, edit=scaled(5), num_derivatives=1),
+    "coupling-spline-outside": Case(SPLINE_COUPLING, 10 * POINTS, num_derivatives=1),
+    "coupling-spline-at-a-knot": Case(SPLINE_COUPLING, edit=scaled(0), num_derivatives=0),
     "coupling-spline-at-the-bound": Case(
-        flows.coupling(net(SPLINE), DIM, SPLINE),
-        jnp.array([[0.1, 0.2, 3.0, -3.0, 2.9999998], [0.1, 0.2, -2.9999998, 0.0, 3.0000002]]),
+        SPLINE_COUPLING,
+        jnp.tile(jnp.array([[0.1, 0.2, 3.0, -3.0, 2.9999998], [0.1, 0.2, -2.9999998, 0.0, 3.0000002]]), (2, 1)),
         num_derivatives=0,
     ),
     "maf": Case(MAF),
@@ -125,18 +128,26 @@ CASES = {
     "maf-one-dimension": Case(flows.masked_autoregressive(made_net(AFFINE, 1), 1, AFFINE), POINT[:3, None]),
     "iaf": Case(flows.inverse_autoregressive(made_net(AFFINE), DIM, AFFINE)),
     "iaf-context": Case(flows.inverse_autoregressive(made_net(AFFINE), DIM, AFFINE, context_dim=3), context=CONTEXT),
-    "chain": Case(flows.chain(flows.planar(DIM), flows.reverse(DIM), COUPLING)),
+    "chain": Case(flows.chain(PLANAR, flows.reverse(DIM), COUPLING)),
     "stack": Case(flows.stack(flows.chain(COUPLING, flows.reverse(DIM)), 4)),
     "stack-maf": Case(flows.stack(flows.chain(MAF, flows.reverse(DIM)), 3)),
-    "stack-deep": Case(flows.stack(flows.planar(DIM), 32)),
-    "invert-planar": Case(flows.invert(flows.planar(DIM))),
-    "invert-radial": Case(flows.invert(flows.radial(DIM))),
+    "stack-deep": Case(flows.stack(PLANAR, 32)),
+    "invert-planar": Case(flows.invert(PLANAR)),
+    "invert-radial": Case(flows.invert(RADIAL)),
     "amortise": Case(
-        flows.amortise(flows.stack(flows.planar(DIM), 2)),
-        context=100 * jax.random.normal(jax.random.key(3), (flows.num_params(flows.stack(flows.planar(DIM), 2)),)),
+        flows.amortise(flows.stack(PLANAR, 2)),
+        context=100 * jax.random.normal(jax.random.key(3), (flows.num_params(flows.stack(PLANAR, 2)),)),
     ),
 }
 
 # a row of each kind for the fast suite; `pytest -m slow` runs the others
 FAST = {"planar-steep", "radial", "affine", "logit", "permutation", "maf"}
-ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]
+
+
+def rows(names: Any) -> list[Any]:
+    return [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
+
+
+ROWS = rows(CASES)
+# a row of each bijection, whatever its parameters are
+BIJECTIONS = rows({CASES[name].bijection: name for name in sorted(CASES, key=FAST.__contains__)}.values())
