@@ -322,7 +322,7 @@ class SkipSynthesis(nn.Module):
             h = self.layers[layer](self.blur(double(h)), w[:, layer], noise)
             h = self.layers[layer + 1](h, w[:, layer + 1], noise)
             image = self.blur(double(image)) + to_image(h, w[:, layer + 2])
-        return cropped(image + self.bias, self.size)
+        return cropped(torch.tanh(image + self.bias), self.size)
 
 
 class StyleGenerator(nn.Module):

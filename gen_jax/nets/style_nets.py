@@ -3,6 +3,9 @@
 A mapping network turns z into w. Each layer of the synthesis network takes its own w, so that styles can be mixed. In the first
 version, layers 2s and 2s + 1 are those of stage s, whose images have 4 · 2^s pixels a side; in the second, the convolutions of
 stage s take layers 2s − 1 and 2s (stage 0 has the latter alone), and what turns its features into an image takes 2s + 1.
+
+Images end in a tanh, where the papers' are linear: on MNIST, at the size of the recipes, both versions lose most modes with
+linear images. Why is not known; docs/families/style.md has the trials.
 """
 
 import functools
@@ -59,8 +62,7 @@ class Mapping(nn.Module):
 class StyleSynthesis(nn.Module):
     """A learned constant of 4 × 4, then in stages: upsample and blur, and twice: convolution, noise, leaky ReLU, AdaIN.
 
-    Images are the tanh of a 1 × 1 convolution, where the paper's are linear: on MNIST, at the size of the recipes, most modes are
-    lost with linear images. Why is not known; docs/families/style.md has the trials.
+    An image of a stage is the tanh of a 1 × 1 convolution.
 
     Attributes:
         channels: of each stage.
@@ -98,7 +100,7 @@ class StyleSynthesis(nn.Module):
 
 
 class SkipSynthesis(nn.Module):
-    """The second version: modulated convolutions, noise, leaky ReLU, and an image that is the sum of those of all stages.
+    """The second version: modulated convolutions, noise, leaky ReLU, and the tanh of the sum of the images of all stages.
 
     Attributes:
         channels: of each stage.
@@ -130,7 +132,7 @@ class SkipSynthesis(nn.Module):
             h = layer(h, 2 * number)
             colours = ModulatedConv(self.colours, 1, demodulate=False, name=f"to_image_{number}")(h, w[:, 2 * number + 1])
             image = blur(upsample(image)) + colours
-        return image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None]
+        return jnp.tanh(image + self.param("bias", nn.initializers.zeros_init(), (self.colours,))[None, None, None])
 
 
 class ResidualStyleDiscriminator(nn.Module):

@@ -221,7 +221,9 @@ PROGRESSIVE = StyleSettings(
     penalty=GradientPenalty(kind="r1", penalty_weight=1.0, penalty_every=4), batch_size=16, ema_half_life=10.0
 )
 # with 8 layers and a mixing probability of 0.9, as in the paper, recall is less after so few images: docs/families/style.md
-STYLE = change(PROGRESSIVE, architecture="style", mapping_layers=2, mixing=0.0, growth="none", epochs=15)
+STYLE = change(PROGRESSIVE, architecture="style", mapping_layers=2, mixing=0.0, growth="none", learning_rate=2.5e-3, epochs=15)
+# nor does the regularisation of path lengths pay
+STYLE2 = change(STYLE, architecture="style2", mapping_layers=2, mixing=0.0, path_weight=0.0)
 ROWS = {
     "progressive-mnist": (
         "a progressive GAN on 5,000 embedded MNIST digits",
@@ -229,6 +231,7 @@ ROWS = {
     ),
     "progressive-cifar10": ("a progressive GAN on CIFAR-10", change(PROGRESSIVE, data="cifar10", width=16, max_width=128)),
     "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", STYLE),
+    "stylegan2-mnist": ("its second version on the same digits", STYLE2),
     "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist")),
     "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", width=16, max_width=128)),
     "stylegan-emoji": (

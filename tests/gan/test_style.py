@@ -52,13 +52,15 @@ def test_each_layer_takes_its_own_style(kind, key):
     np.testing.assert_array_equal(other[1], before[1])  # an example's style is its own
 
 
-def test_images_are_the_tanh_of_what_is_linear_in_the_heads(key):
-    gan, (params, state) = GANS["style"]
+@pytest.mark.parametrize("kind", GANS)
+def test_images_are_the_tanh_of_what_is_linear_in_the_kernels_of_the_heads(kind, key):
+    gan, (params, state) = GANS[kind]
+    is_head = lambda path: "to_image" in path and "EqualDense" not in path
     w = jax.random.normal(key, (2, gan.style.num_layers, 5))
 
     @jax.jit
     def draw(factor):
-        scale = lambda path, leaf: factor * leaf if "to_image" in jax.tree_util.keystr(path) else leaf
+        scale = lambda path, leaf: factor * leaf if is_head(jax.tree_util.keystr(path)) else leaf
         return gan.style.synthesise(jax.tree.map_with_path(scale, params), state, None, w)
 
     once, twice, far = np.arctanh(draw(0.05)), np.arctanh(draw(0.1)), draw(1e4)
