@@ -3,7 +3,8 @@
     GEN_JAX_DATA_DIR=DIR python benchmarks/tables/style.py --only progressive [...] [--seeds 1] [--save]
 
 - progressive: grown, and the same networks at full size from the start, for as many images and for about as many seconds.
-- stylegan, stylegan2: on the same digits. fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds.
+- stylegan, stylegan2: on the same digits.
+- fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds.
 - emoji: without, with differentiable and with adaptive augmentation.
 
 Each number is of as many samples as there are test examples, up to 5,000, in features of a classifier trained here. Logits are
