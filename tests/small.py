@@ -1,8 +1,10 @@
 """What tests of runs share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gen_jax import recipes, runs
 from gen_jax.tasks import Outcome
@@ -11,6 +13,12 @@ from gen_jax.tasks import Outcome
 def settings(recipe: str, **changes: Any) -> Any:
     """The settings of a recipe, some of them changed by their flat names."""
     return recipes.change(recipes.RECIPES[recipe].settings, **changes)
+
+
+def fast_first(rows: Iterable[Any], num: int = 1) -> list[Any]:
+    """Rows of one parameter (tuples: of several), the first for the fast suite; `pytest -m slow` runs the others."""
+    row_of = lambda row, marks: pytest.param(*(row if type(row) is tuple else (row,)), marks=marks)
+    return [row_of(row, () if index < num else pytest.mark.slow) for index, row in enumerate(rows)]
 
 
 def done(run: runs.Run, task: str, **options: Any) -> Outcome:

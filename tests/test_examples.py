@@ -13,6 +13,7 @@ from gen_jax import runs
 from gen_jax.cli import main
 from gen_jax.recipes import Recipe, find_recipe
 from gen_jax.types import InputError
+from tests.small import fast_first
 
 FILE = Path(__file__).parents[1] / "examples" / "own_vae.py"
 OWN = f"{FILE}:RECIPE"
@@ -106,7 +107,7 @@ def test_an_own_recipe_trains_with_its_settings(run):
     assert result["test_nll"] <= -result["test_elbo"] + 4 * (result["test_nll_se"] + result["test_elbo_se"])
 
 
-@pytest.mark.parametrize("task", ["evaluate", "sample", "reconstruct", "interpolate", "traverse", "latents"])
+@pytest.mark.parametrize("task", fast_first(["evaluate", "sample", "reconstruct", "interpolate", "traverse", "latents"], 2))
 def test_every_task_of_a_vae_takes_it(run, capsys, task):
     assert main([task, str(run), "--recipe", OWN]) == 0
     assert main([task, str(run)]) == 2  # a run folder never causes code to be loaded
@@ -188,12 +189,14 @@ def test_a_recipe_is_the_same_by_any_path(located, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [
-        ("- params[None]", "- 2 * params[None]"),
-        ("jnp.zeros(event", "jnp.ones(event"),
-        ("optax.adam(", "optax.nadam("),
-        ("learning_rate, 2", "learning_rate, 3"),
-    ],
+    fast_first(
+        [
+            ("- params[None]", "- 2 * params[None]"),
+            ("jnp.zeros(event", "jnp.ones(event"),
+            ("optax.adam(", "optax.nadam("),
+            ("learning_rate, 2", "learning_rate, 3"),
+        ]
+    ),
 )
 def test_a_run_does_not_go_on_with_a_recipe_that_computes_something_else(located, tmp_path, old, new):
     shutil.copytree(located, tmp_path, dirs_exist_ok=True)

@@ -12,6 +12,7 @@ from gen_jax.nets import autoregressive_net
 from gen_jax.types import Adversaries, Bijection, InputError
 from gen_jax.vae import dreg_bound, elbo_terms
 from tests.contracts import gans, mades, vaes
+from tests.small import fast_first
 
 X = jnp.array([0.3, -0.2, 0.8])
 SPLINE = flows.rational_quadratic_spline(num_bins=4, bound=3.0)
@@ -71,7 +72,7 @@ def test_debug_nans_and_checkpoint_change_nothing_and_another_generator_will_do(
     chex.assert_tree_all_finite(jax.jit(jax.value_and_grad(value))(params, jax.random.key(1, impl="rbg")))
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", fast_first(ROWS))
 def test_float32_data_go_with_what_x64_draws(row):
     """Types alone are asked for: parameters that are drawn as float64, and those of float32 beside keys that draw float64."""
     init, value = ROWS[row]()

@@ -240,6 +240,7 @@ def test_the_table_has_a_line_an_example(run, data, capsys):
     assert summary["valid_nll"] == pytest.approx(-np.mean([float(row["log_prob"]) for row in rows]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_every_split_is_evaluated_as_binary_images(run, monkeypatch):
     """Under dynamic binarisation training images are drawn at each step; an evaluation draws them once."""
     seen, real = {}, tasks.evaluation.evaluate

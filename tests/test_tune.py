@@ -135,6 +135,7 @@ def test_a_trial_that_diverges_is_told_and_is_not_the_end(data, tmp_path):
         tune(RECIPE, known(data), vary={"aim": (99.0,)}, out=tmp_path / "other", trials=2)
 
 
+@pytest.mark.slow
 def test_a_trial_whose_folder_cannot_be_used_is_gone_on_with(data, tmp_path):
     """What is wrong is not of its settings: the study keeps the trial, and what is in the folder."""
     out, vary = tmp_path / "study", {"aim": Range(-5.0, 10.0)}

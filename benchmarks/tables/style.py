@@ -23,21 +23,19 @@ from gen_jax.recipes.gan_choices import held_out_logit
 from gen_jax.recipes.settings import SAMPLES, seed_key
 
 R1 = {"penalty": "r1", "penalty_weight": 0.1, "discriminator_norm": "none"}
-FASHION = {"epochs": 6, "epoch_steps": 600}
-EMOJI = {"width": 8, "max_width": 64, "epochs": 20}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "progressive": ("progressive-mnist", {}),
     "full size, as many images": ("progressive-mnist", {"growth": "none"}),
     "full size, as many seconds": ("progressive-mnist", {"growth": "none", "epochs": 15}),
     "stylegan": ("stylegan-mnist", {}),
     "stylegan2": ("stylegan2-mnist", {}),
-    "fashion": ("stylegan-fashion", FASHION),
+    "fashion": ("stylegan-fashion", {}),
     "fashion, DCGAN with R1": ("dcgan-mnist", {"data": "fashion_mnist", "epochs": 9} | R1),
     "cifar10": ("stylegan-cifar10", {}),
     "cifar10, DCGAN with R1": ("dcgan-cifar10", R1),
-    "emoji, no augmentation": ("stylegan-emoji", EMOJI | {"augmentation": "none"}),
-    "emoji, differentiable": ("stylegan-emoji", EMOJI | {"augmentation": "differentiable"}),
-    "emoji, adaptive": ("stylegan-emoji", EMOJI),
+    "emoji, no augmentation": ("stylegan-emoji", {"augmentation": "none"}),
+    "emoji, differentiable": ("stylegan-emoji", {"augmentation": "differentiable"}),
+    "emoji, adaptive": ("stylegan-emoji", {}),
 }
 COLUMNS = (
     "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "sliced_wasserstein", "train_logit",

@@ -96,7 +96,7 @@ def _errors(
     num_derivatives: int,
 ) -> tuple[list[BijectionErrors], Array, Array]:
     """Return the errors of one direction at each example, and the images of the examples in float32 and in float64."""
-    evaluate = functools.partial(_evaluate_all, num_derivatives == 2, apply, inverse)
+    evaluate = functools.partial(_evaluate_all, num_derivatives >= 2, apply, inverse)
     in_float32 = evaluate(params, xs, context)
     with jax.enable_x64(True):
         params64, context64 = _float64((params, context))

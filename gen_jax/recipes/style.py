@@ -232,11 +232,11 @@ ROWS = {
     "progressive-cifar10": ("a progressive GAN on CIFAR-10", change(PROGRESSIVE, data="cifar10", width=16, max_width=128)),
     "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", STYLE),
     "stylegan2-mnist": ("its second version on the same digits", STYLE2),
-    "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist")),
+    "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist", epochs=6, epoch_steps=600)),
     "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", width=16, max_width=128)),
     "stylegan-emoji": (
         "a StyleGAN with adaptive augmentation on 2,786 emoji of one style",
-        change(STYLE, data="emoji:google", width=16, max_width=128, augmentation="adaptive", epochs=100),
+        change(STYLE, data="emoji:google", augmentation="adaptive", epochs=20),
     ),
 }
 RECIPES = {name: Recipe(summary, settings, build) for name, (summary, settings) in ROWS.items()}

@@ -79,5 +79,5 @@ CASES = {
 }
 
 # a row of each kind for the fast suite; `pytest -m slow` runs the others
-FAST = {"points-packed-penalised", "images-projection", "images-classifier", "dcgan"}
+FAST = {"images-projection", "dcgan"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]

@@ -59,11 +59,5 @@ CASES = {
 }
 
 # a row of each kind for the fast suite; `pytest -m slow` runs the others
-FAST = {
-    "bernoulli",
-    "bernoulli-direct-narrow",
-    "bernoulli-one-dimension",
-    "categorical",
-    "normal-mixture",
-}
+FAST = {"bernoulli", "bernoulli-one-dimension", "categorical"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]

@@ -104,7 +104,7 @@ CASES = {
     ),
 }
 # a row of each kind for the fast suite; `pytest -m slow` runs the others
-FAST = {"bernoulli", "mixture-learned", "vector-quantised"}
+FAST = {"bernoulli"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]
 
 

@@ -105,6 +105,7 @@ def test_generated_images_have_the_border_of_real_ones(number, alpha, key):
     assert np.abs(found - x)[:, 0].min() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_stage_generates_them_so(variables, key):
     x, _ = GAN.stages[2].generate(*at(variables, 2), key, draw_latents(PRIOR, key, 8))
     np.testing.assert_array_equal(x[:, [0, -1]], -1)

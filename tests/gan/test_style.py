@@ -20,6 +20,7 @@ from gen_jax.gan import (
 from gen_jax.gan.style import MEAN_DECAY, PATH_DECAY, first_other_layers
 from gen_jax.nets.gan_images import upsample
 from gen_jax.types import Variables
+from tests.small import fast_first
 
 PRIOR, EVENT, CHANNELS = Normal(jnp.zeros(3), jnp.ones(3)), (8, 8, 1), (4, 3)
 X = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, *EVENT)), jnp.float32)
@@ -79,7 +80,7 @@ def test_a_stage_that_is_faded_in_mixes_two_images(key):
     np.testing.assert_allclose(shown(1, jnp.float32(0.25)), 0.75 * before + 0.25 * after, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", GANS)
+@pytest.mark.parametrize("kind", fast_first(GANS))
 def test_generation_without_training_is_synthesis_of_one_style_in_all_layers(kind, key):
     gan, variables = GANS[kind]
     z = draw_latents(PRIOR, key, 4)
@@ -167,6 +168,7 @@ def test_path_regularisation_is_lazy_and_pulls_lengths_to_their_mean(key):
     assert float(values[0][0] - without) >= 2 * 4 * (length - mean) ** 2 * 0.999  # E[(l − a)²] ≥ (E[l] − a)²
 
 
+@pytest.mark.slow
 def test_a_lazy_penalty_is_the_same_in_the_mean(key):
     gan, variables = GANS["style2"]
     batch = (X, None)

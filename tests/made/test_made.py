@@ -16,6 +16,7 @@ from gen_jax.made import bernoulli_output, categorical_output, draw_by_passes, n
 from gen_jax.nets import Degrees, MaskedMLP, check_hidden_sizes, draw_degrees, lost_dependencies, natural_degrees
 from gen_jax.types import InputError, Variables
 from tests.contracts.mades import CASES, ROWS
+from tests.small import fast_first
 
 
 def network(case) -> MaskedMLP:
@@ -63,7 +64,7 @@ def mask_modes(model):
 
 
 @pytest.mark.parametrize("mode", ["fixed", "fixed-ordering", "orderings", "connectivities", "both"])
-@pytest.mark.parametrize(("direct", "one_hot"), [(False, False), (True, True)])
+@pytest.mark.parametrize(("direct", "one_hot"), [(False, False), pytest.param(True, True, marks=pytest.mark.slow)])
 def test_probabilities_of_all_inputs_sum_to_one(mode, direct, one_hot):
     model = made.made(12, (25, 30), bernoulli_output(one_hot), direct)
     masks, num_masks = mask_modes(model)[mode]
@@ -234,7 +235,7 @@ def test_completion_draws_what_the_plain_loop_draws(name):
     assert len(np.unique(np.asarray(fast), axis=0)) > 1
 
 
-@pytest.mark.parametrize("name", ["bernoulli-direct", "categorical"])
+@pytest.mark.parametrize("name", fast_first(["categorical", "bernoulli-direct"]))
 def test_samples_have_the_probabilities_that_the_model_gives(name):
     """A chi-squared test of 4,000 draws of three dimensions, from the ensemble of four masks."""
     case = CASES[name]._replace(dim=3)

@@ -24,6 +24,7 @@ from gen_jax.nets import (
 from gen_jax.nets.conv import conv
 from gen_jax.nets.growing_nets import StyleHead
 from gen_jax.nets.style_layers import draw_noise
+from tests.small import fast_first
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(8, 4, 6, 3)), jnp.float32)
@@ -169,7 +170,7 @@ def test_blur_and_halving_are_those_of_scipy_and_numpy():
 
 @pytest.mark.parametrize(
     "layer",
-    [EqualConv(2), ModulatedConv(2), AdaptiveInstanceNorm(), minibatch_std, blur, pixel_norm],
+    fast_first([EqualConv(2), ModulatedConv(2), AdaptiveInstanceNorm(), minibatch_std, blur, pixel_norm]),
     ids=["convolution", "modulated", "instance norm", "standard deviation", "blur", "pixel norm"],
 )
 def test_a_penalty_on_gradients_has_the_gradient_of_its_differences(layer, key):

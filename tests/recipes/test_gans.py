@@ -129,6 +129,7 @@ def test_bad_settings_are_refused(points, tmp_path, changes, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_game_that_diverges_stops_with_the_step_and_keeps_its_checkpoint(tmp_path, monkeypatch):
     """On data whose modes are counted at each validation, which cannot be done with what is not finite."""
     small = settings("gan-ring", epochs=3, epoch_steps=5, hidden_sizes=(4,), batch_size=20)
@@ -159,6 +160,7 @@ def test_a_sweep_counts_games_that_diverge():
     assert 0 <= row["high_quality"] <= 1
 
 
+@pytest.mark.slow
 def test_importance_samples_are_refused(points, tmp_path):
     runs.train("gan-ring", settings("gan-ring", data=points, epochs=1, **SMALL), tmp_path / "run")
     with pytest.raises(InputError, match="no likelihood of this model is estimated by them"):
@@ -216,6 +218,7 @@ def halves(tmp_path_factory) -> str:
     return f"npz:{path}"
 
 
+@pytest.mark.slow
 def test_quality_is_best_for_real_images_and_bad_for_noise(halves):
     data = load_dataset(halves)
     classifier = train_classifier(data)

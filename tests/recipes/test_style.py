@@ -141,6 +141,7 @@ def test_the_effect_of_noise_is_that_of_draws(key):
     assert found["coarse_std"].mean() < found["std"].mean()  # means over pixels average noise out
 
 
+@pytest.mark.slow
 def test_an_image_that_the_model_makes_is_found_again(key):
     """From another style of its own: the error falls far below that of the mean style, and w+ is no worse than w."""
     gan, variables = GANS["style2"]

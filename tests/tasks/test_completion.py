@@ -35,6 +35,7 @@ def of_linear_gaussian():
     return log_p_observed, multivariate_normal(LOC, COVARIANCE).logpdf(X.x), mean
 
 
+@pytest.mark.slow
 def test_estimates_for_a_vae_are_right_within_their_standard_errors():
     found = tasks.missing_estimate(VAE, PARAMS, KEY, X, OBSERVED, num_importance_samples=500, num_steps=5)
     log_p_observed, log_p, mean = of_linear_gaussian()

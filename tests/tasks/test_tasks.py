@@ -135,7 +135,7 @@ def do(task: str, model, params, examples: Split = IMAGES):
     }[task]()
 
 
-SLOW = {"VAE on a sphere", "hierarchical VAE", "conditional GAN", "conditional StyleGAN"}
+SLOW = {"conditional VAE", "VAE on a sphere", "hierarchical VAE", "VQ-VAE", "conditional GAN", "conditional StyleGAN"}
 
 
 @pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES])

@@ -128,6 +128,7 @@ def test_estimates_are_right_within_their_standard_errors_and_these_cover():
     assert (rougher.standard_error > mean.standard_error)[:, ~OBSERVED].mean() > 0.99
 
 
+@pytest.mark.slow
 def test_resampled_completions_are_draws_of_the_conditional():
     keys, choices = jax.random.split(jax.random.key(5), (2, NUM))
     found = weighted(WIDE, keys, 400)

@@ -64,6 +64,7 @@ def test_the_exact_posterior_has_equal_weights():
     assert estimate.standard_error < 1e-3
 
 
+@pytest.mark.slow
 def test_the_bound_grows_with_k_and_stays_below_log_p():
     """L_1 ≤ L_2 ≤ L_8 ≤ L_64 ≤ log p(x) in expectation, over repetitions of the estimate."""
     x, repetitions = XS[0], 4000

@@ -76,6 +76,7 @@ def test_a_label_is_its_one_hot(key):
     assert (context_of(labelled, 3), context_of(plain, 3)) == (3, None)
 
 
+@pytest.mark.slow
 def test_the_labels_of_a_batch_are_the_context_of_a_loss(key):
     vae = CASES["conditional-prior"].vae
     params, x, labels = vae.init(key, BINARY, jnp.int32(0)), jnp.stack([BINARY, 1 - BINARY, BINARY]), jnp.array([2, 0, 1])
@@ -200,6 +201,7 @@ def test_a_learned_mixture_starts_where_it_is_put(key):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), learned.prior(learned.init(key)), MIXTURE)
 
 
+@pytest.mark.slow
 def test_a_mixture_that_is_not_learned_is_the_state_and_has_no_parameters(key):
     vae = CASES["mixture"].vae
     params, state = vae.init(key, BINARY)

@@ -78,6 +78,7 @@ def test_the_gradient_of_a_single_sample_is_the_path_derivative():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), ours, expected)
 
 
+@pytest.mark.slow
 def test_the_bounds_scale_with_what_is_done_to_them():
     """The weights of DReG are taken from gradients: a loss of another scale must not change them."""
     params = {"shift": jnp.array([0.3, -0.2]), "widen": jnp.float32(1.3)}
