@@ -255,8 +255,8 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 #
 # `gen-jax train progressive-mnist` grows such a GAN on digits in some four minutes of one core, and `gen-jax train stylegan-mnist`
 # trains a StyleGAN; `gen-jax styles RUN` then draws what you have drawn here for a trained network, and `gen-jax project RUN` finds
-# test images among those that it can make. At this size a StyleGAN is not the better of the two: [the
-# site has the numbers](../../families/style/#results).
+# test images among those that it can make. How the two compare at this size, [the site
+# says](../../families/style/#results).
 
 # %% [markdown]
 # ## Exercises
