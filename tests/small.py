@@ -16,7 +16,7 @@ def settings(recipe: str, **changes: Any) -> Any:
 
 
 def fast_first(rows: Iterable[Any], num: int = 1) -> list[Any]:
-    """Rows of one parameter (tuples: of several), the first for the fast suite; `pytest -m slow` runs the others."""
+    """Rows of one parameter (tuples: of several), the first `num` for the fast suite; `pytest -m slow` runs the others."""
     row_of = lambda row, marks: pytest.param(*(row if type(row) is tuple else (row,)), marks=marks)
     return [row_of(row, () if index < num else pytest.mark.slow) for index, row in enumerate(rows)]
 

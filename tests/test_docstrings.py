@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.small import fast_first
+
 ROOT = Path(__file__).parents[1]
 
 # what README, notebooks and examples call most often
@@ -60,8 +62,7 @@ def examples() -> dict[str, doctest.DocTest]:
 EXAMPLES = examples()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", fast_first(EXAMPLES, 4))
 def test_an_example_prints_what_it_says(name):
     said: list[str] = []
     failed, attempted = doctest.DocTestRunner(verbose=False).run(EXAMPLES[name], out=said.append)

@@ -59,7 +59,7 @@ def check_bijection(
     second derivatives, (100 + κ)² times, and ten times what two step sizes of the difference are apart.
 
     Args:
-        bijection: the bijection.
+        bijection: the bijection. Its functions are compiled once for all parameters, and have to be hashable.
         params: its parameters, in float32.
         xs: two or more examples in the domain of `forward_and_log_det`; `inverse_and_log_det` is tested at their images.
         context: given to both directions.
@@ -97,7 +97,7 @@ def _errors(
 ) -> tuple[list[BijectionErrors], Array, Array]:
     """Return the errors of one direction at each example, and the images of the examples in float32 and in float64."""
     evaluate = functools.partial(_evaluate_all, num_derivatives >= 2, apply, inverse)
-    in_float32 = evaluate(params, xs, context)
+    in_float32 = _evaluate_all(False, apply, inverse, params, xs, context)
     with jax.enable_x64(True):
         params64, context64 = _float64((params, context))
         in_float64 = evaluate(params64, _float64(xs), context64)  # at the float32 examples, to compare the two precisions

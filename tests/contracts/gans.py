@@ -78,6 +78,6 @@ CASES = {
     "residual": Case(RESIDUAL, ResidualDiscriminator(3, spectral_norm=True), "hinge"),
 }
 
-# a row of each kind for the fast suite; `pytest -m slow` runs the others
+# two rows for the fast suite, of MLPs and of convolutions; `pytest -m slow` runs the others
 FAST = {"images-projection", "dcgan"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]

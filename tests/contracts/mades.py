@@ -59,5 +59,5 @@ CASES = {
 }
 
 # a row of each kind for the fast suite; `pytest -m slow` runs the others
-FAST = {"bernoulli", "bernoulli-one-dimension", "categorical"}
+FAST = {"bernoulli", "bernoulli-direct-narrow", "bernoulli-one-dimension", "categorical", "normal-mixture"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]

@@ -103,7 +103,7 @@ CASES = {
         point=True,
     ),
 }
-# a row of each kind for the fast suite; `pytest -m slow` runs the others
+# a row for the fast suite; `pytest -m slow` runs the others
 FAST = {"bernoulli"}
 ROWS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CASES]
 

@@ -72,7 +72,7 @@ def test_the_bernoulli_form_is_the_sum_over_all_events():
     np.testing.assert_allclose(kl_divergence(q, p), jnp.sum(jnp.exp(log_q) * (log_q - log_p)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("pair", fast_first(PAIRS, 4))
+@pytest.mark.parametrize("pair", fast_first(reversed(PAIRS), 5))
 def test_the_closed_form_is_the_limit_of_monte_carlo(pair, key):
     q, p = PAIRS[pair]
     x = jax.jit(jax.vmap(q.sample))(jax.random.split(key, 50_000))

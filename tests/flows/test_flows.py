@@ -317,6 +317,23 @@ def test_check_bijection_finds_what_is_broken(law):
         flows.check_bijection(BROKEN[law](good), params, POINTS)
 
 
+def test_check_bijection_traces_a_bijection_once_for_all_its_parameters():
+    good, traces = flows.elementwise_affine(DIM), []
+
+    def forward(params, x, context=None):
+        if isinstance(x, jax.core.Tracer):
+            traces.append(None)
+        return good.forward_and_log_det(params, x)
+
+    counted = Bijection(good.init, forward, good.inverse_and_log_det)
+    params = good.init(jax.random.key(0))
+    flows.check_bijection(counted, params, POINTS)
+    num = len(traces)
+    assert num > 0
+    flows.check_bijection(counted, jax.tree.map(lambda leaf: leaf + 1, params), 2 * POINTS)
+    assert len(traces) == num
+
+
 def test_check_bijection_finds_differences_between_jit_and_eager():
     good = flows.elementwise_affine(DIM)
 

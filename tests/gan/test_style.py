@@ -168,7 +168,6 @@ def test_path_regularisation_is_lazy_and_pulls_lengths_to_their_mean(key):
     assert float(values[0][0] - without) >= 2 * 4 * (length - mean) ** 2 * 0.999  # E[(l − a)²] ≥ (E[l] − a)²
 
 
-@pytest.mark.slow
 def test_a_lazy_penalty_is_the_same_in_the_mean(key):
     gan, variables = GANS["style2"]
     batch = (X, None)

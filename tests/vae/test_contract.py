@@ -119,7 +119,7 @@ def test_contract(name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_loss_returns_a_state_like_the_one_that_it_was_given(name):
-    """Of the same structure, shapes and dtypes, beside a number and numbers; traced alone, so every row is fast."""
+    """Of the same structure, shapes and dtypes, beside a number and numbers; traced alone."""
     vae, x, context, *_ = CASES[name]
     own = {"vector-quantised": vector_quantised_loss(vae)} if CASES[name].point else {}
     params, state = split(jax.eval_shape(vae.init, KEY, x, context))

@@ -76,7 +76,6 @@ def test_a_label_is_its_one_hot(key):
     assert (context_of(labelled, 3), context_of(plain, 3)) == (3, None)
 
 
-@pytest.mark.slow
 def test_the_labels_of_a_batch_are_the_context_of_a_loss(key):
     vae = CASES["conditional-prior"].vae
     params, x, labels = vae.init(key, BINARY, jnp.int32(0)), jnp.stack([BINARY, 1 - BINARY, BINARY]), jnp.array([2, 0, 1])

@@ -153,7 +153,7 @@ def test_where_gradients_train_the_codebook_the_state_is_that_of_the_prior_and_s
 
 
 @pytest.mark.parametrize("vae", [VAE, LEARNED], ids=["averages", "learned"])
-def test_a_second_step_compiles_nothing(vae, key):
+def test_a_second_step_traces_nothing(vae, key):
     params, state = vae.init(key, BINARY)
     loss, traces = vector_quantised_loss(vae), []
 
