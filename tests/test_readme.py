@@ -76,6 +76,7 @@ NUMBERS = {
         ("style", (MEANS, "progressive", "frechet_distance"), 2),
         ("style", (MEANS, "full size, as many images", "frechet_distance"), 2),
         ("style", (MEANS, "stylegan", "frechet_distance"), 2),
+        ("style", (MEANS, "stylegan2", "frechet_distance"), 2),
         ("style", (MEANS, "training examples, mnist-5k", "frechet_distance"), 2),
         ("style", (MEANS, "fashion", "frechet_distance"), 2),
         ("style", (MEANS, "fashion, DCGAN with R1", "frechet_distance"), 2),
