@@ -7,6 +7,7 @@ import pytest
 
 from gen_jax.flows import check_bijection
 from tests.contracts.bijections import BIJECTIONS, CASES, ROWS
+from tests.small import counting
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -18,13 +19,12 @@ def test_bijection_keeps_its_contract(name):
 @pytest.mark.parametrize("name", BIJECTIONS)
 def test_other_values_compile_nothing_anew(name):
     case = CASES[name]
-    traces = []
-
-    @jax.jit
-    def there_and_back(params, x, context):
-        traces.append(None)
-        return case.bijection.inverse_and_log_det(params, case.bijection.forward_and_log_det(params, x, context)[0], context)
-
+    counted, traces = counting(
+        lambda params, x, context: case.bijection.inverse_and_log_det(
+            params, case.bijection.forward_and_log_det(params, x, context)[0], context
+        )
+    )
+    there_and_back = jax.jit(counted)
     there_and_back(case.params, case.xs[0], case.context)
     there_and_back(jax.tree.map(lambda leaf: 0.9 * leaf, case.params), case.xs[1], case.context)
     assert len(traces) == 1

@@ -12,6 +12,7 @@ from gen_jax.data import Split
 from gen_jax.gan import HINGE, CycleGAN, Pool, cycle_gan, cycle_losses
 from gen_jax.nets import PatchDiscriminator, TranslationGenerator
 from gen_jax.types import Adversaries, InputError
+from tests.small import counting
 
 
 class Scale:
@@ -108,7 +109,8 @@ def test_each_loss_moves_its_own_networks_alone_and_compiles_once(key):
     variables = jax.jit(model.init)(key, x.x[0])
     sgd = optax.inject_hyperparams(optax.sgd)
     optimizers = Adversaries(sgd(0.1), sgd(0.1))
-    step = jax.jit(train.make_game_step(cycle_losses(model, identity_weight=5.0), optimizers))
+    counted, traces = counting(train.make_game_step(cycle_losses(model, identity_weight=5.0), optimizers))
+    step = jax.jit(counted)
     for rates in (Adversaries(0.1, 0.0), Adversaries(0.0, 0.1)):
         state = train.init_state(variables, optimizers, key)
         opt_state = Adversaries(
@@ -120,7 +122,7 @@ def test_each_loss_moves_its_own_networks_alone_and_compiles_once(key):
             moved = [bool(jnp.any(a != b)) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(now), strict=True)]
             assert all(moved) if rate else not any(moved)
         assert [int(pool.count) for pool in after.state.discriminator.values()] == [2, 2]
-    assert step._cache_size() == 1
+    assert len(traces) == 1
 
 
 def test_translations_are_by_their_own_generators(key):

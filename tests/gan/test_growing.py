@@ -10,6 +10,7 @@ from gen_jax.distributions import Normal
 from gen_jax.gan import NON_SATURATING, Growth, adversarial_losses, draw_latents, growing_gan, growing_losses, stages_for
 from gen_jax.gan.growing import at_stage, full_size, in_frame
 from gen_jax.types import Adversaries, InputError, Variables
+from tests.small import counting
 
 PRIOR = Normal(jnp.zeros(3), jnp.ones(3))
 CHANNELS, EVENT = (4, 3, 2), (14, 14, 1)  # of 4, 8 and 16 pixels, cropped to 14
@@ -123,12 +124,13 @@ def test_steps_train_the_stage_they_are_in(key):
     start = train.init_state(jax.jit(small.whole.init)(key, x[0]), optimizers, key, ema=True)
 
     def states(starts, num):
-        step, found = jax.jit(train.staged_step(train.make_game_step, growth.stage, starts)(losses, optimizers, 0.9)), [start]
+        counted, traces = counting(train.staged_step(train.make_game_step, growth.stage, starts)(losses, optimizers, 0.9))
+        step, found = jax.jit(counted), [start]
         for _ in range(num):
             state, metrics = step(found[-1], (x, None))
             assert all(np.isfinite(value) for value in metrics.values())
             found.append(state)
-        assert step._cache_size() == 1
+        assert len(traces) == 1
         return found
 
     found = states(growth.starts, 7)
