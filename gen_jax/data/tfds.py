@@ -15,8 +15,8 @@ def load_tfds(name: str) -> Dataset:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise InputError(
-            f"The data set {name} comes through TensorFlow Datasets, which is not installed: pip install 'gen_jax[tfds]', or set "
-            "GEN_JAX_DATA_DIR to a folder that holds the files (for mnist and fashion_mnist)."
+            f"The data set {name} comes through TensorFlow Datasets, which is not installed: pip install '.[tfds]', in gen_jax's "
+            "source folder, or set GEN_JAX_DATA_DIR to a folder that holds the files (for mnist and fashion_mnist)."
         ) from error
     try:
         builder: Any = tfds.builder(name, file_format="array_record")  # Any: its methods are wrapped in ways ty misreads

@@ -11,7 +11,9 @@ pairs: L1 0.100 ± 0.002 (images as they are 0.143, the mean image 0.151), SSIM 
 distance 18.6 (34.8). Most digits are filled between their edges; some are filled outside of a thin stroke too, and some keep an
 outline.
 
-`cyclegan-emoji` is sized for a GPU, or for hours: its numbers have not been measured.
+`cyclegan-emoji`: 33 min on one core of an Intel Xeon that did other work too (seed 0), and sized for longer on a GPU. From one
+style to the other, on 500 test pairs: L1 0.169 ± 0.003 and 0.162 ± 0.003 (images as they are 0.173), median rank of the partner
+7 and 5 (8 and 5), Fréchet distance 2.4 and 2.5 (0.7 and 2.7): colours and shading change a little, shapes do not.
 
 A step trains the discriminators first, and then the generators against them; the authors' code does the opposite.
 """

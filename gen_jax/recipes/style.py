@@ -235,7 +235,7 @@ ROWS = {
     "stylegan-mnist": ("a StyleGAN on 5,000 embedded MNIST digits", STYLE),
     "stylegan2-mnist": ("StyleGAN 2 on 5,000 embedded MNIST digits", STYLE2),
     "stylegan-fashion": ("a StyleGAN on Fashion-MNIST", change(STYLE, data="fashion_mnist", epochs=6, epoch_steps=600)),
-    "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", width=16, max_width=128)),
+    "stylegan-cifar10": ("a StyleGAN on CIFAR-10", change(STYLE, data="cifar10", epochs=10, epoch_steps=600)),
     "stylegan-emoji": (
         "a StyleGAN with adaptive augmentation on 2,786 emoji of one style",
         change(STYLE, data="emoji:google", augmentation="adaptive", epochs=20),

@@ -75,7 +75,7 @@ def summary_writer() -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise InputError("TensorBoard needs an extra: pip install 'gen_jax[tensorboard]'.") from error
+        raise InputError("TensorBoard needs tensorboardX: pip install '.[tensorboard]', in gen_jax's source folder.") from error
     return SummaryWriter
 
 

@@ -133,7 +133,7 @@ def _check_installed() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise InputError("Tuning needs an extra: pip install 'gen_jax[tune]'.") from error
+        raise InputError("Tuning needs Optuna: pip install '.[tune]', in gen_jax's source folder.") from error
 
 
 def _planned(recipe: str | Recipe, settings: Any, vary: Vary, directory: Path) -> _Plan:
