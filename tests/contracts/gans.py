@@ -8,15 +8,20 @@ import pytest
 
 from gen_jax.data import Split
 from gen_jax.distributions import Normal
-from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses, generative_adversarial_network
+from gen_jax.gan import LOSSES, PENALTIES, adversarial_losses, generative_adversarial_network, style_gan
 from gen_jax.nets import (
     DCGANDiscriminator,
     DCGANGenerator,
+    GrowingDiscriminator,
+    Mapping,
     MaxoutDiscriminator,
     MLPDiscriminator,
     MLPGenerator,
     ResidualDiscriminator,
     ResidualGenerator,
+    ResidualStyleDiscriminator,
+    SkipSynthesis,
+    StyleSynthesis,
     batch_net,
 )
 from gen_jax.types import GAN, Adversaries
@@ -40,6 +45,9 @@ class Case(NamedTuple):
     def gan(self) -> GAN:
         prior = Normal(jnp.zeros(LATENT_DIM), jnp.ones(LATENT_DIM))
         networks = batch_net(self.generator), batch_net(self.discriminator)
+        if isinstance(self.generator, StyleSynthesis | SkipSynthesis):
+            classes = CLASSES if self.labelled else None
+            return style_gan(batch_net(Mapping(5, 2)), *networks, prior, IMAGE, 2, classes, grows=False).whole
         return generative_adversarial_network(*networks, prior, self.packing, CLASSES if self.labelled else None)
 
     @property
@@ -51,7 +59,7 @@ class Case(NamedTuple):
     def batch(self) -> Split:
         """Examples, and their labels where the model takes some."""
         rng = np.random.default_rng(0)
-        x = jnp.asarray(rng.uniform(-1, 1, (BATCH, *self.generator.event_shape)), jnp.float32)
+        x = jnp.asarray(rng.uniform(-1, 1, (BATCH, *getattr(self.generator, "event_shape", IMAGE))), jnp.float32)
         return Split(x, jnp.asarray(rng.integers(0, CLASSES, BATCH), jnp.int32) if self.labelled else None)
 
 
@@ -75,6 +83,8 @@ CASES = {
     "dcgan-projection": Case(DCGAN, DCGANDiscriminator((3, 4), batch_norm=False, spectral_norm=True), "hinge", labelled=True),
     "dcgan-classifier": Case(DCGAN, DCGANDiscriminator((3, 4), classes=CLASSES), labelled=True, joint=True),
     "dcgan-packed": Case(DCGAN, DCGANDiscriminator((3, 4)), packing=2),
+    "style": Case(StyleSynthesis((4, 3), 1), GrowingDiscriminator((4, 3)), penalty="r1", labelled=True),
+    "style2": Case(SkipSynthesis((4, 3), 1), ResidualStyleDiscriminator((4, 3)), penalty="r1"),
     "residual": Case(RESIDUAL, ResidualDiscriminator(3, spectral_norm=True), "hinge"),
 }
 

@@ -17,9 +17,10 @@ from gen_jax.gan import (
     style_gan,
     truncated,
 )
-from gen_jax.gan.style import MEAN_DECAY, PATH_DECAY, first_other_layers
+from gen_jax.gan.style import MEAN_DECAY, PATH_DECAY, _style_generator, first_other_layers
+from gen_jax.nets import Stage
 from gen_jax.nets.gan_images import upsample
-from gen_jax.types import Variables
+from gen_jax.types import BatchNet, InputError, Variables
 from tests.small import fast_first
 
 PRIOR, EVENT, CHANNELS = Normal(jnp.zeros(3), jnp.ones(3)), (8, 8, 1), (4, 3)
@@ -54,6 +55,22 @@ def test_each_layer_takes_its_own_style(kind, key):
 
 
 @pytest.mark.parametrize("kind", GANS)
+def test_features_before_the_layer_that_is_mixed_stay(kind, key):
+    """Of a network alone: styles of another image from layer 2 on leave what the layers before make, to the bit."""
+    net, (w, other) = SYNTHESES[kind], jax.random.normal(key, (2, 2, 4, 5))
+    params = net.init(key, w)
+    name = {"style": "style_", "style2": "noise_"}[kind]  # the last module of each layer
+
+    def features(w):
+        _, found = net.apply(params, w, capture_intermediates=True, mutable=["intermediates"])
+        return {m: np.asarray(v["__call__"][0]) for m, v in found["intermediates"].items() if m.startswith(name)}
+
+    before, after = features(w), features(w.at[:, 2:].set(other[:, 2:]))
+    stays = {m: np.array_equal(before[m], after[m]) for m in before}
+    assert stays == {m: int(m.removeprefix(name)) < 2 for m in before}
+
+
+@pytest.mark.parametrize("kind", GANS)
 def test_images_are_the_tanh_of_what_is_linear_in_the_kernels_of_the_heads(kind, key):
     gan, (params, state) = GANS[kind]
     is_head = lambda path: "to_image" in path and "EqualDense" not in path
@@ -72,8 +89,8 @@ def test_images_are_the_tanh_of_what_is_linear_in_the_kernels_of_the_heads(kind,
 
 def test_a_stage_that_is_faded_in_mixes_two_images(key):
     net, w = SYNTHESES["style"], jax.random.normal(key, (2, 4, 5))
-    params = net.init(key, w, nets.Stage(1, jnp.float32(0.5)))
-    shown = lambda number, alpha: net.apply(params, w, nets.Stage(number, alpha))
+    params = net.init(key, w, Stage(1, jnp.float32(0.5)))
+    shown = lambda number, alpha: net.apply(params, w, Stage(number, alpha))
     before, after = upsample(shown(0, None)), shown(1, None)
     assert np.abs(before - after).max() > 0.1
     np.testing.assert_array_equal(shown(1, jnp.float32(0)), before)
@@ -133,6 +150,35 @@ def test_styles_are_mixed_in_training_alone(key):
     assert spread(False) < 1e-6
 
 
+def test_in_training_an_example_has_its_own_style_first_and_another_from_a_layer_on(key):
+    """Of a synthesis network that returns the styles it is given."""
+    mapping = BatchNet(lambda key, z, context: Variables((), ()), lambda params, state, z, context: (z, state))
+    synthesis = BatchNet(lambda key, w, stage: Variables((), ()), lambda params, state, w, stage, train, key: (w, state))
+    generator = _style_generator(mapping, synthesis, PRIOR, num_stages=2, mixing=1.0)
+    z = draw_latents(PRIOR, key, 64)
+    variables = generator.init(key, z, None, Stage(1))
+    w = np.asarray(generator.apply(*variables, z, None, Stage(1), train=True, key=key)[0])
+    own = (w == np.asarray(z)[:, None]).all(axis=2)
+    assert own[:, 0].all()
+    assert not own[:, -1].any()
+    assert set(own.sum(axis=1)) == {1, 2, 3}
+    np.testing.assert_array_equal(own, np.sort(own, axis=1)[:, ::-1])  # once another, always another
+    for one, is_own in zip(w, own, strict=True):
+        assert len(np.unique(one[~is_own], axis=0)) == 1
+
+
+def test_labels_reach_styles_through_the_mapping_network(key):
+    nets_of = (nets.Mapping(5, 2), SYNTHESES["style2"], nets.ResidualStyleDiscriminator(CHANNELS))
+    gan = style_gan(*(nets.batch_net(net) for net in nets_of), PRIOR, EVENT, 2, num_classes=3, grows=False).whole
+    variables = jax.jit(gan.init)(key, jnp.zeros(EVENT))
+    z = jnp.repeat(draw_latents(PRIOR, key, 1), 3, axis=0)
+    w = gan.style.to_styles(*variables, z, jnp.arange(3))
+    assert np.abs(np.diff(w, axis=0)).max(axis=1).min() > 1e-2
+    plain, plain_variables = GANS["style2"]
+    with pytest.raises(InputError, match="labels"):
+        plain.style.to_styles(*plain_variables, z, jnp.arange(3))
+
+
 def test_path_lengths_of_a_linear_map_are_known(key):
     """x = A w: ‖∂⟨x, y⟩/∂w‖² is y'AA'y / pixels, whose mean over y is ‖A‖² / pixels."""
     matrix = jax.random.normal(key, (3, 5, 16))
@@ -162,10 +208,14 @@ def test_path_regularisation_is_lazy_and_pulls_lengths_to_their_mean(key):
     without = plain(*variables, key, jnp.int32(0), batch)[0]
     for value, _ in values[1:]:
         np.testing.assert_allclose(value, without, rtol=1e-5)
-    mean = float(values[0][1][0].generator["net"]["path_length"])
-    assert mean > 0
-    length = mean / (1 - PATH_DECAY)  # the mean started at 0
-    assert float(values[0][0] - without) >= 2 * 4 * (length - mean) ** 2 * 0.999  # E[(l − a)²] ≥ (E[l] − a)²
+    # by hand, with the keys of the loss: lengths of half a batch, and their mean, which started at 0
+    z_key, noise_key, y_key = jax.random.split(jax.random.fold_in(key, len(X) + 1), 3)
+    w = gan.style.to_styles(*variables, draw_latents(PRIOR, z_key, len(X) // 2))
+    synthesise = lambda w: gan.style.synthesise(*variables, noise_key, w)
+    lengths = path_lengths(synthesise, y_key, jnp.repeat(w[:, None], gan.style.num_layers, axis=1))
+    mean = (1 - PATH_DECAY) * lengths.mean()
+    np.testing.assert_allclose(values[0][1][0].generator["net"]["path_length"], mean, rtol=1e-4)
+    np.testing.assert_allclose(values[0][0] - without, 2.0 * 4 * np.mean((lengths - mean) ** 2), rtol=1e-3)
 
 
 def test_a_lazy_penalty_is_the_same_in_the_mean(key):

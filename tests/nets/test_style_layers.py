@@ -8,6 +8,7 @@ import optax
 import pytest
 from scipy.ndimage import convolve1d
 
+from gen_jax.gan import colour, cutout, translation
 from gen_jax.nets import (
     AdaptiveInstanceNorm,
     EqualConv,
@@ -21,7 +22,6 @@ from gen_jax.nets import (
     minibatch_std,
     pixel_norm,
 )
-from gen_jax.nets.conv import conv
 from gen_jax.nets.growing_nets import StyleHead
 from gen_jax.nets.style_layers import draw_noise
 from tests.small import fast_first
@@ -66,8 +66,17 @@ def test_the_first_step_of_adam_moves_layers_of_every_size_alike_and_slowed_ones
 
 def test_an_equal_convolution_is_he_scaled(key):
     params, y = of(EqualConv(4, gain=0.5), key, X)
-    wanted = conv(X, 0.5 * params["kernel"] / np.sqrt(27), 1, "SAME") + params["bias"][None, None, None]
+    wanted = [conv_numpy(x, 0.5 * np.asarray(params["kernel"]) / np.sqrt(27)) for x in XS] + np.asarray(params["bias"])
     np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [EqualConv(8), ModulatedConv(8)], ids=["convolution", "modulated"])
+@pytest.mark.parametrize("size", [4, 64])
+def test_kernels_of_every_size_have_unit_deviation_and_so_move_alike(layer, size, key):
+    """Adam moves each number by the learning rate, whatever its scale: so a kernel moves by that share of itself."""
+    style = [W[:1]] if isinstance(layer, ModulatedConv) else []
+    kernel = layer.init(key, jnp.zeros((1, 2, 2, size)), *style)["params"]["kernel"]
+    assert np.std(kernel) == pytest.approx(1, abs=0.15)
 
 
 def test_modulated_kernels_are_those_of_each_example(key):
@@ -170,8 +179,25 @@ def test_blur_and_halving_are_those_of_scipy_and_numpy():
 
 @pytest.mark.parametrize(
     "layer",
-    fast_first([EqualConv(2), ModulatedConv(2), AdaptiveInstanceNorm(), minibatch_std, blur, pixel_norm]),
-    ids=["convolution", "modulated", "instance norm", "standard deviation", "blur", "pixel norm"],
+    fast_first(
+        [
+            EqualConv(2),
+            EqualDense(2),
+            ModulatedConv(2),
+            AdaptiveInstanceNorm(),
+            minibatch_std,
+            blur,
+            halve,
+            pixel_norm,
+            lambda x: jax.vmap(colour, (None, 0))(jax.random.key(1), x),
+            lambda x: jax.vmap(translation, (None, 0))(jax.random.key(3), x),
+            lambda x: jax.vmap(cutout, (None, 0))(jax.random.key(3), x),
+        ]
+    ),
+    ids=[
+        *("convolution", "dense", "modulated", "instance norm", "standard deviation", "blur", "halving", "pixel norm"),
+        *("colour", "translation", "cutout"),
+    ],
 )
 def test_a_penalty_on_gradients_has_the_gradient_of_its_differences(layer, key):
     """The second derivatives that R1 and path lengths take, along one direction."""
