@@ -125,7 +125,12 @@ def read(command: Any, arguments: list[str], prog: str, description: str, defaul
     except SystemExit as exit_:
         if exit_.code != EXIT_BAD_INPUT:  # after --help
             raise
-        raise InputError(f"{_sentence(said.getvalue())} `{prog} --help` lists what it takes.") from None
+        sentence = _sentence(said.getvalue())
+        if hasattr(default, "settings") and sentence.startswith("Unrecognized options: --"):
+            option = sentence.split()[2].rstrip(",.")
+            if choices := gen_jax.recipes.settings.comes_with(default.settings, option[2:].replace("-", "_")):
+                sentence = f"{option} comes with {' or '.join(choices)}."
+        raise InputError(f"{sentence} `{prog} --help` lists what it takes.") from None
 
 
 def _sentence(box: str) -> str:

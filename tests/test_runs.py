@@ -346,6 +346,10 @@ def test_the_iwae_model_has_the_papers_size():
         (["train", "nowhere.py:RECIPE"], "There is no file nowhere.py"),
         (["train", "vae", "--data", "npz:nowhere.npz"], "There is no file"),
         (["train", "vae", "--data", "folder:nowhere"], "There is no folder"),
+        (
+            ["train", "progressive-mnist", "--mixing", "0.5"],
+            "--mixing comes with --architecture style or --architecture style2. `gen",
+        ),
         (["train", "vae", "--epoch", "3"], "Unrecognized options: --epoch, 3. Did you mean --epoch-steps or --epochs?"),
         (["train", "vae", "--epochs", "x"], "--epochs: invalid literal for int() with base 10: 'x'. `gen-jax train vae --help`"),
         (["train", "vae", "--schedule", "cosin"], "invalid choice 'cosin' for argument '--schedule'. Expected one of"),
