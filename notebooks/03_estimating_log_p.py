@@ -125,8 +125,8 @@ plt.legend()
 plt.tight_layout()
 
 # %% [markdown]
-# With one or two latents it converges. With ten it is wrong by many nats at $K = 16{,}384$, and the slope says that more will not
-# help. Nothing contradicts that $\hat p$ is unbiased: its mean is carried by events so rare that no run contains one.
+# With one or two latents it converges. With ten it is wrong by many nats at $K = 16{,}384$, and the slope says how slowly more
+# helps. Nothing contradicts that $\hat p$ is unbiased: its mean is carried by events so rare that no run contains one.
 #
 # How many samples does it take? About $e^{\mathrm{KL}(p(z|x) \,\|\, p(z))}$ of them (Chatterjee & Diaconis 2018, arXiv:1511.01437):
 # the prior has to hit the small region where the posterior lives. The KL is known here:
@@ -306,7 +306,8 @@ print(f"effective chains {found.effective_sample_size:.1f} of 8, {100 * found.ac
 assert abs(found.log_prob - log_p[0]) < 4 * found.standard_error + 0.1
 
 # %% [markdown]
-# The encoder was not used at all: this estimate does not depend on how good $q$ is.
+# The encoder was not used at all: this estimate does not depend on how good $q$ is. But only two or three of the eight chains count,
+# and a standard error from so few is rough itself: read both numbers, and take more chains or temperatures before you report it.
 #
 # ## From above
 #
@@ -426,12 +427,13 @@ plt.tight_layout()
 
 # %% [markdown]
 # Samples of the prior are far below even at $K = 1024$. The chains are above the importance weights. Since each is in expectation a
-# lower bound, the weights fall short by about the difference: an encoder that is good enough to train with need not be good enough to
-# measure with. On a larger model the site's table [log p(x) between bounds](../../families/vae/#log-px-between-bounds) has the same
+# lower bound, the weights fall short by at least the difference, on average (over ten images here, without error bars): an encoder that is good enough to train with need not be good enough to
+# measure with. On a larger model the site's table [log p(x) between bounds](../docs/families/vae.md#log-px-between-bounds) has the same
 # order, and its seconds.
 #
 # What to report: the estimator, $K$ or $T$, and the standard error over examples. An ELBO, an importance-weighted bound and an
-# annealed estimate are three different numbers of the same model, and comparing one model's with another's third is a mistake.
+# annealed estimate are three different numbers of the same model: to compare one model's ELBO with another's annealed estimate is a
+# mistake.
 #
 # ## Exercises
 #
@@ -479,5 +481,5 @@ plt.tight_layout()
 #     print(num, found.log_prob - log_p[0], found.standard_error)
 # ```
 #
-# Three already come within the standard error, where the prior needed hundreds: a path from near the posterior is short.
+# Few: all three come within about two standard errors, where the prior needed hundreds. A path from near the posterior is short.
 # </details>

@@ -66,7 +66,8 @@ plt.rcParams.update({"figure.figsize": (7, 3), "figure.dpi": 80, "axes.spines.to
 # $$L_\beta = D + \beta R$$
 #
 # does (β-VAE, Higgins et al. 2017).
-#
+
+# %% [markdown]
 # ## β is a slope
 #
 # Let $(R_1, D_1)$ minimise $L_{\beta_1}$ and $(R_2, D_2)$ minimise $L_{\beta_2}$, $\beta_1 < \beta_2$. Neither can beat the other at
@@ -80,7 +81,8 @@ plt.rcParams.update({"figure.figsize": (7, 3), "figure.dpi": 80, "axes.spines.to
 #
 # The chord between the two points has a slope between the two weights, whatever the networks are. As they approach each other,
 # $-\mathrm{d}D/\mathrm{d}R = \beta$. We will use this as a test of training: points that break it are no minima.
-#
+
+# %% [markdown]
 # ## A model in which everything is exact
 #
 # Take data whose dimensions are independent, $x_i \sim N(0, s_i^2)$, a latent for each, and linear maps:

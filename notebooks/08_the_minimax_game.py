@@ -641,7 +641,7 @@ assert np.median(last["no penalty, β₁ = 0.9"]) < np.median(last["R1, β₁ = 
 #   within $3\sigma$ is small. R1 makes the mass spread; to sharpen it takes more steps, or a smaller weight.
 # - With $\beta_1 = 0.5$ every seed finds every mode, with R1 and without, and the samples are much more precise. On this ring the
 #   momentum was the trouble, and the penalty one of two cures.
-# - A ring of eight is easy. On the grid of twenty-five Gaussians in [the site's table](../../families/gan/#modes), at $\beta_1 = 0.5$,
+# - A ring of eight is easy. On the grid of twenty-five Gaussians in [the site's table](../docs/families/gan.md#modes), at $\beta_1 = 0.5$,
 #   only R1 finds all.
 #
 # The library trains many seeds of any of its recipes the same way: `gen-jax sweep gan-ring --num-seeds 16`, or

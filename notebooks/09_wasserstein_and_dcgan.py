@@ -319,7 +319,7 @@ assert scaled["gradient penalty"].min() < 0.5 * W1 < 0.85 * W1 < scaled["gradien
 #   leaves the network simple functions; a simple one is enough here, and Gulrajani et al. show data where it is not.
 # - **One-sided penalty**: all eight starts end at one $f$, near the best. A penalty is no constraint, so the slopes go a little above
 #   1 and the values above $W_1$; scaled to slope 1, they are just below it.
-# - **Gradient penalty**: its slopes are nearest to 1, but some starts end with a monotone $f$, of less than half the value. On a
+# - **Gradient penalty**: its slopes are nearest to 1, but most of these eight starts end with a monotone $f$, of less than half the value. On a
 #   line, $f'$ can change its sign only through 0, and a slope of 0 costs $\lambda$: the way from a monotone $f$ to the best one leads
 #   uphill. In two and more dimensions the gradient can turn without getting shorter, and this trap is not there.
 #

@@ -71,7 +71,8 @@ def show(rows, titles=(), scale=0.8):
 # $$L_{\text{cyc}} = \mathbb E\,\|F(G(a)) - a\|_1 + \mathbb E\,\|G(F(b)) - b\|_1 .$$
 #
 # Both directions together: $L = L_{\text{GAN}}(G, D_B) + L_{\text{GAN}}(F, D_A) + \lambda L_{\text{cyc}}$, with $\lambda = 10$, and least
-# squares as the adversarial loss. The recipe adds an identity loss, $\|G(b) - b\|_1$: an image that is in B already stays.
+# squares as the adversarial loss. The recipe adds an identity loss, $\tfrac{\lambda}{2} \|G(b) - b\|_1$ (`identity_weight` None means
+# $\lambda / 2$): an image that is in B already stays.
 
 # %%
 settings = change(RECIPES["cyclegan"].settings, epochs=2, epoch_steps=100, validate_every=2)
@@ -90,8 +91,8 @@ for direction in ("a-to-b", "b-to-a"):
         print(f"{direction} {name:13}", {key: round(value, 3) for key, value in rows[name].items() if key in ("l1", "ssim")})
 
 # %% [markdown]
-# After 200 steps of batches of four this is a beginning, and it may be behind the identity map;
-# [the site](../../families/cyclegan/#results) has longer runs. The pictures: source, translation, back again, true partner.
+# After 200 steps of batches of four this is a beginning;
+# [the site](../docs/families/cyclegan.md#results) has longer runs. The pictures: source, translation, back again, true partner.
 
 # %%
 outcome = runs.perform(run, "translate", direction="a-to-b")
@@ -146,7 +147,8 @@ plt.xlabel("step")
 plt.show()
 
 # %% [markdown]
-# At $\alpha = 0$ the new stage is invisible, exactly. The same parameters and the same z, at levels 1, 1.5 and 2:
+# At $\alpha = 0$ the new stage is invisible, exactly: at level 1 the image is one of 8 × 8 pixels, each of them repeated. The same
+# parameters and the same z, at level 1, just above it, and on the way to 2:
 
 # %%
 channels, event = (16, 16, 8, 8), (32, 32, 1)
@@ -154,7 +156,7 @@ prior = Normal(jnp.zeros(16), jnp.ones(16))
 gan = growing_gan(
     nets.batch_net(nets.GrowingGenerator(channels, 1)), nets.batch_net(nets.GrowingDiscriminator(channels)), prior, event, 4
 )
-variables = gan.whole.init(jax.random.key(0), jnp.zeros(event))
+variables = jax.jit(gan.whole.init)(jax.random.key(0), jnp.zeros(event))
 
 
 # %% [markdown]
@@ -172,7 +174,12 @@ levels = (1.0, 1.001, 1.5, 2.0)
 show([jax.nn.sigmoid(2 * at_level(level)) for level in levels], [f"level {level}" for level in levels])
 
 # %%
-print("largest change from level 1 to 1.001:", float(jnp.abs(at_level(1.001) - at_level(1.0)).max()))
+old = at_level(1.0)
+print(
+    "largest difference of level 1 from its own pixels, repeated:",
+    float(jnp.abs(old - jnp.repeat(jnp.repeat(old[:, ::4, ::4], 4, 1), 4, 2)).max()),
+)
+print("largest change from level 1 to 1.001:", float(jnp.abs(at_level(1.001) - old).max()))
 
 # %% [markdown]
 # ## Styles
@@ -202,7 +209,7 @@ np.testing.assert_allclose(layer.apply(params, h, w), (1 + scale) * normalised +
 # %%
 parts = (nets.Mapping(16, 2), nets.StyleSynthesis(channels, 1), nets.GrowingDiscriminator(channels))
 gan = style_gan(*(nets.batch_net(net) for net in parts), prior, event, 4, grows=False).whole
-params, state = gan.init(jax.random.key(6), jnp.zeros(event))
+params, state = jax.jit(gan.init)(jax.random.key(6), jnp.zeros(event))
 w = gan.style.to_styles(params, state, draw_latents(prior, jax.random.key(7), 6))
 styles = jnp.repeat(w[:, None], gan.style.num_layers, axis=1)
 draw = jax.jit(lambda styles: (gan.style.synthesise(params, state, None, styles) + 1) / 2)  # from (−1, 1) to grey values
@@ -217,6 +224,11 @@ coarse = jnp.concatenate([of_first[:, :half], styles[:, half:]], axis=1)
 fine = jnp.concatenate([styles[:, :half], of_first[:, half:]], axis=1)
 images = [draw(styles), draw(coarse), draw(fine)]
 show(images, ["each its own", "coarse of the 1st", "fine of the 1st"])
+
+# %% [markdown]
+# The middle row is nearly the first, and in the last all images are nearly one: before any training the later layers decide almost
+# everything, since each normalisation takes away the scale and shift of the one before. Training gives the coarse layers their
+# share. Those of the site's [trained digits](../docs/families/style.md#results) change what digit it is, and the fine ones its strokes.
 
 # %% [markdown]
 # **Truncation** draws styles towards their mean, $\bar w + \psi (w - \bar w)$: less variety, more typical images. At $\psi = 0$ all
@@ -247,7 +259,7 @@ from gen_jax.gan import path_lengths
 
 A = jax.random.normal(jax.random.key(8), (16, 64))
 linear = lambda styles: (styles[:, 0] @ A).reshape(-1, 8, 8, 1)
-lengths = jnp.stack([path_lengths(linear, key, styles[:1, :1]) for key in jax.random.split(jax.random.key(9), 2000)])
+lengths = jax.vmap(lambda key: path_lengths(linear, key, styles[:1, :1]))(jax.random.split(jax.random.key(9), 2000))
 print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 64))
 
 # %% [markdown]
@@ -256,7 +268,7 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 # `gen-jax train progressive-mnist` grows such a GAN on digits in some four minutes of one core, and `gen-jax train stylegan-mnist`
 # trains a StyleGAN; `gen-jax styles RUN` then draws what you have drawn here for a trained network, and `gen-jax project RUN` finds
 # test images among those that it can make. How the two compare at this size, [the site
-# says](../../families/style/#results).
+# says](../docs/families/style.md#results).
 
 # %% [markdown]
 # ## Exercises
@@ -268,14 +280,18 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 # <details><summary>Solution</summary>
 #
 # ```python
-# run = runs.load_run(folder / "cycle")
-# model, view, test = run.experiment.model, run.experiment.view, run.load().test
+# from gen_jax.data import load_dataset
+#
+# model, view, test = run.experiment.model, run.experiment.view, load_dataset(run.settings.data).test
+# params = run.params.params  # beside the networks' state
 # a, b = model.domains(jax.vmap(view.example)(jnp.asarray(test.x[:50])))
-# there = model.translate(run.params, a, "a-to-b")
+# there = model.translate(params, a, "a-to-b")
 # noisy = there + 0.02 * jax.random.normal(jax.random.key(0), there.shape)
 # for name, image in {"clean": there, "noisy": noisy}.items():
-#     print(name, float(jnp.abs(model.translate(run.params, image, "b-to-a") - a).mean()))
+#     print(name, float(jnp.abs(model.translate(params, image, "b-to-a") - a).mean()))
 # ```
+#
+# ANSWER10
 # </details>
 
 # %% [markdown]

@@ -6,6 +6,7 @@ The text is in the percent format of Jupytext: `# %%` begins a code cell, `# %% 
 the program, and the notebook before stays. `benchmarks/notebooks.py` has the seconds of each.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,9 +23,18 @@ def sources() -> list[Path]:
     return sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 
 
-def executed(source: Path) -> nbformat.NotebookNode:
-    """Return a notebook after it was run, from top to bottom, in a kernel of its own."""
+def solutions(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the code of the exercises' solutions, in order."""
+    texts = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    hidden = re.findall(r"<summary>Solution</summary>(.*?)</details>", texts, re.DOTALL)
+    return [code for text in hidden for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+
+
+def executed(source: Path, with_solutions: bool = False) -> nbformat.NotebookNode:
+    """Return a notebook after it was run, from top to bottom, in a kernel of its own; the solutions after it, if asked for."""
     notebook = jupytext.read(source)
+    if with_solutions:
+        notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # else drawn at random, and every build differs

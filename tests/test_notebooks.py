@@ -28,6 +28,8 @@ def test_the_committed_notebook_is_that_of_its_text(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs(name, monkeypatch):
+def test_a_notebook_runs_and_so_do_the_solutions_of_its_exercises(name, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # compiled as a reader's are
-    build.executed(FOLDER / f"{name}.py")
+    source = FOLDER / f"{name}.py"
+    assert build.solutions(jupytext.read(source))
+    build.executed(source, with_solutions=True)

@@ -4,7 +4,8 @@
 
 - progressive: grown, and the same networks at full size from the start, for as many images and for about as many seconds.
 - stylegan, stylegan2: on the same digits.
-- fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds; on CIFAR-10 a progressive GAN too.
+- fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds; on CIFAR-10 a progressive
+  GAN too.
 - emoji: without, with differentiable and with adaptive augmentation.
 
 Each number is of as many samples as there are test examples, up to 5,000, in features of a classifier trained here. Logits are

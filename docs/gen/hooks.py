@@ -31,6 +31,8 @@ TAG = re.compile(r"<[^>]*>")
 WRITTEN = re.compile(
     r"""\b(?:set_title|suptitle|title|set_xlabel|set_ylabel|xlabel|ylabel)[(=]\s*r?"([^"]+)\""""
 )
+# a link of a notebook to a page, as it leads from the folder `notebooks`
+TO_PAGE = re.compile(r'href="\.\./docs/([\w/-]+)\.md(#[^"]*)?"')
 NO_TEXT = re.compile(r'alt="No description has been provided for this image"')
 
 
@@ -78,6 +80,7 @@ def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
     cells = json.loads((ROOT / page.file.src_uri).read_text())["cells"]
     alts = iter(alternatives(cells))
     content = NO_TEXT.sub(lambda _: f'alt="{next(alts)}"', ELSEWHERE.sub("", content))
+    content = TO_PAGE.sub(r'href="../../\1/\2"', content)
     # mkdocs-jupyter makes the table of contents of headings without what is code in them
     headings = [(anchor, TAG.sub("", text)) for anchor, text in HEADING.findall(content)]
     page.toc = get_toc(
