@@ -127,9 +127,10 @@ def read(command: Any, arguments: list[str], prog: str, description: str, defaul
             raise
         sentence = _sentence(said.getvalue())
         if hasattr(default, "settings") and sentence.startswith("Unrecognized options: --"):
-            option = sentence.split()[2].rstrip(",.")
+            option = re.split("[,.= ]", sentence)[2]
             if choices := gen_jax.recipes.settings.comes_with(default.settings, option[2:].replace("-", "_")):
-                sentence = f"{option} comes with {' or '.join(choices)}."
+                flags = (f"--{field.replace('_', '-')} {kind}" for field, kind in choices)
+                sentence = f"{option} comes with {' or '.join(flags)}."
         raise InputError(f"{sentence} `{prog} --help` lists what it takes.") from None
 
 

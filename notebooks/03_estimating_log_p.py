@@ -426,10 +426,10 @@ plt.legend()
 plt.tight_layout()
 
 # %% [markdown]
-# Samples of the prior are far below even at $K = 1024$. The chains are above the importance weights. Since each is in expectation a
-# lower bound, the weights fall short by at least the difference, on average (over ten images here, without error bars): an encoder that is good enough to train with need not be good enough to
-# measure with. On a larger model the site's table [log p(x) between bounds](../docs/families/vae.md#log-px-between-bounds) has the same
-# order, and its seconds.
+# Samples of the prior are far below even at $K = 1024$. The chains are above the importance weights. Each is in expectation a lower
+# bound, so the weights fall short by at least the difference, on average (of ten images here, without error bars). An encoder that is
+# good enough to train with need not be good enough to measure with. On a larger model the site's table
+# [log p(x) between bounds](../docs/families/vae.md#log-px-between-bounds) has the same order, and its seconds.
 #
 # What to report: the estimator, $K$ or $T$, and the standard error over examples. An ELBO, an importance-weighted bound and an
 # annealed estimate are three different numbers of the same model: to compare one model's ELBO with another's annealed estimate is a

@@ -201,7 +201,7 @@ plt.ylabel("validation ELBO (nats)")
 plt.show()
 
 # %% [markdown]
-# A best value at the end of its range is no answer yet: the range has to go on.
+# Here the best lies inside of the range; at an end of it, the range would have to go on. Two seeds do not tell the best two apart.
 #
 # What cannot be an axis is told in a sentence: a size changes the shape of arrays, so it needs a program of its own.
 

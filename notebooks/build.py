@@ -8,6 +8,7 @@ the program, and the notebook before stays. `benchmarks/notebooks.py` has the se
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jupytext
@@ -30,11 +31,10 @@ def solutions(notebook: nbformat.NotebookNode) -> list[str]:
     return [code for text in hidden for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 
 
-def executed(source: Path, with_solutions: bool = False) -> nbformat.NotebookNode:
-    """Return a notebook after it was run, from top to bottom, in a kernel of its own; the solutions after it, if asked for."""
+def executed(source: Path, more: Sequence[str] = ()) -> nbformat.NotebookNode:
+    """Return a notebook after it was run, from top to bottom, in a kernel of its own, with more cells of code at its end."""
     notebook = jupytext.read(source)
-    if with_solutions:
-        notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
+    notebook.cells += map(nbformat.v4.new_code_cell, more)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # else drawn at random, and every build differs

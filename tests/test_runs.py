@@ -348,8 +348,9 @@ def test_the_iwae_model_has_the_papers_size():
         (["train", "vae", "--data", "folder:nowhere"], "There is no folder"),
         (
             ["train", "progressive-mnist", "--mixing", "0.5"],
-            "--mixing comes with --architecture style or --architecture style2. `gen",
+            "--mixing comes with --architecture style or --architecture style2. `",
         ),
+        (["train", "vae", "--gamma=2"], "--gamma comes with --objective capacity. `gen-jax train vae --help` lists"),
         (["train", "vae", "--epoch", "3"], "Unrecognized options: --epoch, 3. Did you mean --epoch-steps or --epochs?"),
         (["train", "vae", "--epochs", "x"], "--epochs: invalid literal for int() with base 10: 'x'. `gen-jax train vae --help`"),
         (["train", "vae", "--schedule", "cosin"], "invalid choice 'cosin' for argument '--schedule'. Expected one of"),

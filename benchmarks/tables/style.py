@@ -3,7 +3,7 @@
     GEN_JAX_DATA_DIR=DIR python benchmarks/tables/style.py --only progressive [...] [--seeds 1] [--save]
 
 - progressive: grown, and the same networks at full size from the start, for as many images and for about as many seconds.
-- stylegan, stylegan2: on the same digits.
+- stylegan, stylegan2: on the same digits; the first in bfloat16 too.
 - fashion, cifar10: a StyleGAN, and a deep convolutional GAN with R1, for about as many seconds; on CIFAR-10 a progressive
   GAN too.
 - emoji: without, with differentiable and with adaptive augmentation.
@@ -29,6 +29,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "full size, as many images": ("progressive-mnist", {"growth": "none"}),
     "full size, as many seconds": ("progressive-mnist", {"growth": "none", "epochs": 13}),
     "stylegan": ("stylegan-mnist", {}),
+    "stylegan, bfloat16": ("stylegan-mnist", {"compute": "bfloat16"}),
     "stylegan2": ("stylegan2-mnist", {}),
     "fashion": ("stylegan-fashion", {}),
     "fashion, DCGAN with R1": ("dcgan-mnist", {"data": "fashion_mnist", "epochs": 9} | R1),

@@ -313,17 +313,18 @@ def _owner(settings: Any, name: str) -> str | None:
     return next((field for field in variants(type(settings)) if name in _fields(getattr(settings, field))), None)
 
 
-def comes_with(settings: Any, name: str) -> list[str]:
-    """Return the choices that have a setting which those made have not, each as `--architecture style`."""
+def comes_with(settings: Any, name: str) -> list[tuple[str, str]]:
+    """Return the choices, field and kind, that have a setting which those made have not."""
     if name in _fields(settings) or _owner(settings, name) is not None:
         return []
     options = ((field, kind, option) for field, of in variants(type(settings)).items() for kind, option in of.items())
-    return [f"--{field.replace('_', '-')} {kind}" for field, kind, option in options if name in _fields(option)]
+    return [(field, kind) for field, kind, option in options if name in _fields(option)]
 
 
 def _unknown(settings: Any, name: str) -> InputError:
     if choices := comes_with(settings, name):
-        return InputError(f"There is no setting {name!r} here: it comes with {' or '.join(choices)}.")
+        described = (f"{field}={kind!r}" for field, kind in choices)
+        return InputError(f"There is no setting {name!r} here: it comes with {' or '.join(described)}.")
     chosen = [field for choice in variants(type(settings)) for field in _fields(getattr(settings, choice))]
     return unknown("setting", name, [*_fields(settings), *chosen])
 

@@ -8,17 +8,7 @@
     gen-jax styles runs/stylegan-mnist
     gen-jax project runs/stylegan-mnist
 
-One core of an Intel Xeon beside another job, seed 0, 500 test images (classifier: 91.0 %): `progressive-mnist` has a Fréchet
-distance of 10.5 and recall 0.67 after 72,000 images in 248 s, and the same networks at full size from the start (`--growth none`)
-6.2 and 0.75 in 316 s. `stylegan-mnist` has 5.5 and 0.84 after 60,000 images in 523 s, `stylegan2-mnist` 4.9 and 0.80 in 495 s.
-`stylegan-fashion` has 7.4 and 0.46 after 57,600 in 377 s, where a DCGAN with R1 has 7.1 and 0.67 in 546 s. `stylegan-emoji
---augmentation none` has 9.2 and 0.79 after 55,680 in half an hour, and 15.8 and 0.78 with differentiable augmentation; the
-adaptive one had no effect yet after 11 epochs. docs/families/style.md says what was tried; the settings were chosen on digits.
-Those on CIFAR-10 have the same settings and are not measured.
-
-Progressive GANs play the non-saturating game with R1; the paper's is `--loss wasserstein --penalty gradient-penalty
---penalty-weight 10 --penalty-every 1 --drift 0.001`, which had 161 and recall 0 (batches of 32, 72,000 images, of which 12,000
-at full size).
+HEAD_TEXT
 """
 
 from dataclasses import dataclass
@@ -118,7 +108,7 @@ class StyleSettings(GanSettings):
     latent_dim: Count = 64
     batch_size: Count = 32
     epochs: Count = 20
-    learning_rate: Positive = 2.5e-3
+    learning_rate: Positive = 2.5e-3  # the papers' 1e-3 learns much less in so few images: docs/families/style.md
     optimizer: Annotated[Adam, KIND] = Adam(adam_b1=0.0, adam_b2=0.99)
     """Optimizer of both networks."""
 

@@ -68,6 +68,7 @@ def test_features_before_the_layer_that_is_mixed_stay(kind, key):
     before, after = features(w), features(w.at[:, 2:].set(other[:, 2:]))
     stays = {m: np.array_equal(before[m], after[m]) for m in before}
     assert stays == {m: int(m.removeprefix(name)) < 2 for m in before}
+    assert len(stays) == {"style": 4, "style2": 3}[kind]
 
 
 @pytest.mark.parametrize("kind", GANS)

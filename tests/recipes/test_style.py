@@ -85,19 +85,17 @@ def test_the_command_line_trains_and_mixes_styles(images, tmp_path, capsys, kind
 
 @pytest.mark.slow
 def test_a_run_with_adaptive_augmentation_goes_on_as_the_run_that_was_longer(images, tmp_path):
-    """The probability is in the checkpoint, and moves as fast as the setting says."""
-    short = settings("stylegan-mnist", data=images, augmentation="adaptive", thousands=0.2, **SMALL | {"epochs": 1})
+    """Its probability is in the checkpoint; with a target of 0 it rises as soon as D tells training images from others."""
+    adaptive = {"augmentation": "adaptive", "target": 0.0, "thousands": 0.4}
+    short = settings("stylegan-mnist", data=images, **adaptive, **SMALL | {"epochs": 1})
     longer = dataclasses.replace(short, epochs=2)
     runs.train("stylegan-mnist", longer, tmp_path / "whole")
     runs.train("stylegan-mnist", short, tmp_path / "extended")
-    between = float(split(runs.load_run(tmp_path / "extended").params).state.discriminator[PROBABILITY])
+    between = split(runs.load_run(tmp_path / "extended").params).state.discriminator[PROBABILITY]
+    assert between > 0
     runs.train("stylegan-mnist", longer, tmp_path / "extended")
     whole, extended = (runs.load_run(tmp_path / name).params for name in ("whole", "extended"))
     chex.assert_trees_all_equal(whole, extended)
-    after = float(split(whole).state.discriminator[PROBABILITY])
-    steps = 25 * np.array([between, after])  # of 8 of 200 images each, up or down
-    np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
-    assert between != after or after > 0
 
 
 @pytest.mark.parametrize("recipe", fast_first(["stylegan-mnist", "progressive-mnist", "stylegan2-mnist"]))

@@ -235,7 +235,7 @@ def test_sprites_train_without_an_image_stored(tmp_path, monkeypatch, capsys):
         ("vae", {"latent": "von-mises-fisher", "latent_dim": 1}, "a sphere needs the 2 coordinates"),
         ("vae", {"objective": "iwae", "num_train_samples": 0}, "num_train_samples is 0: give 1 or more"),
         ("vae", {"objective": "iwae", "beta": 4.0}, "There is no setting 'beta'"),
-        ("vae", {"gamma": 3.0}, "There is no setting 'gamma' here: it comes with --objective capacity."),
+        ("vae", {"gamma": 3.0}, "There is no setting 'gamma' here: it comes with objective='capacity'."),
         ("vae", {"latent": "mixtrue"}, "There is no latent 'mixtrue'. Did you mean mixture?"),
         ("vae", {"amortised": False}, "amortised is False, and there is no flow"),
         ("vae-planar", {"context_dim": 3, "kl_warmup_steps": 0}, "the flow planar takes no context"),

@@ -57,6 +57,7 @@ class Found(NamedTuple):
     gradient: Any
     losses: dict[str, Any]
     far_out: list[Any]
+    draw: Any
     batch: Any
     traces: tuple[list[None], list[None]]
 
@@ -99,7 +100,7 @@ def measured(case: Case) -> Found:
     values, gradient = batch(params, KEY, 1.0)
     far_out = [batch(params, KEY, factor) for factor in (0.0, case.far)]
     in_float64 = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), draws(params, jax.random.split(KEY, NUM)))
-    return Found(case, params, in_float64, gradient, values, far_out, batch, (of_draws, of_batch))
+    return Found(case, params, in_float64, gradient, values, far_out, draws, batch, (of_draws, of_batch))
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -215,6 +216,7 @@ def vmap_is_a_loop_and_the_second_call_compiles_nothing(found: Found) -> None:
     for i in (0, 1, 7):
         expected = jax.tree.map(lambda leaf, i=i: leaf[i], found.draws["terms"])
         chex.assert_trees_all_close(one(keys[i]), expected, rtol=1e-4, atol=1e-5)
+    found.draw(jax.tree.map(jnp.copy, found.params), jax.random.split(jax.random.key(1), NUM))
     again = found.batch(jax.tree.map(jnp.copy, found.params), KEY, 1.0)
     chex.assert_trees_all_equal(again, (found.losses, found.gradient))
     assert [len(traces) for traces in found.traces] == [1, 1]
