@@ -80,6 +80,8 @@ NUMBERS = {
         ("style", (MEANS, "training examples, mnist-5k", "frechet_distance"), 2),
         ("style", (MEANS, "fashion", "frechet_distance"), 2),
         ("style", (MEANS, "fashion, DCGAN with R1", "frechet_distance"), 2),
+        ("style", (MEANS, "cifar10", "frechet_distance"), 2),
+        ("style", (MEANS, "cifar10, DCGAN with R1", "frechet_distance"), 2),
     ],
     "autoencoders": [],
 }

@@ -8,7 +8,27 @@
     gen-jax styles runs/stylegan-mnist
     gen-jax project runs/stylegan-mnist
 
-HEAD_TEXT
+One core of an Intel Xeon beside another job, seed 0, by classifiers trained here; Fréchet distance and recall on test images:
+
+| recipe | images | seconds | Fréchet | recall |
+| --- | --- | --- | --- | --- |
+| progressive-mnist | 72,000 | 204 | 5.3 | 0.80 |
+| progressive-mnist --growth none | 72,000 | 273 | 3.7 | 0.83 |
+| stylegan-mnist | 60,000 | 523 | 5.5 | 0.84 |
+| stylegan2-mnist | 60,000 | 495 | 4.9 | 0.80 |
+| stylegan-fashion | 86,400 | 571 | 5.2 | 0.44 |
+| (a DCGAN with R1) | 495,000 | 546 | 7.1 | 0.67 |
+| progressive-cifar10 | 96,000 | 378 | 4.6 | 0.69 |
+| stylegan-cifar10 | 96,000 | 608 | 2.1 | 0.77 |
+| (a DCGAN with R1) | 360,000 | 607 | 7.7 | 0.61 |
+| stylegan-emoji | 55,680 | 1,473 | 11.0 | 0.85 |
+| stylegan-emoji --augmentation none | 55,680 | 1,924 | 9.2 | 0.79 |
+| stylegan-emoji --augmentation differentiable | 55,680 | 1,467 | 15.8 | 0.78 |
+
+docs/families/style.md says what was tried. The settings were chosen on digits, and on CIFAR-10 the width.
+
+Progressive GANs play the non-saturating game with R1; the paper's is `--loss wasserstein --penalty gradient-penalty
+--penalty-weight 10 --penalty-every 1 --drift 0.001`.
 """
 
 from dataclasses import dataclass
