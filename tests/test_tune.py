@@ -310,7 +310,7 @@ def test_another_study_in_the_folder_is_told(data, tmp_path):
 
 def test_without_optuna_the_way_to_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(InputError, match=r"pip install 'gen_jax\[tune\]'"):
+    with pytest.raises(InputError, match=r"pip install '.\[tune\]', in gen_jax's source folder"):
         tune(RECIPE, vary={"aim": (3.0,)}, out=tmp_path / "study")
 
 
