@@ -54,7 +54,7 @@ def test_each_layer_takes_its_own_style(kind, key):
     np.testing.assert_array_equal(other[1], before[1])  # an example's style is its own
 
 
-@pytest.mark.parametrize("kind", GANS)
+@pytest.mark.parametrize("kind", fast_first(GANS))
 def test_features_before_the_layer_that_is_mixed_stay(kind, key):
     """Of a network alone: styles of another image from layer 2 on leave what the layers before make, to the bit."""
     net, (w, other) = SYNTHESES[kind], jax.random.normal(key, (2, 2, 4, 5))
@@ -71,7 +71,7 @@ def test_features_before_the_layer_that_is_mixed_stay(kind, key):
     assert len(stays) == {"style": 4, "style2": 3}[kind]
 
 
-@pytest.mark.parametrize("kind", GANS)
+@pytest.mark.parametrize("kind", fast_first(GANS))
 def test_images_are_the_tanh_of_what_is_linear_in_the_kernels_of_the_heads(kind, key):
     gan, (params, state) = GANS[kind]
     is_head = lambda path: "to_image" in path and "EqualDense" not in path
@@ -126,10 +126,11 @@ def test_truncation_of_0_gives_one_image_and_of_1_changes_nothing(key):
 def test_training_averages_w_and_no_gradient_goes_through_it(key):
     gan, variables = GANS["style"]
     z = draw_latents(PRIOR, key, 4)
-    _, state = gan.generate(*variables, key, z, train=True)
+    generate = jax.jit(lambda params: gan.generate(params, variables.state, key, z, train=True))
+    _, state = generate(variables.params)
     w = gan.style.to_styles(*variables, z)
     np.testing.assert_allclose(gan.style.mean(state), (1 - MEAN_DECAY) * w.mean(axis=0), rtol=1e-5)
-    through = jax.grad(lambda params: jnp.sum(gan.style.mean(gan.generate(params, variables.state, key, z, train=True)[1])))
+    through = jax.jit(jax.grad(lambda params: jnp.sum(gan.style.mean(generate(params)[1]))))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(through(variables.params)))
 
 
@@ -233,6 +234,7 @@ def test_a_lazy_penalty_is_the_same_in_the_mean(key):
     np.testing.assert_allclose(lazy.mean(), values(1, 1)[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_drift_is_the_mean_of_squared_outputs_on_real_images(key):
     gan, variables = GANS["style2"]
     of = lambda drift: adversarial_losses(gan, NON_SATURATING, drift=drift).discriminator(

@@ -12,12 +12,14 @@ import pytest
 
 from gen_jax import recipes, runs, tasks
 from gen_jax.cli import main
-from gen_jax.data import DataView, Split
+from gen_jax.data import Dataset, DataView, Split
 from gen_jax.distributions import Normal
 from gen_jax.gan import draw_latents, generative_adversarial_network
 from gen_jax.gan.adversarial import PROBABILITY
 from gen_jax.nets import MLPDiscriminator, MLPGenerator, batch_net
 from gen_jax.recipes.gan_choices import held_out_logit
+from gen_jax.tasks import arithmetic
+from gen_jax.tasks.sample_quality import ImageClassifier
 from gen_jax.tasks.styles import feature_path_lengths, layer_bands, mixed
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError, Style, split
@@ -200,6 +202,26 @@ def test_a_path_between_styles_is_straight(key):
     np.testing.assert_allclose(found[:, 1], show((w[::2] + w[1::2]) / 2), rtol=1e-3, atol=1e-4)
     with pytest.raises(InputError, match="space is w, in which paths are straight"):
         tasks.interpolate(gan, variables, key, 2, 3, space="w", path="spherical")
+
+
+@pytest.mark.slow
+def test_arithmetic_in_w_adds_the_mean_styles_of_the_images_that_it_shows(key, monkeypatch):
+    gan, variables = GANS["style2"]
+    is_left = lambda x: np.asarray(x)[:, :, :4].mean(axis=(1, 2, 3)) > np.asarray(x)[:, :, 4:].mean(axis=(1, 2, 3))
+    monkeypatch.setattr(arithmetic, "NUM_DRAWN", 80)
+    monkeypatch.setattr(arithmetic, "classifier_of", lambda data: ImageClassifier(None, lambda x: np.eye(2)[is_left(x) * 1], 1.0))
+    blank = Split(np.zeros((2, 8, 8, 1), np.uint8))
+    data = Dataset(blank, blank, blank)
+    found = arithmetic.perform(tasks.Subject(gan, variables, DataView(), key, lambda *_, **__: data, "none"), space="w")
+    w = tasks.draw_styles(gan, variables, jax.random.split(key)[0], 80)
+    images = np.asarray(tasks.synthesise(gan, DataView(), variables, None, w))
+    assert len(found.array) == 2  # a and b, b and a
+    for row in found.array:
+        which = [int(np.argmin(np.abs(images - shown[None]).sum(axis=(1, 2, 3)))) for shown in row[:9]]
+        bright_a, dark_a, dark_b = np.asarray(w)[which].reshape(3, 3, *w.shape[1:]).mean(axis=1)
+        total = tasks.synthesise(gan, DataView(), variables, None, jnp.asarray(bright_a - dark_a + dark_b)[None])
+        np.testing.assert_allclose(row[9], total[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(is_left(row[:9]), [is_left(row[:1])[0]] * 6 + [not is_left(row[:1])[0]] * 3)
 
 
 @pytest.mark.parametrize(
