@@ -155,12 +155,12 @@ model = many.experiment.model
 seen = jax.vmap(many.data.view.example)(jnp.asarray(many.data.test.x))
 
 
-def elbo(params, key, x):
-    draws = jax.vmap(lambda key: elbo_terms(model, params, key, x).metrics["elbo"])(jax.random.split(key, 64))
-    return draws.mean()
+def elbo(params, keys, x):
+    return jax.vmap(lambda key: elbo_terms(model, params, key, x).metrics["elbo"])(keys).mean()
 
 
-elbos = jax.jit(jax.vmap(lambda params: jax.lax.map(lambda row: elbo(params, *row), (keys, seen))))(members)
+draw_keys = jax.random.split(jax.random.key(3), (len(seen), 64))
+elbos = jax.jit(jax.vmap(lambda params: jax.lax.map(lambda row: elbo(params, *row), (draw_keys, seen))))(members)
 print(elbos.shape, "means of members:", np.round(elbos.mean(axis=1), 2))
 
 # %% [markdown]
