@@ -54,7 +54,11 @@ def corrupted(model: Autoencoder, key: Key, x: Array) -> Array:
 
 
 def squared_error(model: Autoencoder, params: Params, key: Key, x: Array) -> Float[Array, ""]:
-    """Return ‖x − g(f(x̃))‖², summed over pixels; see `corrupted` for x̃."""
+    """Return ‖x − g(f(x̃))‖², summed over pixels; see `corrupted` for x̃.
+
+    Raises:
+        InputError: the decoder returns another shape than that of x.
+    """
     reconstruction = model.decode(params, model.encode(params, corrupted(model, key, x)))
     if reconstruction.shape != x.shape:
         raise InputError(f"The decoder returns {reconstruction.shape} and x is {x.shape}: make a decoder of that shape.")

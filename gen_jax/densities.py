@@ -33,7 +33,11 @@ def density_loss(model: DensityModel) -> Loss:
 
 
 def with_event_shape(model: DensityModel, event_shape: tuple[int, ...]) -> DensityModel:
-    """Return a density of vectors [D] as a density of examples of the given shape, flattened in row-major order."""
+    """Return a density of vectors [D] as a density of examples of the given shape, flattened in row-major order.
+
+    Raises:
+        InputError: (from the functions that take an example) it has another shape.
+    """
 
     def flat(x: Array) -> Array:
         if x.shape != event_shape:

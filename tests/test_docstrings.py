@@ -7,6 +7,7 @@ the whole package to collect them.)
 import ast
 import doctest
 import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +85,16 @@ def test_what_is_called_first_has_an_example():
         if ">>>" not in (getattr(importlib.import_module(f"gen_jax.{room}"), name).__doc__ or "")
     ]
     assert without == []
+
+
+def test_exported_functions_say_what_they_raise():
+    """Those whose own code raises an InputError; one that is raised by what they call goes unseen."""
+    rooms = [importlib.import_module(f"gen_jax.{path.parent.name}") for path in sorted((ROOT / "gen_jax").glob("*/__init__.py"))]
+    functions = {inspect.unwrap(one) for room in rooms for one in vars(room).values() if inspect.isfunction(one)}
+    ours = {function for function in functions if function.__module__.startswith("gen_jax")}
+    raising = {function for function in ours if "raise InputError" in inspect.getsource(function)}
+    said = {
+        function for function in raising if "Raises:" in function.__doc__ or "raise an inputerror" in function.__doc__.lower()
+    }
+    assert len(raising) > 40
+    assert {f"{function.__module__}.{function.__name__}" for function in raising - said} == set()

@@ -41,9 +41,9 @@ class AnnealedEstimate(NamedTuple):
 
 
 def temperatures(num: int, schedule: Schedule = "sigmoid") -> Float[Array, "N"]:
-    """Return 0 = β_0 < β_1 < … < β_T = 1: linear, or σ(4 (2t/T − 1)) moved and scaled to begin at 0 and end at 1.
+    """Return 0 = β_0 < β_1 < … < β_T = 1 for T = `num`: linear, or σ(4 (2t/T − 1)) moved and scaled to begin at 0 and end at 1.
 
-    The sigmoid has more of them at both ends (Wu et al. 2017).
+    These are T + 1 numbers, of which chains pass through the last T. The sigmoid has more of them at both ends (Wu et al. 2017).
 
     Raises:
         InputError: `num` is less than 1.

@@ -49,6 +49,8 @@ class Transformed:
 def flow_density(base: Posterior, bijection: Bijection) -> DensityModel:
     """Return the density of data y = f(x), x ~ base (Rezende & Mohamed 2015; Papamakarios et al. 2021, arXiv:1912.02762).
 
+        log p(y) = log p_base(x) − log |det ∂f/∂x|,   x = f⁻¹(y),   in nats
+
     For given parameters, `Transformed(base, bijection, params)` is the distribution itself.
 
     Args:

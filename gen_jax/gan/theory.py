@@ -41,7 +41,7 @@ def game_value(log_p: LogDensities, log_q: LogDensities, cell: float) -> float:
 def jensen_shannon(log_p: LogDensities, log_q: LogDensities, cell: float) -> float:
     """Return JSD = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½(p + q), in nats, for the arguments of `game_value`.
 
-    It is 0 for p = q, and log 2 for any p and q with disjoint supports.
+    It is 0 for p = q, and log 2 for any p and q with disjoint supports (Lin 1991, IEEE Transactions on Information Theory 37).
 
     Examples:
         >>> import numpy as np
@@ -115,7 +115,8 @@ def dirac_gan_eigenvalues(
       circle the equilibrium. With R1 and complex eigenvalues the modulus is √(1 − hγ).
 
     Modulus 1 does not decide convergence: alternating steps of minimax do not converge. Those of the non-saturating loss do, with
-    r² = θ² + ψ² ≈ 8 / (nh) after n steps, because its flow has d(r²)/dt = −2ψθ tanh(ψθ/2).
+    r² = θ² + ψ² ≈ 8 / (nh) after n steps, because its flow has d(r²)/dt = −2ψθ tanh(ψθ/2). (The Dirac-GAN and the eigenvalues of
+    simultaneous and alternating steps: Mescheder et al. 2018, arXiv:1801.04406.)
 
     Examples:
         >>> import numpy as np

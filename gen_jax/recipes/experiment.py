@@ -124,7 +124,11 @@ def view_of(
     check: Callable[[np.ndarray, str], None] = lambda x, where: None,
     symmetric: bool = False,
 ) -> DataView:
-    """Return the view of the settings' data, which refuses examples of another shape and those that `check` raises for."""
+    """Return the view of the settings' data.
+
+    Raises:
+        InputError: (from the view's `check`) examples have another shape than `event_shape`, or `check` raises for them.
+    """
     view = data_view(settings.data, settings.binarise)._replace(symmetric=symmetric)
 
     def check_all(x: np.ndarray, where: str) -> None:

@@ -83,6 +83,9 @@ def evaluate(
     `Autoencoder`: the squared error, and the squared norm of the encoder's Jacobian. `report` is called with (examples done,
     examples in all).
 
+    Returns:
+        The means with their standard errors, and a table with a row for each example.
+
     Raises:
         InputError: the model is none of these, or importance samples are given where nothing is estimated by them.
 

@@ -120,6 +120,9 @@ def fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, **options
         data: a `data.Dataset`.
         **options: the attributes of `Options`, of which `epochs` is required.
 
+    Returns:
+        What was trained: the parameters of the best epoch, and a row of metrics for each.
+
     Raises:
         InputError: the directory was made by another call or for more epochs, an option cannot be used, or a metric is no scalar.
         NonFiniteError: training diverged; the last checkpoint is from before.
