@@ -76,10 +76,15 @@ TRIALS: dict[str, list[str]] = {
         "quality runs/progressive-mnist",
         "quality runs/progressive-mnist --against valid",
     ],
+    "stylegan-mnist-1e-3": on_validation("stylegan-mnist", "--learning-rate 1e-3"),
+    "stylegan2-mnist": on_validation("stylegan2-mnist"),
+    "stylegan2-mnist-1e-3": on_validation("stylegan2-mnist", "--learning-rate 1e-3"),
+    "stylegan2-mnist-paths": on_validation("stylegan2-mnist", "--path-weight 2"),
     "dcgan-labels": ["train dcgan-mnist --num-classes 10", "quality runs/dcgan-mnist"],
     "dcgan": ["train dcgan-mnist", "quality runs/dcgan-mnist"],
     "progressive-cifar10": on_validation("progressive-cifar10"),
     "progressive-cifar10-1e-3": on_validation("progressive-cifar10", "--learning-rate 1e-3"),
+    "dcgan-cifar10": ["train dcgan-cifar10", "quality runs/dcgan-cifar10"],
     "cyclegan-emoji": ["train cyclegan-emoji"],
 }
 

@@ -1,5 +1,6 @@
 """The strict flags: shapes and types are checked at run time, rank promotion raises, warnings are errors (pyproject)."""
 
+import gc
 import importlib.metadata
 import os
 import signal
@@ -24,6 +25,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")  # a GPU's TF32 would fail tolerances of float32
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+gc.set_threshold(100_000, 20, 20)  # tracing makes many objects that stay: looking for garbage takes a twentieth of a test's time
 
 # a shell that starts the tests in the background has them ignore SIGINT, and what they start would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -153,6 +153,46 @@ def side_by_side(it: Mapping[str, Any]) -> str:
     return markdown(lines) + made(saved, {**it, "note": note})
 
 
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dictionaries by their paths, such as `result/test_nll`."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= flat(value, f"{above}{name}/") if isinstance(value, dict) else {f"{above}{name}": value}
+    return found
+
+
+def of_trials(it: Mapping[str, Any]) -> str:
+    """Return a table of single runs, each a trial's name and the name of its run folder; columns are of any file that is in that."""
+    saved = results("trials")
+    lines = [[it["head"], *(title for title, _ in it["columns"])]]
+    for name, trial, run in it["trials"]:
+        numbers = flat(saved[trial]["found"][run])
+        lines.append([name, *(cell(numbers, **of) for _, of in it["columns"])])
+    return markdown(lines) + single(it, [trial for _, trial, _ in it["trials"]])
+
+
+def single(it: Mapping[str, Any], trials: Sequence[str]) -> str:
+    """Return the line below a table of single runs."""
+    saved = [results("trials")[trial] for trial in trials]
+    versions = " and ".join(dict.fromkeys(f"jax {trial['versions']['jax']}" for trial in saved))
+    machines = " and ".join(dict.fromkeys(on(trial) for trial in saved))
+    command = f"python benchmarks/trials.py --only {' '.join(dict.fromkeys(trials))}"
+    parts = [it.get("note", ""), f"Single runs of seed 0, made by `{command}` on {machines} (one used), {versions}."]
+    return "\n\n" + " ".join(part for part in parts if part) + "\n{ .made }\n"
+
+
+def study() -> str:
+    """Return the table of a study's trials."""
+    found = results("trials")["tune"]["found"]["vae-tune"]["trials"]
+    lines = [["trial", "state", found["metric"], "epochs", "hidden_sizes", "latent_dim"]]
+    for row in found["trials"]:
+        value = plain(row[found["metric"]], 2)
+        value = f"**{value}**" if row["trial"] == found["best"] else value
+        sizes = ", ".join(map(str, row["hidden_sizes"]))
+        lines.append([str(row["trial"]), row["state"], value, str(row["epochs"]), sizes, str(row["latent_dim"])])
+    return markdown(lines) + single({}, ["tune"])
+
+
 def energies() -> str:
     """Return the table of fits to an energy: a row for each, a column for each number of layers."""
     saved, ks = results("energies"), (2, 8, 32)
@@ -248,6 +288,8 @@ def table(name: str) -> str:
     if name in FUNCTIONS:
         return FUNCTIONS[name][1]()
     it = SPECIFIED[name]
+    if "trials" in it:
+        return of_trials(it)
     return side_by_side(it) if "side_by_side" in it else of_rows(it)
 
 

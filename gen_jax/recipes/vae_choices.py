@@ -62,6 +62,8 @@ class Capacity(Objective, kinds=("capacity",)):
     """Final C, in nats."""
     capacity_steps: Count = 100_000
     """Steps over which C rises from 0."""
+    huber_width: NonNegative = 0.0
+    """Nats from C within which |KL − C| is rounded, a pseudo-Huber loss: C is held by a steady force and others learn faster."""
     objective_of: Literal["batch-mean", "example"] = "batch-mean"
     """Whether the objective is a function of the mean KL of the batch or of each example's KL."""
 
@@ -183,9 +185,9 @@ def make_loss(objective: Any, vae: VAE) -> Loss | Adversaries:
             return models.elbo_loss(vae, free, objective_of, num_samples)
         case Iwae():
             return models.iwae_loss(vae, num_samples, doubly_reparameterised=objective.kind == "dreg")
-        case Capacity(gamma=gamma, objective_of=objective_of):
+        case Capacity(gamma=gamma, huber_width=width, objective_of=objective_of):
             capacity = lambda step: objective.capacity * jnp.asarray(_share(step, objective.capacity_steps))
-            held = lambda terms, step: models.capacity_objective(terms, gamma, capacity(step))
+            held = lambda terms, step: models.capacity_objective(terms, gamma, capacity(step), width)
             loss = models.elbo_loss(vae, held, objective_of, num_samples)
 
     def with_capacity(params: Params, state: Params, key: Key, step: Array, batch: Any) -> tuple[Array, tuple[Params, Metrics]]:

@@ -40,13 +40,21 @@ def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Flo
     return terms.distortion + beta * terms.kl
 
 
-def capacity_objective(terms: ElboTerms, gamma: float, capacity: Float[Array, ""] | float) -> Float[Array, ""]:
+def capacity_objective(
+    terms: ElboTerms, gamma: float, capacity: Float[Array, ""] | float, huber_width: float = 0.0
+) -> Float[Array, ""]:
     """Return −log p(x|z) + γ |KL − C| for a capacity of C nats (Burgess et al. 2018, arXiv:1804.03599).
 
     With a batch's mean terms, the mean rate is held at C; with one example's terms, the rate of each. The latter needs a KL in
     closed form, since the |·| of a one-sample estimate is biased by its noise.
+
+    A width w > 0 puts √((KL − C)² + w²) − w, a pseudo-Huber loss times w, in place of |KL − C|. The gradient of |KL − C| is ±γ that
+    of the KL at every step, and Adam, which divides by the size of gradients, takes small steps in everything else. A rounded one
+    comes to rest where it is what holds the KL: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """
-    return terms.distortion + gamma * jnp.abs(terms.kl - capacity)
+    squared = (terms.kl - capacity) ** 2 + huber_width**2
+    root = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)  # the gradient at 0 is 0, not NaN
+    return terms.distortion + gamma * (root - huber_width)
 
 
 def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:

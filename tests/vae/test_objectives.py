@@ -30,6 +30,21 @@ def test_objectives_by_hand():
     np.testing.assert_allclose(capacity_objective(TERMS, 10.0, 7.0), 101.0, rtol=1e-5)
     np.testing.assert_allclose(capacity_objective(TERMS, 10.0, 7.2), 101.0, rtol=1e-5)
     np.testing.assert_allclose(free_bits_objective(TERMS, 0.5), 107.5, rtol=1e-6)
+    np.testing.assert_allclose(capacity_objective(TERMS, 10.0, 5.1, huber_width=1.5), 110.0, rtol=1e-5)  # √(2² + 1.5²) − 1.5 = 1
+
+
+@pytest.mark.parametrize("width", [0.0, 0.5])
+def test_a_capacity_that_is_met_has_no_gradient_and_one_far_off_that_of_its_weight(width):
+    value = lambda kl: capacity_objective(ElboTerms(jnp.zeros(()), kl[None]), 10.0, 5.0, width)
+    assert [float(jax.grad(value)(jnp.float32(kl))) for kl in (5.0, -1e4, 1e4)] == [0.0, -10.0, 10.0]
+
+
+def test_a_rounded_capacity_rests_where_it_holds_the_kl():
+    """Of a distortion −λ KL, and KL = k: the derivative is 0 at k = C + wλ / √(γ² − λ²), and not near C without a width."""
+    slope, gamma, width = 3.0, 5.0, 0.8
+    value = lambda k, width: capacity_objective(ElboTerms(slope * k, k[None]), gamma, 2.0, width)
+    np.testing.assert_allclose(jax.grad(value)(jnp.float32(2.0 + 0.8 * 3 / 4), width), 0.0, atol=1e-5)
+    assert [float(jax.grad(value)(jnp.float32(k), 0.0)) for k in (1.99, 2.01)] == [-8.0, 2.0]
 
 
 def test_a_batch_shares_out_its_capacity_and_examples_do_not():
