@@ -162,7 +162,7 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def of_trials(it: Mapping[str, Any]) -> str:
-    """Return a table of single runs, each a trial's name and the name of its run folder; columns are of any file that is in that."""
+    """Return a table of single runs, each a trial and the name of its run folder; a column is of any file that is in that."""
     saved = results("trials")
     lines = [[it["head"], *(title for title, _ in it["columns"])]]
     for name, trial, run in it["trials"]:

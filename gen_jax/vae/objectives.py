@@ -48,9 +48,9 @@ def capacity_objective(
     With a batch's mean terms, the mean rate is held at C; with one example's terms, the rate of each. The latter needs a KL in
     closed form, since the |·| of a one-sample estimate is biased by its noise.
 
-    A width w > 0 puts √((KL − C)² + w²) − w, a pseudo-Huber loss times w, in place of |KL − C|. The gradient of |KL − C| is ±γ that
-    of the KL at every step, and Adam, which divides by the size of gradients, takes small steps in everything else. A rounded one
-    comes to rest where it is what holds the KL: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
+    A width w > 0 puts √((KL − C)² + w²) − w, a pseudo-Huber loss times w, in place of |KL − C|. At every step the gradient of
+    |KL − C| is plus or minus that of the KL, and with a large γ Adam, which divides by the size of gradients, takes small steps in
+    everything else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """
     squared = (terms.kl - capacity) ** 2 + huber_width**2
     root = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)  # the gradient at 0 is 0, not NaN
