@@ -54,24 +54,12 @@ TRIALS: dict[str, list[str]] = {
     "gan-grid-packs": ["train gan-grid --penalty none --packing 4 --batch-size 400 --epochs 320"],
     "gan-labels": ["train gan-mnist --num-classes 10", "quality runs/gan-mnist"],
     "gan-classifier": ["train gan-mnist --num-classes 10 --condition classifier", "quality runs/gan-mnist"],
-    "edges": translation("--epochs 2"),
-    "edges-1e-3": translation("--epochs 2 --learning-rate 1e-3"),
-    "edges-2.5e-3": translation("--epochs 2 --learning-rate 2.5e-3"),
-    "edges-1e-3-long": translation("--learning-rate 1e-3"),
-    "edges-light-cycle": translation("--cycle-weight 2 --identity-weight 5"),
-    "inverted": translation("--data inverted:mnist-5k --epochs 2"),
-    "inverted-1e-3": translation("--data inverted:mnist-5k --epochs 2 --learning-rate 1e-3"),
-    "inverted-light-cycle": translation("--data inverted:mnist-5k --epochs 2 --cycle-weight 2 --identity-weight 5"),
-    "stylegan-mnist": [
-        "train stylegan-mnist",
-        "quality runs/stylegan-mnist --against valid",
-        "styles runs/stylegan-mnist",
-        "arithmetic runs/stylegan-mnist --to runs/stylegan-mnist/arithmetic-z.png",
-        "arithmetic runs/stylegan-mnist --space w --to runs/stylegan-mnist/arithmetic-w.png",
-    ],
-    "dcgan-labels": ["train dcgan-mnist --num-classes 10", "quality runs/dcgan-mnist"],
-    "dcgan": ["train dcgan-mnist", "quality runs/dcgan-mnist"],
-    "dcgan-cifar10": ["train dcgan-cifar10", "quality runs/dcgan-cifar10"],
+    **{
+        f"{data}-{weight}-{seed}": translation(f"--data {data}:mnist-5k --cycle-weight {weight} --epochs {epochs} --seed {seed}")
+        for data, epochs in (("edges", 6), ("inverted", 2))
+        for weight in (2, 10)
+        for seed in (0, 1)
+    },
 }
 
 
@@ -102,7 +90,8 @@ if __name__ == "__main__":
     for name in args.only:
         with tempfile.TemporaryDirectory() as folder:
             trial = run(TRIALS[name], Path(folder))
-        made = {**how(), "command": f"python benchmarks/trials.py --only {name} --save"}
+        cores = len(os.sched_getaffinity(0))
+        made = {**how(), "cores": cores, "command": f"python benchmarks/trials.py --only {name} --save"}
         print(name, json.dumps(trial["found"], indent=2, ensure_ascii=False), flush=True)
         if args.save:
             kept = json.loads(args.save.read_text()) if args.save.exists() else {}

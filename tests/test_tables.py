@@ -1,7 +1,9 @@
 """The tables of results: every row is settings that its recipe can have, on the data that it names."""
 
 import importlib
+import json
 import re
+import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from gen_jax import recipes
 from gen_jax.data import load_dataset
 from gen_jax.train import steps_per_epoch
+from tests import pages
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "tables"
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("table", "members"))
@@ -60,3 +63,40 @@ def test_packs_take_as_many_steps_of_as_many_decisions(monkeypatch):
             table.settings_of(rows, Namespace(only=None, set=["beta=2"]))
     finally:
         sys.modules.pop("table", None)
+
+
+def test_every_trial_is_kept_with_its_commands_and_each_is_understood(monkeypatch):
+    """A command that is changed is measured anew."""
+    monkeypatch.syspath_prepend(FOLDER.parent)
+    program = importlib.import_module("trials")
+    try:
+        kept = json.loads((FOLDER.parent / "results/trials.json").read_text())
+        commands = {name: [f"gen-jax {command}" for command in commands] for name, commands in program.TRIALS.items()}
+        assert {name: trial["commands"] for name, trial in kept.items()} == commands
+        for command in (command for commands in program.TRIALS.values() for command in commands):
+            pages.parse(shlex.split(command))
+    finally:
+        for module in ("trials", "common"):
+            sys.modules.pop(module, None)
+
+
+@pytest.mark.slow
+def test_a_trial_keeps_what_its_commands_measure(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER.parent)
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
+    program = importlib.import_module("trials")
+    try:
+        small = "--epochs 1 --epoch-steps 2 --num-importance-samples 2 --hidden-sizes 4 --latent-dim 2"
+        trial = program.run(
+            [f"train vae {small}", "traverse runs/vae", "bound runs/vae --num 2 --num-rate 20 --num-steps 2"], tmp_path
+        )
+    finally:
+        for module in ("trials", "common"):
+            sys.modules.pop(module, None)
+    assert trial["commands"][1] == "gen-jax traverse runs/vae"
+    assert len(trial["seconds"]) == 3
+    assert set(trial["found"]) == {"vae"}
+    result = json.loads((tmp_path / "runs/vae/result.json").read_text())
+    assert trial["found"]["vae"]["result"]["test_elbo"] == result["test_elbo"]
+    assert {"settings", "data"} & set(trial["found"]["vae"]["result"]) == set()
+    assert "mutual_information" in trial["found"]["vae"]["bound-test"]

@@ -21,11 +21,12 @@ from gen_jax.types import Adversaries
 DATA = {"edges": "cyclegan", "emoji": "cyclegan-emoji"}
 WITHOUT: dict[str, dict[str, Any]] = {
     "": {},
-    "-no-cycle": {"cycle_weight": 0.0, "identity_weight": 5.0},
+    "-no-cycle": {"cycle_weight": 0.0},
     "-no-identity": {"identity_weight": 0.0},
     "-no-pool": {"pool_size": 0},
 }
 ROWS = {f"{data}{what}": (recipe, changes) for data, recipe in DATA.items() for what, changes in WITHOUT.items()}
+ROWS["edges-paper"] = ("cyclegan", {"cycle_weight": 10.0})
 MEASURES = ("l1", "psnr", "ssim", "median_rank_by_pixels", "rank_by_features", "frechet_distance", "kernel_distance", "cycle_l1")
 COLUMNS = tuple(f"test_{direction.replace('-', '_')}_{measure}" for direction in DIRECTIONS for measure in MEASURES)
 

@@ -157,7 +157,11 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Return the leaves of nested dictionaries by their paths, such as `result/test_nll`."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= flat(value, f"{above}{name}/") if isinstance(value, dict) else {f"{above}{name}": value}
+        found |= (
+            flat(value, f"{above}{name}/")
+            if isinstance(value, dict)
+            else {f"{above}{name}": value}
+        )
     return found
 
 
@@ -174,22 +178,26 @@ def of_trials(it: Mapping[str, Any]) -> str:
 def single(it: Mapping[str, Any], trials: Sequence[str]) -> str:
     """Return the line below a table of single runs."""
     saved = [results("trials")[trial] for trial in trials]
-    versions = " and ".join(dict.fromkeys(f"jax {trial['versions']['jax']}" for trial in saved))
-    machines = " and ".join(dict.fromkeys(on(trial) for trial in saved))
+    how = [
+        f"{on(trial)} ({trial['cores']} used), jax {trial['versions']['jax']}"
+        for trial in saved
+    ]
     command = f"python benchmarks/trials.py --only {' '.join(dict.fromkeys(trials))}"
-    parts = [it.get("note", ""), f"Single runs of seed 0, made by `{command}` on {machines} (one used), {versions}."]
-    return "\n\n" + " ".join(part for part in parts if part) + "\n{ .made }\n"
+    made = " and ".join(dict.fromkeys(how))
+    text = f"Made by `{command}` on {made}, seed 0 where none is named: single runs."
+    return f"\n\n{it.get('note', '')} {text}".replace("\n ", "\n") + "\n{ .made }\n"
 
 
 def study() -> str:
     """Return the table of a study's trials."""
     found = results("trials")["tune"]["found"]["vae-tune"]["trials"]
-    lines = [["trial", "state", found["metric"], "epochs", "hidden_sizes", "latent_dim"]]
+    metric, settings = found["metric"], ("epochs", "hidden_sizes", "latent_dim")
+    lines = [["trial", "state", metric, *settings]]
     for row in found["trials"]:
-        value = plain(row[found["metric"]], 2)
-        value = f"**{value}**" if row["trial"] == found["best"] else value
-        sizes = ", ".join(map(str, row["hidden_sizes"]))
-        lines.append([str(row["trial"]), row["state"], value, str(row["epochs"]), sizes, str(row["latent_dim"])])
+        best = "**" if row["trial"] == found["best"] else ""
+        value = f"{best}{plain(row[metric], 2)}{best}"
+        shown = (str(row[name]).strip("[]") for name in settings)
+        lines.append([str(row["trial"]), row["state"], value, *shown])
     return markdown(lines) + single({}, ["tune"])
 
 

@@ -49,8 +49,8 @@ def capacity_objective(
     closed form, since the |·| of a one-sample estimate is biased by its noise.
 
     A width w > 0 puts √((KL − C)² + w²) − w, a pseudo-Huber loss times w, in place of |KL − C|. At every step the gradient of
-    |KL − C| is plus or minus that of the KL, and with a large γ Adam, which divides by the size of gradients, takes small steps in
-    everything else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
+    |KL − C| is plus or minus that of the KL, and under a large γ Adam, which divides by the size of gradients, takes small steps
+    in all else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """
     squared = (terms.kl - capacity) ** 2 + huber_width**2
     root = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)  # the gradient at 0 is 0, not NaN
