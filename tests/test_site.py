@@ -387,6 +387,7 @@ def test_equations_become_mathml():
     made = maths.in_page('<p><span class="arithmatex">\\(\\log p(x) &lt; \\frac{1}{K}\\)</span></p>')
     assert re.search(r'<math alttext="\\log p\(x\) &lt; \\frac\{1\}\{K\}".*<mi>log</mi><mspace', made)
     assert "<mfrac>" in made
+    assert "<msup><mi>tanh</mi><mn>2</mn></msup>" in maths.mathml(r"\tanh^2 x", display=False)  # no space within
     prose = maths.in_notebook('<p>Of $x$ and $$\\int f$$, $5 each.</p><code>"$a$"</code><img alt="$b$">')
     assert prose.count("<math") == 2
     assert prose.count('display="block"') == 1

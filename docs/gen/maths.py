@@ -12,7 +12,9 @@ DOLLARS = re.compile(
     r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+(?:\n[^$\n]+)*?)(?<!\s)\$(?![\w$])",
     re.DOTALL,
 )  # of a notebook
-OPERATOR = re.compile(r"(<mi>[a-z]{2,}</mi>)(?!<mo|</m)")
+OPERATOR = re.compile(  # but not one with an index or an exponent, whose element takes no third child
+    r"(?<!<msup>)(?<!<msub>)(?<!<munder>)(?<!<msubsup>)(<mi>[a-z]{2,}</mi>)(?!<mo|</m)"
+)
 VERBATIM = re.compile(
     r"(<(pre|code|script|style|svg|clipboard-copy)\b.*?</\2>|<[^>]*>)", re.DOTALL
 )
