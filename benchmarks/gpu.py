@@ -83,7 +83,7 @@ def style(row: str, settings: str) -> Piece:
 
 
 def sprites(architecture: str) -> Piece:
-    """Return sprites under a capacity that rises to 25 nats over all of 100,000 steps, as in the paper, at γ = 100."""
+    """Return sprites under a capacity that rises to 25 nats over 100,000 steps, as in the paper, at γ = 100, rounded."""
     call = f"tables/disentanglement.py --only capacity-huber-long --set {architecture}"
     longer = "gamma=100.0 capacity=25.0 capacity_steps=100000 epochs=200 epoch_steps=500"
     return Piece(f"{call} {longer} --seeds 3", f"{call} capacity_steps=2 epochs=1 epoch_steps=2 --seeds 1")

@@ -2,11 +2,12 @@
 
     python benchmarks/trials.py [--only TRIAL ...] [--save [FILE]]
 
-A trial is commands of `gen-jax`, done one after the other in an empty folder, under seed 0: it has no error over seeds. What a
+A trial is commands of `gen-jax`, done one after the other in an empty folder, under one seed: it has no error over seeds. What a
 run (`result.json`) and a task (its numbers) write is kept by the names of the run and of the file. With `--save` it goes into
 `benchmarks/results/trials.json` as soon as a trial ends; the other trials of that file stay there.
 """
 
+import argparse
 import json
 import os
 import shlex
@@ -17,19 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import arguments, how, write
+from common import RESULTS, how, write
 
 
 def translation(settings: str) -> list[str]:
     """Return the commands of a CycleGAN that is measured on validation pairs, both ways."""
     both = [f"translate runs/cyclegan --direction {way} --against valid" for way in ("a-to-b", "b-to-a")]
     return [f"train cyclegan {settings}".strip(), *both]
-
-
-def sprites(gamma: int) -> list[str]:
-    """Return the commands of a β-VAE of sprites that is held at C by |KL − C| with its corner, as in the paper."""
-    longer = f"--gamma {gamma} --huber-width 0 --capacity-steps 65000 --epochs 160 --validate-every 10"
-    return [f"train beta-vae-sprites {longer}", "disentanglement runs/beta-vae-sprites"]
 
 
 TRIALS: dict[str, list[str]] = {
@@ -43,7 +38,6 @@ TRIALS: dict[str, list[str]] = {
     ],
     "ladder": ["train ladder-mnist --latent-dims 100 50 --hidden-sizes 200 200 --kl-warmup-steps 0 --epochs 5"],
     "one-layer": ["train vae-mnist --activation relu --batch-size 20 --epochs 5"],
-    **{f"sprites-{gamma}": sprites(gamma) for gamma in (30, 100)},
     "tune": ["tune vae --vary hidden-sizes=[64],[200],[200,100] latent-dim=2..32:log --trials 10 --epochs 9"],
     "checkerboard": ["train flow-2d --data toy:checkerboard"],
     "autoencoder": ["train autoencoder"],
@@ -85,7 +79,10 @@ def measured(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    args = arguments(__doc__, rounds=1, only={"nargs": "*", "choices": list(TRIALS), "default": list(TRIALS), "metavar": "TRIAL"})
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=list(TRIALS), default=list(TRIALS), metavar="TRIAL")
+    parser.add_argument("--save", nargs="?", type=Path, const=RESULTS / "trials.json", metavar="FILE")
+    args = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[1]))
     for name in args.only:
         with tempfile.TemporaryDirectory() as folder:

@@ -264,6 +264,35 @@ def test_a_table_of_rows(monkeypatch):
     assert below.strip() == f"Small. {made} Published: Someone 2000.\n{{ .made }}"
 
 
+def test_a_table_of_trials(monkeypatch):
+    kept = {"device": "cpu: cpu, 2 cores, AMD EPYC", "cores": 1, "versions": {"jax": "0.1"}}
+    one = kept | {"found": {"vae": {"result": {"nll": 2.5, "nll_se": 0.25}, "quality": {"model": {"recall": 0.5}}}}}
+    two = kept | {"cores": 2, "found": {"vae": {"result": {"nll": 3.5}}}}
+    monkeypatch.setattr(tables, "results", {"trials": {"one": one, "two": two}}.get)
+    columns = [["NLL", {"key": "result/nll", "digits": 1}], ["recall", {"key": "quality/model/recall", "digits": 2}]]
+    it = {"head": "run", "trials": [["A", "one", "vae"], ["B", "two", "vae"]], "columns": columns}
+    table, below = tables.of_trials(it).split("\n\n")
+    assert table.splitlines() == ["| run | NLL | recall |", "| --- | --- | --- |", "| A | 2.5 ± 0.2 | 0.50 |", "| B | 3.5 | – |"]
+    machines = "a CPU, 2 cores, AMD EPYC (1 used), jax 0.1 and a CPU, 2 cores, AMD EPYC (2 used), jax 0.1"
+    made = f"Made by `python benchmarks/trials.py --only one two` on {machines}, seed 0 where none is named: single runs."
+    assert below == f"{made}\n{{ .made }}\n"
+    assert tables.of_trials(it | {"note": "Small."}).split("\n\n")[1] == f"Small. {made}\n{{ .made }}\n"
+
+
+def test_the_table_of_a_study_marks_its_best(monkeypatch):
+    rows = [
+        {"trial": 0, "state": "pruned", "valid_elbo": -3.0, "epochs": 1, "hidden_sizes": [4, 2], "latent_dim": 5},
+        {"trial": 1, "state": "complete", "valid_elbo": -2.0, "epochs": 9, "hidden_sizes": [4], "latent_dim": 6},
+    ]
+    kept = {"device": "cpu: cpu, 2 cores, AMD EPYC", "cores": 1, "versions": {"jax": "0.1"}}
+    found = {"vae-tune": {"trials": {"metric": "valid_elbo", "best": 1, "trials": rows}}}
+    monkeypatch.setattr(tables, "results", {"trials": {"tune": kept | {"found": found}}}.get)
+    assert tables.study().splitlines()[2:4] == [
+        "| 0 | pruned | −3.00 | 1 | 4, 2 | 5 |",
+        "| 1 | complete | **−2.00** | 9 | 4 | 6 |",
+    ]
+
+
 @pytest.mark.parametrize("name", ALL_TABLES)
 def test_a_table_names_its_command_its_machine_and_its_seeds(name):
     lines = tables.table(name).splitlines()

@@ -185,7 +185,8 @@ def single(it: Mapping[str, Any], trials: Sequence[str]) -> str:
     command = f"python benchmarks/trials.py --only {' '.join(dict.fromkeys(trials))}"
     made = " and ".join(dict.fromkeys(how))
     text = f"Made by `{command}` on {made}, seed 0 where none is named: single runs."
-    return f"\n\n{it.get('note', '')} {text}".replace("\n ", "\n") + "\n{ .made }\n"
+    parts = [it.get("note", ""), text]
+    return "\n\n" + " ".join(part for part in parts if part) + "\n{ .made }\n"
 
 
 def study() -> str:
@@ -284,6 +285,7 @@ def novelty() -> str:
 
 
 FUNCTIONS: dict[str, tuple[str, Callable[[], str]]] = {
+    "study": ("VAEs", study),
     "energies": ("Flows", energies),
     "representation_mnist": (USES, lambda: representation("mnist")),
     "representation_fashion": (USES, lambda: representation("fashion_mnist")),

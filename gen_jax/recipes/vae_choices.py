@@ -63,7 +63,7 @@ class Capacity(Objective, kinds=("capacity",)):
     capacity_steps: Count = 100_000
     """Steps over which C rises from 0."""
     huber_width: NonNegative = 0.0
-    """Nats from C within which |KL − C| is rounded, a pseudo-Huber loss: C is held by a steady force and others learn faster."""
+    """Nats from C within which |KL − C| is rounded, as the pseudo-Huber loss is; 0 for the paper's."""
     objective_of: Literal["batch-mean", "example"] = "batch-mean"
     """Whether the objective is a function of the mean KL of the batch or of each example's KL."""
 

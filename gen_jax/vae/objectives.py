@@ -48,7 +48,7 @@ def capacity_objective(
     With a batch's mean terms, the mean rate is held at C; with one example's terms, the rate of each. The latter needs a KL in
     closed form, since the |·| of a one-sample estimate is biased by its noise.
 
-    A width w > 0 puts √((KL − C)² + w²) − w, a pseudo-Huber loss times w, in place of |KL − C|. At every step the gradient of
+    A width w > 0 puts √((KL − C)² + w²) − w, the pseudo-Huber loss over w, in place of |KL − C|. At every step the gradient of
     |KL − C| is plus or minus that of the KL, and under a large γ Adam, which divides by the size of gradients, takes small steps
     in all else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """

@@ -5,11 +5,14 @@ import os
 import signal
 
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gen_jax import recipes, runs
 from gen_jax.cli import main
+from gen_jax.data import Split
 from gen_jax.types import InputError, split
 from tests.small import settings
 
@@ -119,3 +122,16 @@ def test_an_identity_loss_needs_domains_of_equal_channels(grey, colours):
     with pytest.raises(InputError, match=r"identity_weight is 2.0, and the domains have 1 and 3 channels"):
         build(settings("cyclegan", data=f"pair:{grey},{colours}", identity_weight=2.0), (12, 12, 4))
     assert build(settings("cyclegan", data=f"pair:{grey},{colours}"), (12, 12, 4)).model.channels == (1, 3)
+
+
+@pytest.mark.parametrize(("channels", "identity_weight"), [((1, 1), 5.0), ((1, 3), 0.0)])
+def test_the_weights_of_the_losses_are_those_that_the_recipe_says(grey, colours, channels, identity_weight):
+    """2 for the cycle, whatever that is 5 for the identity, and 0 where the channels differ."""
+    data = f"inverted:{grey}" if channels == (1, 1) else f"pair:{grey},{colours}"
+    experiment = recipes.RECIPES["cyclegan"].build(settings("cyclegan", data=data, **SIZES), (12, 12, sum(channels)))
+    batch = Split(jax.random.uniform(jax.random.key(1), (4, 12, 12, sum(channels)), minval=-1.0))
+    params, state = jax.jit(experiment.model.init)(jax.random.key(0), batch.x[0])
+    value, (_, metrics) = jax.jit(experiment.loss.generator)(params, state, jax.random.key(2), jnp.int32(0), batch)
+    assert ("identity_loss" in metrics) == (identity_weight > 0)
+    identity = identity_weight * metrics.get("identity_loss", 0.0)
+    np.testing.assert_allclose(value, metrics["generator_loss"] + 2.0 * metrics["cycle_loss"] + identity, rtol=1e-5)

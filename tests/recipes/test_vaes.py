@@ -5,12 +5,13 @@ import json
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax import runs
+from gen_jax import recipes, runs
 from gen_jax.cli import main
-from gen_jax.data import load_dataset
+from gen_jax.data import Split, load_dataset
 from gen_jax.recipes import change
 from gen_jax.recipes.vae_choices import Elbo
 from gen_jax.sweep import sweep
@@ -74,14 +75,30 @@ def test_a_conditional_vae_draws_what_its_label_says(data, tmp_path, latent):
 
 
 @pytest.mark.slow
-def test_capacity_holds_the_rate(data, tmp_path):
+@pytest.mark.parametrize("width", [0.0, 0.5])
+def test_capacity_holds_the_rate(data, tmp_path, width):
     capacity = {"objective": "capacity", "capacity": 3.0, "capacity_steps": 100, "gamma": 100.0, "schedule": "cosine"}
-    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, validate_every=20, **MLP | capacity)
+    small = MLP | capacity | {"huber_width": width}
+    result = trained("vae", data, tmp_path / "run", latent_dim=2, epochs=60, validate_every=20, **small)
     rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert abs(json.loads(rows[-1])["train_rate"] - 3.0) < 0.3
     assert {"manifold", "latents", "capacity"} <= figures(tmp_path / "run")
     assert json.loads(rows[-1])["train_capacity"] == 3.0
     assert np.isfinite(result["test_nll"])
+
+
+def test_the_loss_of_a_capacity_is_rounded_by_its_width():
+    """At C = 3 of a batch's mean terms: the loss of the recipe less its distortion is γ (√((KL − C)² + w²) − w)."""
+    for width in (0.0, 2.0):
+        capacity = {"objective": "capacity", "gamma": 10.0, "capacity": 3.0, "capacity_steps": 4, "huber_width": width}
+        experiment = recipes.RECIPES["vae"].build(settings("vae", **MLP | capacity), (4, 4, 1))
+        batch = Split(jnp.ones((6, 4, 4, 1)))
+        params = experiment.model.init(jax.random.key(0), batch.x[0])
+        value, (_, metrics) = experiment.loss(params, (), jax.random.key(1), jnp.int32(4), batch)
+        far = float(metrics["rate"]) - 3.0
+        expected = float(metrics["distortion"]) + 10.0 * ((far**2 + width**2) ** 0.5 - width)
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert settings("beta-vae-sprites").objective.huber_width == 1.0
 
 
 @pytest.mark.slow
