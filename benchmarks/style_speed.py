@@ -58,7 +58,7 @@ WASSERSTEIN = {  # the paper's game
 def settings_of(name: str, batch: int | None = None, width: int | None = None) -> Settings:
     """Return the recipe's settings, with another batch and width if they are given."""
     settings = {
-        "cyclegan": change(cycle.RECIPES["cyclegan"].settings, cycle_weight=10.0),  # as the peer has it
+        "cyclegan": change(cycle.RECIPES["cyclegan"].settings, cycle_weight=10.0, identity_weight=5.0),  # the peer's
         "progressive": change(style.RECIPES["progressive-mnist"].settings, batch_size=32, **WASSERSTEIN),
         "stylegan": style.RECIPES["stylegan-mnist"].settings,
         "stylegan2": change(style.RECIPES["stylegan-mnist"].settings, architecture="style2"),

@@ -27,6 +27,11 @@ def translation(settings: str) -> list[str]:
     return [f"train cyclegan {settings}".strip(), *both]
 
 
+WEIGHTS = {  # of the cycle loss and of the identity loss
+    "10 and 5": "--cycle-weight 10 --identity-weight 5",
+    "2 and 5": "--cycle-weight 2 --identity-weight 5",
+    "2 and 0": "--cycle-weight 2 --identity-weight 0",
+}
 TRIALS: dict[str, list[str]] = {
     "vae": ["train vae"],
     "vae-fashion": ["train vae-fashion"],
@@ -49,9 +54,9 @@ TRIALS: dict[str, list[str]] = {
     "gan-labels": ["train gan-mnist --num-classes 10", "quality runs/gan-mnist"],
     "gan-classifier": ["train gan-mnist --num-classes 10 --condition classifier", "quality runs/gan-mnist"],
     **{
-        f"{data}-{weight}-{seed}": translation(f"--data {data}:mnist-5k --cycle-weight {weight} --epochs {epochs} --seed {seed}")
+        f"{data}, {weights}, seed {seed}": translation(f"--data {data}:mnist-5k {given} --epochs {epochs} --seed {seed}")
         for data, epochs in (("edges", 6), ("inverted", 2))
-        for weight in (2, 10)
+        for weights, given in WEIGHTS.items()
         for seed in (0, 1)
     },
 }

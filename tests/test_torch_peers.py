@@ -221,7 +221,7 @@ def patches(params: dict) -> torch.nn.Module:
 
 def test_cyclegans_agree_in_networks_and_in_both_losses():
     sizes = {"width": 3, "num_halvings": 2, "num_blocks": 2, "disc_width": 4, "disc_halvings": 2}
-    settings = change(cycle.RECIPES["cyclegan"].settings, cycle_weight=10.0, **sizes)
+    settings = change(cycle.RECIPES["cyclegan"].settings, cycle_weight=10.0, identity_weight=5.0, **sizes)
     experiment = cycle.build(settings, (SIZE, SIZE, 2))
     params, state = shaken(jax.jit(experiment.model.init)(jax.random.key(0), jnp.zeros((SIZE, SIZE, 2))))
     generators = [translator(params.generator[name]["params"]) for name in ("a-to-b", "b-to-a")]

@@ -7,6 +7,7 @@ others published is in the results, or else in that file, in a column of strings
 import functools
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def at(name: str, path: str) -> float:
     """Return the number of a file at a path such as `result/test_nll`, of a mean with its error the mean."""
     found: Any = results(name)
     for part in path.split("/"):
-        found = found[part]
+        found = found[int(part) if isinstance(found, list) else part]
     return found[0] if isinstance(found, list) else found
 
 
@@ -182,7 +183,9 @@ def single(it: Mapping[str, Any], trials: Sequence[str]) -> str:
         f"{on(trial)} ({trial['cores']} used), jax {trial['versions']['jax']}"
         for trial in saved
     ]
-    command = f"python benchmarks/trials.py --only {' '.join(dict.fromkeys(trials))}"
+    command = shlex.join(
+        ["python", "benchmarks/trials.py", "--only", *dict.fromkeys(trials)]
+    )
     made = " and ".join(dict.fromkeys(how))
     text = f"Made by `{command}` on {made}, seed 0 where none is named: single runs."
     parts = [it.get("note", ""), text]

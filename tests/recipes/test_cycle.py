@@ -124,14 +124,21 @@ def test_an_identity_loss_needs_domains_of_equal_channels(grey, colours):
     assert build(settings("cyclegan", data=f"pair:{grey},{colours}"), (12, 12, 4)).model.channels == (1, 3)
 
 
-@pytest.mark.parametrize(("channels", "identity_weight"), [((1, 1), 5.0), ((1, 3), 0.0)])
-def test_the_weights_of_the_losses_are_those_that_the_recipe_says(grey, colours, channels, identity_weight):
-    """2 for the cycle, whatever that is 5 for the identity, and 0 where the channels differ."""
+@pytest.mark.parametrize(
+    ("channels", "given", "weights"),
+    [
+        ((1, 1), {}, (2.0, 0.0)),
+        ((1, 1), {"cycle_weight": 8.0, "identity_weight": None}, (8.0, 4.0)),
+        ((1, 3), {"cycle_weight": 8.0, "identity_weight": None}, (8.0, 0.0)),
+    ],
+)
+def test_the_losses_have_the_weights_of_the_settings(grey, colours, channels, given, weights):
+    """Those of the recipe; by default half of the cycle's for the identity, and 0 where the channels differ."""
     data = f"inverted:{grey}" if channels == (1, 1) else f"pair:{grey},{colours}"
-    experiment = recipes.RECIPES["cyclegan"].build(settings("cyclegan", data=data, **SIZES), (12, 12, sum(channels)))
+    experiment = recipes.RECIPES["cyclegan"].build(settings("cyclegan", data=data, **SIZES | given), (12, 12, sum(channels)))
     batch = Split(jax.random.uniform(jax.random.key(1), (4, 12, 12, sum(channels)), minval=-1.0))
     params, state = jax.jit(experiment.model.init)(jax.random.key(0), batch.x[0])
     value, (_, metrics) = jax.jit(experiment.loss.generator)(params, state, jax.random.key(2), jnp.int32(0), batch)
-    assert ("identity_loss" in metrics) == (identity_weight > 0)
-    identity = identity_weight * metrics.get("identity_loss", 0.0)
-    np.testing.assert_allclose(value, metrics["generator_loss"] + 2.0 * metrics["cycle_loss"] + identity, rtol=1e-5)
+    assert ("identity_loss" in metrics) == (weights[1] > 0)
+    identity = weights[1] * metrics.get("identity_loss", 0.0)
+    np.testing.assert_allclose(value, metrics["generator_loss"] + weights[0] * metrics["cycle_loss"] + identity, rtol=1e-5)
