@@ -41,7 +41,10 @@ def negative_elbo(terms: ElboTerms, beta: Float[Array, ""] | float = 1.0) -> Flo
 
 
 def capacity_objective(
-    terms: ElboTerms, gamma: float, capacity: Float[Array, ""] | float, huber_width: float = 0.0
+    terms: ElboTerms,
+    gamma: float | Float[Array, ""],
+    capacity: float | Float[Array, ""],
+    huber_width: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, ""]:
     """Return −log p(x|z) + γ |KL − C| for a capacity of C nats (Burgess et al. 2018, arXiv:1804.03599).
 
