@@ -290,7 +290,7 @@ print("measured", float(jnp.mean(lengths**2)), " known", float(jnp.sum(A**2) / 6
 #     print(name, float(jnp.abs(model.translate(params, image, "b-to-a") - a).mean()))
 # ```
 #
-# The noise changes nothing here (0.181 for both): after 200 steps nothing is hidden in single pixels. A network that hides its
+# The noise changes nothing here (0.214 for both): after 200 steps nothing is hidden in single pixels. A network that hides its
 # source there, as they found after long training, loses it to such noise, and nothing in the losses forbids to hide it.
 # </details>
 
