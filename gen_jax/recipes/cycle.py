@@ -8,7 +8,7 @@ r"""CycleGAN: translation between two domains, learned without pairs (Zhu et al.
 
 `cyclegan`: 70 s of training on one core of an AMD EPYC (two seeds). From edges to digits, on 500 test pairs: L1
 0.036 ± 0.003 (images as they are 0.143, the mean image 0.151), SSIM 0.87 (0.22, 0.11), Fréchet distance 1.4 (41.7); from digits
-to edges: L1 0.040 ± 0.001, SSIM 0.91, Fréchet distance 1.0 (34.8). With the paper's weights of the losses, `--cycle-weight 10
+to edges: L1 0.040 ± 0.001, SSIM 0.90, Fréchet distance 1.0 (34.8). With the paper's weights of the losses, `--cycle-weight 10
 --identity-weight 5`: L1 0.098 ± 0.001 and 0.106 ± 0.002.
 
 `cyclegan-emoji`: 33 min on one core of an Intel Xeon that did other work too (seed 0), and sized for longer on a GPU. From one
