@@ -1,4 +1,4 @@
-"""Single runs that the pages of the site tell of: what their commands measure is kept, so that no number is typed.
+"""Single runs that the pages of the site tell of: what their commands measure is kept, and the pages show it.
 
     python benchmarks/trials.py [--only TRIAL ...] [--save [FILE]]
 
@@ -24,7 +24,7 @@ from common import RESULTS, how, write
 def translation(settings: str) -> list[str]:
     """Return the commands of a CycleGAN that is measured on validation pairs, both ways."""
     both = [f"translate runs/cyclegan --direction {way} --against valid" for way in ("a-to-b", "b-to-a")]
-    return [f"train cyclegan {settings}".strip(), *both]
+    return [f"train cyclegan {settings}", *both]
 
 
 WEIGHTS = {  # of the cycle loss and of the identity loss
@@ -93,7 +93,7 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as folder:
             trial = run(TRIALS[name], Path(folder))
         cores = len(os.sched_getaffinity(0))
-        made = {**how(), "cores": cores, "command": f"python benchmarks/trials.py --only {name} --save"}
+        made = {**how(), "cores": cores, "command": shlex.join(["python", "benchmarks/trials.py", "--only", name, "--save"])}
         print(name, json.dumps(trial["found"], indent=2, ensure_ascii=False), flush=True)
         if args.save:
             kept = json.loads(args.save.read_text()) if args.save.exists() else {}

@@ -276,6 +276,9 @@ def test_a_table_of_trials(monkeypatch):
     machines = "a CPU, 2 cores, AMD EPYC (1 used), jax 0.1 and a CPU, 2 cores, AMD EPYC (2 used), jax 0.1"
     made = f"Made by `python benchmarks/trials.py --only one two` on {machines}, seed 0 where none is named: single runs."
     assert below == f"{made}\n{{ .made }}\n"
+    two["note"] = "made by hand"
+    assert tables.of_trials(it).split("\n\n")[1] == f"{made} The result says: made by hand.\n{{ .made }}\n"
+    del two["note"]
     assert tables.of_trials(it | {"note": "Small."}).split("\n\n")[1] == f"Small. {made}\n{{ .made }}\n"
 
 

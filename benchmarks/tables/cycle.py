@@ -25,6 +25,7 @@ ROWS = {f"{data}{what}": (recipe, changes) for data, recipe in DATA.items() for 
 ROWS |= {
     "edges-identity": ("cyclegan", {"identity_weight": 5.0}),
     "edges-paper": ("cyclegan", {"cycle_weight": 10.0, "identity_weight": 5.0}),
+    "emoji-no-cycle": ("cyclegan-emoji", {"cycle_weight": 0.0, "identity_weight": 5.0}),  # by default half of the cycle's
     "emoji-no-identity": ("cyclegan-emoji", {"identity_weight": 0.0}),
 }
 MEASURES = ("l1", "psnr", "ssim", "median_rank_by_pixels", "rank_by_features", "frechet_distance", "kernel_distance", "cycle_l1")

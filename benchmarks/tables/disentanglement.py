@@ -32,7 +32,6 @@ DISC = {"disc_hidden_sizes": (128, 128, 128)}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     **{f"beta-{beta}": {"objective": "elbo", "beta": float(beta)} for beta in (1, 2, 4, 8, 16)},
     "capacity": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 3200, "huber_width": 0.0},
-    "capacity-huber": {"objective": "capacity", "gamma": 100.0, "capacity": 25.0, "capacity_steps": 3200, "huber_width": 1.0},
     "tcvae": {"objective": "tcvae"},
     "factor": {"objective": "factor", **DISC},
     "dip-i": {"objective": "dip-i"},

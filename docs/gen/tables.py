@@ -52,7 +52,7 @@ def at(name: str, path: str) -> float:
     """Return the number of a file at a path such as `result/test_nll`, of a mean with its error the mean."""
     found: Any = results(name)
     for part in path.split("/"):
-        found = found[int(part) if isinstance(found, list) else part]
+        found = found[part]
     return found[0] if isinstance(found, list) else found
 
 
@@ -188,7 +188,8 @@ def single(it: Mapping[str, Any], trials: Sequence[str]) -> str:
     )
     made = " and ".join(dict.fromkeys(how))
     text = f"Made by `{command}` on {made}, seed 0 where none is named: single runs."
-    parts = [it.get("note", ""), text]
+    notes = dict.fromkeys(trial["note"] for trial in saved if "note" in trial)
+    parts = [it.get("note", ""), text, *(f"The result says: {note}." for note in notes)]
     return "\n\n" + " ".join(part for part in parts if part) + "\n{ .made }\n"
 
 
