@@ -55,8 +55,8 @@ def capacity_objective(
     |KL − C| is plus or minus that of the KL, and under a large γ Adam, which divides by the size of gradients, takes small steps
     in all else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """
-    squared = (terms.kl - capacity) ** 2 + huber_width**2
-    root = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)  # the gradient at 0 is 0, not NaN
+    off = terms.kl - capacity
+    root = jnp.hypot(jnp.sign(off) * off, huber_width)  # no overflow; sign(x) x is |x| with a gradient of 0 at 0, not 1
     return terms.distortion + gamma * (root - huber_width)
 
 
