@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import Array, InputError, Key, Loss, Metrics, Net, Params
+from gen_jax.types import Array, InputError, Key, Loss, Metrics, Net, Number, Params
 
 
 class Autoencoder(NamedTuple):
@@ -65,12 +65,12 @@ def squared_error(model: Autoencoder, params: Params, key: Key, x: Array) -> Flo
     return jnp.sum((x - reconstruction) ** 2)
 
 
-def autoencoder_loss(model: Autoencoder, contraction_weight: float = 0.0) -> Loss:
+def autoencoder_loss(model: Autoencoder, contraction_weight: Number = 0.0) -> Loss:
     """Return the `Loss` of a batch with `x`: the mean of ‖x − g(f(x̃))‖² + λ ‖∂f/∂x‖_F², λ = `contraction_weight`."""
 
     def objective(params: Params, key: Key, x: Array) -> tuple[Array, Metrics]:
         error = squared_error(model, params, key, x)
-        if not contraction_weight:
+        if not isinstance(contraction_weight, jax.Array) and contraction_weight == 0:
             return error, {"squared_error": error}
         norm = contraction(model, params, x)
         return error + contraction_weight * norm, {"squared_error": error, "contraction": norm}
@@ -88,7 +88,7 @@ def contraction(model: Autoencoder, params: Params, x: Array) -> Float[Array, ""
     return jnp.sum(jax.jacrev(lambda x: model.encode(params, x))(x) ** 2)
 
 
-def corrupt(kind: Literal["masking", "gaussian"], amount: float, key: Key, x: Float[Array, "..."]) -> Float[Array, "..."]:
+def corrupt(kind: Literal["masking", "gaussian"], amount: Number, key: Key, x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Draw x̃: set each value to 0 with probability `amount` (masking), or add noise of that standard deviation (gaussian).
 
     Raises:
@@ -96,10 +96,10 @@ def corrupt(kind: Literal["masking", "gaussian"], amount: float, key: Key, x: Fl
     """
     match kind:
         case "masking":
-            if not 0 <= amount <= 1:
+            if not isinstance(amount, jax.Array) and not 0 <= amount <= 1:
                 raise InputError(f"amount is {amount}, and masking takes a probability: give 0 to 1.")
             return jnp.where(jax.random.bernoulli(key, amount, x.shape), 0.0, x)
         case "gaussian":
-            if not 0 <= amount < math.inf:
+            if not isinstance(amount, jax.Array) and not 0 <= amount < math.inf:
                 raise InputError(f"amount is {amount}, and Gaussian noise takes a standard deviation: give 0 or more.")
             return x + amount * jax.random.normal(key, x.shape)

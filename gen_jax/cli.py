@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not is_out_of_memory(error):
             raise
-        err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model, or --stream.", highlight=False)
+        err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model; train has --stream, too.", highlight=False)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         err.print(STOPPED, end="", highlight=False, soft_wrap=True)
@@ -259,8 +259,9 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
             out=command.out,
             on_epoch=lambda done, total: progress.update(epochs, completed=done, total=total),
         )
-    for row in rows:
-        _print_table(row)
+    fitting = max(1, (out.width - 32) // 24)  # columns beside the names: more are a table below
+    for first in range(0, len(rows), fitting):
+        _print_table({_name_of(row, vary): _means(row, vary) for row in rows[first : first + fitting]})
     if command.out is not None:
         _say(f"{command.out}")
     if command.to is not None:
@@ -364,6 +365,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _name_of(row: Mapping[str, Any], varied: Iterable[str]) -> str:
+    return ", ".join(f"{name} {row[name]:g}" for name in varied) or "all seeds"
+
+
+def _means(row: Mapping[str, Any], varied: Container[str]) -> dict[str, Any]:
+    """Return a row's numbers, each mean with its standard error, but those that were varied."""
+    shown = {name: value for name, value in row.items() if name not in varied and not name.endswith("_se")}
+    return {
+        name: value if row.get(f"{name}_se") is None else f"{_shown(value)} ± {_shown(row[f'{name}_se'])}"
+        for name, value in shown.items()
+    }
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name.removeprefix('test_')} {_shown(number)}" for name, number in value.items())
@@ -395,7 +409,7 @@ def _print_table(summary: Mapping[str, Any]) -> None:
             table.add_row(name, _shown(value))
     else:
         table = Table("", *columns, box=None)
-        for name in next(iter(columns.values())):
+        for name in dict.fromkeys(name for column in columns.values() for name in column):
             table.add_row(name, *(_shown(column.get(name)) for column in columns.values()))
     if summary:
         out.print(table)

@@ -9,7 +9,7 @@ import pytest
 
 from gen_jax import runs, tasks
 from gen_jax.recipes import change
-from gen_jax.sweep import measure, sweep, train_many
+from gen_jax.sweep import measure, sweep, train_many, training
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError
 from tests.small import settings
@@ -81,6 +81,11 @@ def test_every_combination_of_settings_is_trained():
         ({"num_seeds": 1, "vary": {"beta": (1.0, 1.0)}}, "give each once"),
         ({"num_seeds": 1, "vary": {"weight_decay": (0.0, 0.1)}}, "weight_decay is 0 among its values"),
         ({"num_seeds": 1, "vary": {"gamma": (1.0,)}}, "gamma is no real number among the settings: give one of"),
+        (
+            {"num_seeds": 1, "vary": {"latent_dim": (2.0,)}},
+            "latent_dim is no real number .*: give one of .*`gen-jax tune` varies",
+        ),
+        ({"num_seeds": 1, "vary": {"kl_warmup_steps": (5.0,)}}, "kl_warmup_steps is no real number among the settings"),
     ],
 )
 def test_what_cannot_be_swept_is_told(options, words):
@@ -135,8 +140,64 @@ def test_a_run_that_diverges_is_counted_and_is_in_no_mean():
 
 
 @pytest.mark.slow
+def test_runs_that_do_not_fit_are_trained_in_smaller_parts(monkeypatch):
+    """Of five runs no more than two fit: three parts after two attempts. A single one that does not fit is an error."""
+    small = settings("vae", epochs=2, epoch_steps=2, batch_size=10, **FAMILIES["vae"])
+    sizes, epochs, host = [], [], training._host
+
+    def of_two(states):
+        sizes.append(len(states.step))
+        if sizes[-1] > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes.")
+        return host(states)
+
+    whole = train_many("vae", small, num_seeds=5)
+    monkeypatch.setattr(training, "_host", of_two)
+    parts = train_many("vae", small, num_seeds=5, on_epoch=lambda done, total: epochs.append((done, total)))
+    assert sizes == [5, 3, 2, 2, 1]
+    assert epochs[-2:] == [(9, 10), (10, 10)]
+    for a, b in zip(jax.tree.leaves(whole.variables), jax.tree.leaves(parts.variables), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(training, "_host", lambda states: of_two(states._replace(step=np.zeros(3))))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        train_many("vae", small, num_seeds=2)
+
+
+VARIED = [
+    ("autoencoder", "contraction", (0.1, 0.7), {"data": "mnist-5k"}),
+    ("autoencoder-denoising", "amount", (0.1, 0.7), {"data": "mnist-5k"}),
+    ("vae", "scale", (0.3, 0.9), {"likelihood": "gaussian", "binarise": "none"}),
+    ("vae", "gamma", (3.0, 9.0), {"objective": "capacity", "capacity_steps": 4}),
+    ("vae", "clip_norm", (1e-8, 1.0), {}),
+    ("gan-ring", "clip_weights", (0.01, 0.1), {"loss": "wasserstein", "penalty": "none"}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "name", "values", "changes"), VARIED)
+def test_a_setting_varied_is_the_setting_given(recipe, name, values, changes):
+    """Parameters and metrics of a run of the second value are those of a sweep of one run that has it as a number of Python."""
+    small = settings(
+        recipe, **({"epochs": 1, "epoch_steps": 4, "batch_size": 10, "hidden_sizes": (4,), "latent_dim": 2} | changes)
+    )
+    trained = train_many(recipe, small, num_seeds=1, vary={name: values})
+    of_run = lambda many, i: np.concatenate([np.ravel(leaf[i, 0]) for leaf in jax.tree.leaves((many.variables, many.history))])
+    alone = train_many(recipe, change(small, **{name: values[1]}), num_seeds=1)
+    np.testing.assert_allclose(of_run(trained, 1), of_run(alone, 0), rtol=1e-3, atol=1e-4)
+    assert np.abs(of_run(trained, 0) - of_run(trained, 1)).max() > 1e-3
+
+
+def test_a_number_that_enters_no_step_is_told():
+    """The first scale of a learned one is a parameter's start, of a model that all runs share."""
+    small = settings("vae", epochs=1, likelihood="gaussian-learned", binarise="none", **FAMILIES["vae"])
+    with pytest.raises(InputError, match="scale does not enter a step of this recipe: give a setting of its objective"):
+        train_many("vae", small, num_seeds=1, vary={"scale": (0.1, 0.2)})
+
+
+@pytest.mark.slow
 def test_the_decay_of_an_average_can_be_swept():
-    small = settings("vae", epochs=1, epoch_steps=3, batch_size=10, ema_decay=0.5, **FAMILIES["vae"])
+    """Of settings without one, too."""
+    small = settings("vae", epochs=1, epoch_steps=3, batch_size=10, **FAMILIES["vae"])
     trained = train_many("vae", small, num_seeds=1, vary={"ema_decay": (0.1, 0.9)})
     low, high = (np.concatenate([np.ravel(leaf[i, 0]) for leaf in jax.tree.leaves(trained.states.ema)]) for i in (0, 1))
     params = np.concatenate([np.ravel(leaf[0, 0]) for leaf in jax.tree.leaves(trained.states.params)])

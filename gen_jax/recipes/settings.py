@@ -276,16 +276,12 @@ def with_number(settings: Any, name: str, value: Any) -> Any:
         InputError: there is no such setting, or it is no real number.
     """
     owner = _owner(settings, name)
-    part = settings if owner is None else getattr(settings, owner)
-    if not isinstance(getattr(part, name, None), float):
-        numbers = [
-            field
-            for of in (settings, *(getattr(settings, kind) for kind in variants(type(settings))))
-            for field in _fields(of)
-            if isinstance(getattr(of, field), float)
-        ]
-        raise InputError(f"{name} is no real number among the settings: give one of {', '.join(numbers)}.")
-    part = copy.copy(part)
+    names = [field for of in (settings, *(getattr(settings, kind) for kind in variants(type(settings)))) for field in _fields(of)]
+    if name not in names or number_type(settings, name) is not float:
+        numbers = [field for field in names if number_type(settings, field) is float]
+        hint = f"give one of {', '.join(numbers)}; `gen-jax tune` varies whole numbers too"
+        raise InputError(f"{name} is no real number among the settings: {hint}.")
+    part = copy.copy(settings if owner is None else getattr(settings, owner))
     object.__setattr__(part, name, value)  # `dataclasses.replace` would have its type checked
     if owner is None:
         return part

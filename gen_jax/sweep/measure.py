@@ -28,7 +28,7 @@ from gen_jax.recipes import RECIPES, Recipe, find_recipe
 from gen_jax.recipes.gan_points import NUM_POINTS
 from gen_jax.recipes.own import is_own
 from gen_jax.recipes.settings import plain
-from gen_jax.sweep.training import ManyTrained, refuse_given, train_many, with_values
+from gen_jax.sweep.training import ManyTrained, in_parts, refuse_given, train_many, with_values
 from gen_jax.train import validation, write_json
 from gen_jax.types import GAN, VAE, Array, InputError, Key, Params, context_of, split
 
@@ -142,10 +142,9 @@ def _over_runs(function: Callable[..., Any], trained: ManyTrained, keys: Any, at
     """Return function(values, variables, keys) of every run, `at_once` of them in one program: leaves [V, S, ...] on the host."""
     shape = trained.keys.order.shape
     rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (trained.values, trained.variables, keys))
-    num, of_runs, parts = math.prod(shape), jax.jit(jax.vmap(function)), []
-    for first in range(0, num, at_once or num):
-        part = slice(first, first + (at_once or num))
-        parts.append(jax.device_get(of_runs(*jax.tree.map(lambda leaf, part=part: leaf[part], rows))))
+    of_runs = jax.jit(jax.vmap(function))
+    of_part = lambda part: jax.device_get(of_runs(*jax.tree.map(lambda leaf: leaf[part], rows)))
+    parts = in_parts(of_part, math.prod(shape), at_once)
     return jax.tree.map(lambda *found: np.concatenate(found).reshape(*shape, *found[0].shape[1:]), *parts)
 
 

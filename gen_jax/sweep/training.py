@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,9 @@ from gen_jax.train import (
     start,
     steps_per_epoch,
 )
-from gen_jax.types import Array, InputError, Key, Params
+from gen_jax.types import Array, InputError, Key, Params, is_out_of_memory
+
+T = TypeVar("T")
 
 
 class ManyTrained(NamedTuple):
@@ -82,8 +84,9 @@ def train_many(
         num_seeds: S: the seeds are `settings.seed`, `settings.seed` + 1, …
         vary: the values of settings that enter a step as numbers, such as `beta`, `penalty_weight` or `learning_rate`; of
             several, every combination is trained.
-        at_once: the number of runs in memory at a time; by default all of them.
-        on_epoch: called with the number of epochs done and in all, of runs that are trained together.
+        at_once: the most runs that are in memory at a time; by default all of them. Where they do not fit, half as many are
+            tried. (A CPU's system may end the process instead.)
+        on_epoch: called with the number of epochs done and in all, each of one run.
 
     Raises:
         InputError: no seed, no value, or one twice; a setting that the choices made do not have, or that is no number of a step;
@@ -182,22 +185,35 @@ def _train(
     flat = {name: jnp.asarray(of_runs.reshape(-1)) for name, of_runs in values.items()}
     _check_varied(begin, epoch, flat, jnp.stack(roots), keys.order)
     start_many, run_epoch = jax.jit(jax.vmap(begin)), jax.jit(jax.vmap(epoch), donate_argnums=1)
-    ended, at_once = [], min(at_once or num, num)
-    total = settings.epochs * math.ceil(num / at_once)
-    for first in range(0, num, at_once):
-        part = slice(first, first + at_once)
-        of_part, order, history = jax.tree.map(lambda leaf, part=part: leaf[part], flat), keys.order[part], []
+
+    def train_part(part: slice) -> tuple[TrainState, dict[str, np.ndarray]]:
+        of_part, order, history = jax.tree.map(lambda leaf: leaf[part], flat), keys.order[part], []
         states = start_many(of_part, jnp.stack(roots[part]))
         for done in range(settings.epochs):
             states, metrics = run_epoch(of_part, states, jax.vmap(lambda key, done=done: jax.random.fold_in(key, done))(order))
             history.append(metrics)
-            on_epoch(settings.epochs * (first // at_once) + done + 1, total)
+            on_epoch(settings.epochs * part.start + (done + 1) * len(order), settings.epochs * num)
         histories = jax.tree.map(lambda *of_epochs: np.stack(of_epochs, axis=1), *jax.device_get(history))
-        ended.append((_host(states), histories))
-        del states  # before those of the next part are made
+        return _host(states), histories
+
+    ended = in_parts(train_part, num, at_once)
     by_value = lambda leaf: leaf.reshape(-1, num_seeds, *leaf.shape[1:])
     states, history = jax.tree.map(lambda *parts: by_value(_joined(parts)), *ended)
     return states, history, jax.tree.map(by_value, keys)
+
+
+def in_parts(function: Callable[[slice], T], num: int, at_once: int | None) -> list[T]:
+    """Return what a function returns of each part of `num` runs, `at_once` of them or, where memory runs out, half as many."""
+    found, first, at_once = [], 0, min(at_once or num, num)
+    while first < num:
+        try:
+            found.append(function(slice(first, first + at_once)))
+            first += at_once
+        except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
+            if at_once == 1 or not is_out_of_memory(error):
+                raise
+            at_once = math.ceil(at_once / 2)
+    return found
 
 
 def _host(states: TrainState) -> TrainState:
