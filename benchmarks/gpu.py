@@ -3,9 +3,9 @@
     python benchmarks/gpu.py steps                       # or another part; see PARTS, and on_device.md
     python benchmarks/gpu.py steps --toy                 # the same code at toy size, on a CPU
 
-All parts of a call end within `--budget-seconds` and 45 s of grace: what runs then is asked to stop (it saves a checkpoint), and
-what is left is said. The same call goes on. `benchmarks/results/gpu-PART-DEVICE.json` has what each call measured; run folders
-are in `--out`.
+All parts of a call end within `--budget-seconds` and 45 s of grace, by default 8 minutes: what runs then is asked to stop (it
+saves a checkpoint), and what is left is said. The same call goes on. `benchmarks/results/gpu-PART-DEVICE.json` has what each call
+measured; run folders are in `--out`.
 
 - steps: milliseconds a step beside PyTorch eager, compiled and as CUDA graphs; flags: ours under flags of XLA.
 - iwae: the table of the IWAE paper, the cells of a K and a depth in one program; pacgan: stacked MNIST, ten seeds.
@@ -57,7 +57,7 @@ def stacked(row: str) -> Piece:
     """Return a row of stacked MNIST, 50 epochs of 2,000 steps, with twice the channels of the table."""
     call = f"tables/stacked.py --only {row} --seeds"
     toy = "1 --set data=stacked:mnist-5k epochs=1 epoch_steps=2"
-    return Piece(f"{call} 10 --set epochs=50 channels=(64,128)", f"{call} {toy}")
+    return Piece(f"{call} 10 --set epochs=50 validate_every=10 channels=(64,128)", f"{call} {toy}")
 
 
 def sylvester(row: str) -> Piece:
@@ -113,8 +113,8 @@ PARTS: dict[str, dict[str, Piece]] = {
     "pacgan": {row: stacked(row) for row in ("DCGAN", "PacDCGAN2")},
     "sylvester": {row: sylvester(row) for row in FLOWS},
     "sphere": {row: sphere(row) for row in SPHERES},
-    "style": {"fashion": style("fashion", f"{WIDE} epochs=50")},
-    "emoji": {row: style(row, f"{WIDE} epochs=300") for row in AUGMENTATIONS},
+    "style": {"fashion": style("fashion", f"{WIDE} epochs=50 validate_every=10")},
+    "emoji": {row: style(row, f"{WIDE} epochs=300 validate_every=50") for row in AUGMENTATIONS},
     "sprites": {"mlp": sprites("architecture=mlp"), "conv": sprites(CONV)},
 }
 
@@ -123,7 +123,7 @@ def main() -> None:
     """Do what is left of a part, while there is time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--budget-seconds", type=float, default=480, help="of all the parts together")
+    parser.add_argument("--budget-seconds", type=float, default=435, help="of all the parts together")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where the run folders go")
     parser.add_argument("--results", type=Path, help="where the results go; by default benchmarks/results, of a toy --out")
     parser.add_argument("--toy", action="store_true", help="the first piece of each part at toy size")

@@ -8,7 +8,9 @@ compiled one cannot be differentiated twice. Lazy penalties and image pools chan
 CycleGAN have no graph. On a CPU there are no graphs at all.
 
 A case and a batch are measured in turn (A B A B …); one that is in the file already is not measured again, so that a program
-that was stopped goes on. What cannot be compiled or captured is in the file as an error. `--variants` adds ours with
+that was stopped goes on. What cannot be compiled or captured is in the file as an error. A row that fails all the same, as a
+capture that was broken off can make the programs after it, does not stop the others: the next call tries it without a graph, in
+a process that has captured nothing. `--variants` adds ours with
 Adam over one flat vector (MLP VAE) and with layers in bfloat16 (StyleGANs).
 """
 
@@ -44,6 +46,7 @@ STEPS = {"small": 100, "large": 40}
 TOY_STEPS = 2
 PEERS = ("eager", "compiled", "graph")
 MAY_FAIL = ("compiled", "graph")
+torch.distributions.Distribution.set_default_validate_args(False)  # checks wait for the device, which a capture forbids
 Program = Callable[[], Any]
 
 
@@ -231,12 +234,17 @@ def measure(name: str, batch: int, steps: int, rounds: int, variants: bool, peer
             if not program.endswith(MAY_FAIL):
                 raise
             programs.pop(program, None)
-            errors[program] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            errors[program] = first_line(error)
     seconds = seconds_in_turn(programs, rounds)
     values = {program: [1e3 * s / steps for s in row] for program, row in seconds.items()}
     medians = {program: statistics.median(row) for program, row in values.items()}
     ratios = {program: median / medians["gen_jax"] for program, median in medians.items() if program != "gen_jax"}
     return {"batch": batch, "steps": steps, "values": values, "medians": medians, "ratios": ratios, "errors": errors}
+
+
+def first_line(error: Exception) -> str:
+    """Return the type of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def main() -> None:
@@ -261,13 +269,26 @@ def main() -> None:
     of_sizes = ("small",) if args.toy else tuple(STEPS)  # all the small ones first
     chosen = {f"{name} {size}": (name, size) for size, name in itertools.product(of_sizes, args.only)}
     for row, (name, size) in chosen.items():
-        if row in rows:
+        failed = "failed" in rows.get(row, {})
+        if row in rows and not failed:
             continue
         batch, steps = (4, TOY_STEPS) if args.toy else (CASES[name].batches[size], STEPS[size])
-        rows[row] = measure(name, batch, steps, args.rounds, args.variants, args.peers)
-        print(row, {program: round(value, 4) for program, value in rows[row]["medians"].items()}, rows[row]["errors"], flush=True)
+        peers = [peer for peer in args.peers if not (failed and peer == "graph")]
+        try:
+            rows[row] = measure(name, batch, steps, args.rounds, args.variants, peers)
+            print(
+                row,
+                {program: round(value, 4) for program, value in rows[row]["medians"].items()},
+                rows[row]["errors"],
+                flush=True,
+            )
+        except Exception as error:
+            rows[row] = {"failed": first_line(error)}
+            print(row, rows[row], flush=True)
         if args.save:
             write(args.save, result)
+    if failures := [row for row in chosen if "failed" in rows[row]]:
+        raise SystemExit(f"failed: {', '.join(failures)}")
 
 
 if __name__ == "__main__":

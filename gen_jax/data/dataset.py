@@ -216,14 +216,17 @@ class Dataset(NamedTuple):
     def batches(self, rows: np.ndarray) -> Iterator[Split]:
         """Stream the training batches of the row numbers `rows` [S, B] from the host, through Grain.
 
-        Examples are read by threads, ahead of the step that takes them.
+        They are read by threads, ahead of the step that takes them: whole batches of an array, else single examples.
         """
         import grain
 
-        flat: Any = rows.reshape(-1)  # Grain's type is a sequence
-        examples = grain.MapDataset.source(flat).map(lambda row: {"row": row, "x": self.train.x[int(row)]}).batch(rows.shape[1])
-        for batch in examples.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
-            yield Split(batch["x"], None if self.train.labels is None else self.train.labels[batch["row"]])
+        x, labels = self.train.x, self.train.labels
+        whole = isinstance(x, np.ndarray)
+        numbers: Any = rows if whole else rows.reshape(-1)  # Grain's type is a sequence
+        read = grain.MapDataset.source(numbers).map(lambda row: {"row": row, "x": x[row if whole else int(row)]})
+        batches = read if whole else read.batch(rows.shape[1])
+        for batch in batches.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
+            yield Split(batch["x"], None if labels is None else labels[batch["row"]])
 
 
 @functools.partial(jax.jit, static_argnums=0)
