@@ -5,6 +5,7 @@ XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.train.many_de
 
 import json
 import sys
+import tempfile
 from typing import Any
 
 import jax
@@ -38,11 +39,21 @@ def main(name: str) -> None:
     def fit(**where: Any) -> Any:
         return gen_jax.fit(jax.random.key(0), experiment.model, experiment.loss, data, **(options | where))
 
-    one, eight, shared, streamed = (
-        fit(devices=1), fit(devices=8), fit(devices=8, shard_params=True), fit(devices=8, stream=True)
-    )  # fmt: skip
+    one, eight = fit(devices=1), fit(devices=8)
+    compilations: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: compilations.append(event) if "backend_compile" in event else None
+    )
+    counts: list[int] = []
+    longer = fit(devices=8, epochs=2, report=lambda row: counts.append(len(compilations)))
+    with tempfile.TemporaryDirectory() as folder:
+        shared = fit(devices=8, shard_params=True, directory=folder)
+        on_two = fit(devices=2, epochs=2, directory=folder)  # goes on
+    streamed = fit(devices=8, stream=True)
     leaves = jax.tree.leaves(eight.state.params)
     found = {
+        "compilations": counts,
+        "longer": [fitted.history[-1] for fitted in (longer, on_two)],
         "devices": len({device for leaf in leaves for device in leaf.sharding.device_set}),
         "whole": all(leaf.sharding.is_fully_replicated for leaf in leaves),
         "shared": sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(shared.state)),
