@@ -139,7 +139,7 @@ def streaming(rounds: int, toy: bool) -> dict[str, Any]:
     """Time training from the host and on the device."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder), 60 if toy else NUM_IMAGES)
+        write_images(Path(folder), 60 if toy else NUM_IMAGES, (SIZE, SIZE, 3))
         sources = {
             "MNIST, batch 128": (load_dataset("mnist-5k" if toy else "mnist", "dynamic"), mlp_vae(), 128),
             "a folder of 64 x 64 PNGs, batch 64": (
@@ -158,13 +158,13 @@ def streaming(rounds: int, toy: bool) -> dict[str, Any]:
     return found
 
 
-def write_images(folder: Path, num: int) -> None:
+def write_images(folder: Path, num: int, shape: tuple[int, ...]) -> None:
     """Write PNGs of noise, which take as long to read as any."""
     from PIL import Image
 
     generator = np.random.default_rng(SEED)
     for number in range(num):
-        Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(folder / f"{number:05}.png")
+        Image.fromarray(generator.integers(0, 256, shape, np.uint8)).save(folder / f"{number:06}.png")
 
 
 def stream_programs(data: Dataset, vae: VAE, batch: int, steps: int) -> dict[str, Callable[[], Any]]:
@@ -192,7 +192,7 @@ def stream_programs(data: Dataset, vae: VAE, batch: int, steps: int) -> dict[str
 def memory(rounds: int, toy: bool) -> dict[str, Any]:
     """Measure the peak of each cell in a process of its own."""
     sizes, nums, samples = ((200, 400), (4, 8), (2, 4)) if toy else (TRAIN_SIZES, EVALUATED, SAMPLES)
-    cells = [(what, num, 0) for what in ("train", "train, streamed") for num in sizes]
+    cells = [(what, num, 0) for what in ("train", "train, streamed", "train, streamed from a folder") for num in sizes]
     cells += [("evaluate", num, k) for num in nums for k in samples]
     table: dict[str, Any] = {}
     for what, num, k in cells:
@@ -206,18 +206,22 @@ def memory(rounds: int, toy: bool) -> dict[str, Any]:
 
 def cell(what: str, num: int, num_samples: int) -> dict[str, float]:
     """Do one thing with so many examples, and return the peak of this process before and after it."""
-    images = np.random.default_rng(SEED).integers(0, 2, (num, 28, 28, 1), np.uint8) * np.uint8(255)
     vae, key = mlp_vae(), jax.random.key(SEED)
-    some = Split(images[:4])
-    data = Dataset(Split(images), some, some)
-    before = peak()
-    if what == "evaluate":
-        params = vae.init(key, jnp.zeros((28, 28, 1)))
-        tasks.evaluate(vae, params, key, data.train, num_importance_samples=num_samples, view=data.view)
-    else:
-        options = {"epochs": 1, "batch_size": min(128, num // 10), "epoch_steps": 10, "stream": what.endswith("streamed")}
-        gen_jax.fit(key, vae, elbo_loss(vae), data, **options)
-    return {"data": images.nbytes / 2**20, "before": before, "peak": peak()}
+    with tempfile.TemporaryDirectory() as folder:
+        if what.endswith("folder"):
+            write_images(Path(folder), num, (28, 28))
+            data = load_dataset(f"folder:{folder}", "dynamic", stream=True)
+        else:
+            images = np.random.default_rng(SEED).integers(0, 2, (num, 28, 28, 1), np.uint8) * np.uint8(255)
+            data = Dataset(Split(images), Split(images[:4]), Split(images[:4]))
+        before = peak()
+        if what == "evaluate":
+            params = vae.init(key, jnp.zeros((28, 28, 1)))
+            tasks.evaluate(vae, params, key, data.train, num_importance_samples=num_samples, view=data.view)
+        else:
+            options = {"epochs": 1, "batch_size": min(128, num // 10), "epoch_steps": 10, "stream": "streamed" in what}
+            gen_jax.fit(key, vae, elbo_loss(vae), data, **options)
+    return {"data": num * 28 * 28 / 2**20, "before": before, "peak": peak()}
 
 
 def peak() -> float:

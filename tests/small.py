@@ -1,13 +1,18 @@
 """What tests of runs share."""
 
+import os
+import signal
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import chex
 import numpy as np
 import pytest
 
 from gen_jax import recipes, runs
 from gen_jax.tasks import Outcome
+from gen_jax.train import read_metrics
 
 
 def settings(recipe: str, **changes: Any) -> Any:
@@ -30,6 +35,27 @@ def counting(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[Non
         return function(*args)
 
     return counted, traces
+
+
+def whole_and_stopped(recipe: str, chosen: Any, folder: Path) -> tuple[runs.Run, runs.Run]:
+    """Train a run; and again, stopped after an epoch and gone on with, which has to have the same bits. Nothing is evaluated.
+
+    Returns the whole run, and the other as it was when it was stopped.
+    """
+
+    def stop(row: dict[str, Any]) -> None:
+        if row["epoch"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert runs.fit(recipe, chosen, folder / "whole").finished
+    assert not runs.fit(recipe, chosen, folder / "stopped", on_epoch=stop).finished
+    stopped = runs.load_run(folder / "stopped")
+    assert runs.fit(recipe, chosen, folder / "stopped").finished
+    whole, resumed = (runs.load_run(folder / name) for name in ("whole", "stopped"))
+    chex.assert_trees_all_equal(whole.params, resumed.params)
+    of_whole, of_resumed = (read_metrics(folder / name / "metrics.jsonl") for name in ("whole", "stopped"))
+    assert [row | {"seconds": 0} for row in of_whole] == [row | {"seconds": 0} for row in of_resumed]
+    return whole, stopped
 
 
 def done(run: runs.Run, task: str, **options: Any) -> Outcome:

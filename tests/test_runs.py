@@ -799,12 +799,12 @@ def test_nothing_is_compiled_a_second_time(data, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "flags", "num"),
     [
-        ("vae", FLAGS[:-2], 10),
+        ("vae", FLAGS[:-2], 5),
         ("vae", [*FLAGS[:-2], "--stream", "--ema-decay", "0.99", "--validate-every", "3"], 5),
         (
             "dcgan-mnist",
             ["--channels", "4", "--batch-size", "8", "--latent-dim", "3", "--ema-decay", "0.9", "--epoch-steps", "2"],
-            10,
+            5,
         ),
     ],
     ids=["scanned", "streamed", "gan"],

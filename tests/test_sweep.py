@@ -36,7 +36,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(recipe, tmp_path):
         for seed in (0, 1):
             changed = dataclasses.replace(change(small, **{name: row[name]}), seed=seed)
             alone = tmp_path / f"{row[name]:g}-{seed}"
-            runs.train(recipe, changed, alone)
+            runs.fit(recipe, changed, alone)
             found.append(read_metrics(alone / "metrics.jsonl")[-1])
             written = tmp_path / "sweep" / f"{name}={row[name]!r}-seed={seed}"
             of_sweep, of_run = runs.load_run(written), runs.load_run(alone)

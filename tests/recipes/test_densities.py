@@ -14,7 +14,7 @@ from gen_jax.recipes.made import MadeSettings
 from gen_jax.recipes.settings import read_settings, settings_json
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError
-from tests.small import drawn_from, settings
+from tests.small import drawn_from, settings, whole_and_stopped
 
 RNG = np.random.default_rng(0)
 
@@ -53,7 +53,7 @@ def test_made_finds_the_entropy_of_its_data(binary, tmp_path, masks):
 @pytest.mark.slow
 def test_a_resumed_run_sees_the_masks_that_it_would_have_seen(binary, tmp_path):
     small = settings("made-dna", data=binary, epochs=4, **SMALL_MADE | {"validate_every": 1}, num_masks=2)
-    runs.train("made-dna", small, tmp_path / "whole")
+    whole_and_stopped("made-dna", small, tmp_path)
 
     def stop(row):
         if row["epoch"] == 1:

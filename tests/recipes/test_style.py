@@ -1,8 +1,6 @@
 """Recipes of progressive GANs and StyleGANs, small, and what is done with their styles."""
 
 import dataclasses
-import os
-import signal
 
 import chex
 import jax
@@ -24,7 +22,7 @@ from gen_jax.tasks.styles import feature_path_lengths, layer_bands, mixed
 from gen_jax.train import read_metrics
 from gen_jax.types import InputError, Style, split
 from tests.gan.test_style import GANS
-from tests.small import fast_first, settings
+from tests.small import fast_first, settings, whole_and_stopped
 
 SMALL = {"epochs": 2, "batch_size": 8, "width": 2, "latent_dim": 4, "ema_half_life": 0.05}
 STAGES = {"fade": 0.1, "stable": 0.02}
@@ -51,19 +49,8 @@ def test_a_run_that_was_stopped_inside_of_a_fade_is_the_one_that_was_not(images,
     """The level, the moments and the moving average are in the checkpoint."""
     # 2 steps at 4 pixels and 12 of fading, so that the first two epochs end inside of the fade
     small = settings("progressive-mnist", data=images, **SMALL | STAGES | {"epoch_steps": 5, "epochs": 4})
-    whole = runs.train("progressive-mnist", small, tmp_path / "whole")
-
-    def stop(row):
-        if row["epoch"] == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    assert runs.train("progressive-mnist", small, tmp_path / "stopped", on_epoch=stop) is None
-    level = split(runs.load_run(tmp_path / "stopped").params).state.generator["level"]
-    assert 0 < level < 1
-    resumed = runs.train("progressive-mnist", small, tmp_path / "stopped")
-    a, b = (runs.load_run(tmp_path / name) for name in ("whole", "stopped"))
-    chex.assert_trees_all_equal(a.params, b.params)
-    assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {k: v for k, v in whole.items() if k != "train_seconds"}
+    _, stopped = whole_and_stopped("progressive-mnist", small, tmp_path)
+    assert 0 < split(stopped.params).state.generator["level"] < 1
     assert [row["step"] for row in read_metrics(tmp_path / "stopped" / "metrics.jsonl")] == [5, 10, 15, 20]
 
 
@@ -91,11 +78,11 @@ def test_a_run_with_adaptive_augmentation_goes_on_as_the_run_that_was_longer(ima
     adaptive = {"augmentation": "adaptive", "target": 0.0, "thousands": 0.4}
     short = settings("stylegan-mnist", data=images, **adaptive, **SMALL | {"epochs": 1})
     longer = dataclasses.replace(short, epochs=2)
-    runs.train("stylegan-mnist", longer, tmp_path / "whole")
-    runs.train("stylegan-mnist", short, tmp_path / "extended")
+    runs.fit("stylegan-mnist", longer, tmp_path / "whole")
+    runs.fit("stylegan-mnist", short, tmp_path / "extended")
     between = split(runs.load_run(tmp_path / "extended").params).state.discriminator[PROBABILITY]
     assert between > 0
-    runs.train("stylegan-mnist", longer, tmp_path / "extended")
+    runs.fit("stylegan-mnist", longer, tmp_path / "extended")
     whole, extended = (runs.load_run(tmp_path / name).params for name in ("whole", "extended"))
     chex.assert_trees_all_equal(whole, extended)
 

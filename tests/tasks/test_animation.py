@@ -1,17 +1,15 @@
 """Frames over training."""
 
-import os
-import signal
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from gen_jax import plots, recipes, runs
+from gen_jax import plots, recipes
 from gen_jax.recipes.settings import RUN, seed_key
 from gen_jax.tasks import sample
 from gen_jax.tasks.animation import frame_epochs, write_animation
 from gen_jax.train import fit_keys
+from tests.small import whole_and_stopped
 
 
 @pytest.mark.parametrize(
@@ -49,19 +47,11 @@ def test_an_animation_has_a_frame_for_each_file_by_epoch(tmp_path):
 def test_a_run_that_was_stopped_has_the_frames_of_before(tmp_path):
     """The same noise at each, so that the frames of a whole run are those of a stopped one."""
     small = recipes.change(recipes.RECIPES["gan-ring"].settings, epochs=3, epoch_steps=5, hidden_sizes=(4,))
-    runs.train("gan-ring", small, tmp_path / "whole")
-
-    def stop(row):
-        if row["epoch"] == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    assert runs.train("gan-ring", small, tmp_path / "stopped", on_epoch=stop) is None
-    runs.train("gan-ring", small, tmp_path / "stopped")
+    last, _ = whole_and_stopped("gan-ring", small, tmp_path)
     frames = sorted((tmp_path / "whole" / "progress").iterdir())
     assert [frame.name for frame in frames] == ["epoch-00001.npy", "epoch-00002.npy", "epoch-00003.npy"]
     for frame in frames:
         np.testing.assert_array_equal(np.load(frame), np.load(tmp_path / "stopped" / "progress" / frame.name))
-    last = runs.load_run(tmp_path / "whole")
     keys = fit_keys(seed_key(small.seed, RUN))
     drawn = sample(last.experiment.model, last.params, keys.figures, 2500)
     np.testing.assert_array_equal(np.load(frames[-1]), drawn)

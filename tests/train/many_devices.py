@@ -20,10 +20,11 @@ from gen_jax.recipes.experiment import as_seen, fit_options
 from gen_jax.train.devices import devices_for
 
 STEPS = 20
+CONSTANT = {"schedule": "constant"}  # one that decays is another for more epochs
 SMALL: dict[str, dict[str, Any]] = {
-    "vae": {"hidden_sizes": (16,), "latent_dim": 3},
-    "made-mnist": {"data": "mnist-5k", "hidden_sizes": (16,)},
-    "flow-2d": {},
+    "vae": {"hidden_sizes": (16,), "latent_dim": 3} | CONSTANT,
+    "made-mnist": {"data": "mnist-5k", "hidden_sizes": (16,)} | CONSTANT,
+    "flow-2d": CONSTANT,
     "dcgan-mnist": {"data": "mnist-5k", "channels": (4, 8), "ema_decay": 0.9},
     "wgan-gp": {"data": "mnist-5k", "channels": (4, 8), "batch_size": 16},
 }

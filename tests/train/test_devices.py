@@ -38,10 +38,11 @@ def test_eight_devices_are_as_one(recipe):
     assert found["sums"], "devices do not add up what they found"
     first, second = found["compilations"]
     assert first == second > 0
-    for one, *others in (found["history"], found["longer"]):
+    for label, rtol in (("history", 1e-5), ("longer", 1e-4)):  # after 20 steps, and after 40
+        one, *others = found[label]
         for other in others:
             for name in one.keys() - {"seconds"}:
-                np.testing.assert_allclose(other[name], one[name], rtol=1e-5 if "loss" in name else 1e-3, atol=atol, err_msg=name)
+                np.testing.assert_allclose(other[name], one[name], rtol=rtol if "loss" in name else 1e-3, atol=atol, err_msg=name)
     assert max(found["apart"]) < apart
 
 
@@ -68,6 +69,17 @@ def test_what_one_device_cannot_do_is_told():
             devices_for(100, wrong)
     with pytest.raises(InputError, match="shard_params is set, and one device of 1 is used for batches of 100"):
         devices_for(100, shard_params=True)
+
+
+def test_a_batch_that_devices_do_not_divide_is_told(monkeypatch):
+    """Of eight, as the process sees them."""
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=0)] * 8)
+    with pytest.raises(
+        InputError, match="devices is 8, which does not divide the batch of 100: give 1, 2, 4, 5, or a batch of 96"
+    ):
+        devices_for(100, 8)
+    with pytest.raises(InputError, match="devices is 9, and there are 8: give no more"):
+        devices_for(100, 9)
 
 
 def test_without_a_mesh_a_batch_stays_as_it_is():
