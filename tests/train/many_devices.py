@@ -24,7 +24,7 @@ CONSTANT = {"schedule": "constant"}  # one that decays is another for more epoch
 SMALL: dict[str, dict[str, Any]] = {
     "vae": {"hidden_sizes": (16,), "latent_dim": 3} | CONSTANT,
     "made-mnist": {"data": "mnist-5k", "hidden_sizes": (16,)} | CONSTANT,
-    "flow-2d": CONSTANT,
+    "flow-2d": {"learning_rate": 1e-3} | CONSTANT,
     "dcgan-mnist": {"data": "mnist-5k", "channels": (4, 8), "ema_decay": 0.9},
     "wgan-gp": {"data": "mnist-5k", "channels": (4, 8), "batch_size": 16},
 }
