@@ -173,7 +173,8 @@ def stream_programs(data: Dataset, vae: VAE, batch: int, steps: int) -> dict[str
     step = train.make_step(train.on_stored(data.view, vae, elbo_loss(vae)), optimizer)
     begin = jax.jit(lambda key: train.start(key, vae, optimizer, data.event_shape))
     streamed, held = begin(jax.random.key(SEED)), begin(jax.random.key(SEED))
-    compiled, epoch = jax.jit(step, donate_argnums=0), jax.jit(train.scan_epoch(step, batch, steps), donate_argnums=0)
+    compiled = jax.jit(train.scan_batches(step), donate_argnums=0)
+    epoch = jax.jit(train.scan_epoch(step, batch, steps), donate_argnums=0)
     examples, key = data.train.in_memory().on_device(), jax.random.key(1)
 
     def stream() -> None:

@@ -28,6 +28,7 @@ from gen_jax.train.step import (
     evaluation_params,
     init_state,
     make_step,
+    scan_batches,
     scan_epoch,
     steps_per_epoch,
     stream_epoch,

@@ -49,11 +49,12 @@ class Devices(NamedTuple):
         parts = [index[0].indices(batch_size) for index in indices.values()]
         return slice(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
 
-    def put_rows(self, batch: Any) -> Any:
-        """Return the batch of which each process has read its `rows`."""
+    def put_rows(self, batches: Any) -> Any:
+        """Return batches [S, B, ...] of which each process has read its `rows`."""
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, BATCH_AXIS))
         if num_processes() == 1:
-            return jax.device_put(batch, self.batch)
-        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(self.batch, leaf), batch)
+            return jax.device_put(batches, sharding)
+        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), batches)
 
     def _sharded(self, shape: Sequence[int]) -> NamedSharding:
         """Return the sharding by the longest axis that the devices divide; an array without one is replicated."""

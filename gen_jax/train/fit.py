@@ -27,6 +27,7 @@ from gen_jax.train.step import (
     evaluation_params,
     init_state,
     make_step,
+    scan_batches,
     scan_epoch,
     steps_per_epoch,
     stream_epoch,
@@ -148,7 +149,7 @@ def _fit(key: Key, model: Any, loss: Loss | tuple[Any, ...], data: Any, chosen: 
     devices = devices_for(chosen.batch_size, chosen.devices, chosen.shard_params)
     num_steps = chosen.epochs * steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps)
     begin, step = _start_and_step(model, loss, data, chosen, num_steps)
-    epoch = step if chosen.stream else scan_epoch(step, chosen.batch_size, chosen.epoch_steps)
+    epoch = scan_batches(step) if chosen.stream else scan_epoch(step, chosen.batch_size, chosen.epoch_steps)
     compiled, validate, valid = jax.jit(epoch, donate_argnums=0), chosen.validate, data.valid.on_device()
     initial = [begin(key)]  # popped below: this frame must not keep its arrays through the run
     if devices is not None:
@@ -270,7 +271,7 @@ def _check_reports(chosen: Options, compiled: Any, state: TrainState, inputs: tu
 
     Of a `validate` that is not compiled, nothing is known before it is called.
     """
-    check_metrics("The loss", jax.eval_shape(compiled, state, *inputs)[1], of_steps=not chosen.stream)
+    check_metrics("The loss", jax.eval_shape(compiled, state, *inputs)[1], of_steps=True)
     if hasattr(chosen.validate, "lower"):
         metrics = jax.eval_shape(chosen.validate, evaluation_params(state), *valid)
         check_metrics("Validation", metrics)
@@ -297,13 +298,15 @@ def _epochs(
         run_epoch = lambda compiled, state, epoch: compiled(state, examples, jax.random.fold_in(order_key, epoch))
         return run_epoch, lambda: (examples, order_key)
 
+    own = slice(None) if devices is None else devices.rows(chosen.batch_size)
+    put = (lambda group: group) if devices is None else devices.put_rows
+
     def batches(epoch: int) -> Iterator[Any]:
         rows = epoch_rows(jax.random.fold_in(order_key, epoch), len(data.train.x), chosen.batch_size, chosen.epoch_steps)
-        if devices is None:
-            return data.batches(np.asarray(rows))
-        return map(devices.put_rows, data.batches(np.asarray(rows)[:, devices.rows(chosen.batch_size)]))
+        return data.batches(np.asarray(rows)[:, own])
 
-    return lambda compiled, state, epoch: stream_epoch(compiled, state, batches(epoch)), lambda: (next(batches(0)),)
+    run_epoch = lambda compiled, state, epoch: stream_epoch(compiled, state, batches(epoch), put)
+    return run_epoch, lambda: (put(jax.tree.map(lambda leaf: np.asarray(leaf)[None], next(batches(0)))),)
 
 
 def _config(
