@@ -6,9 +6,10 @@ called in a loop. The machine's limit is the matrix product alone: of the same n
 convolution has to make or to do without.
 
     pip install -e '.[bench]' && python benchmarks/conv_speed.py --save
-    taskset -c 0 python benchmarks/conv_speed.py --save         # of one core: its own part of the file
+    taskset -c 0 python benchmarks/conv_speed.py --save benchmarks/results/conv_speed_one_core.json
 """
 
+import itertools
 import os
 import statistics
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from common import arguments, how, read, seconds_in_turn, write
+from common import arguments, report, seconds_in_turn
 
 from gen_jax.nets.conv import conv, conv_transpose
 
@@ -81,22 +82,20 @@ def programs(channels: int, size: int) -> dict[tuple[str, str], Callable[[], Any
 
 
 def main() -> None:
-    """Time them in turn, and keep what was measured with another number of cores."""
+    """Time them in turn, layer by layer, and add up each map over the layers."""
     args = arguments(__doc__, rounds=9)
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(cores)
-    found: dict[str, Any] = {}
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    values: dict[str, list[float]] = {}
     for layer, (channels, size) in LAYERS.items():
-        of_layer = programs(channels, size)
-        seconds = seconds_in_turn({" / ".join(key): program for key, program in of_layer.items()}, args.rounds)
-        medians = {name: 1e3 * statistics.median(row) / STEPS for name, row in seconds.items()}
-        found[layer] = {of: {name: medians[f"{of} / {name}"] for name in PROGRAMS} for of in MAPS}
-        print(layer, {of: {name: round(ms, 2) for name, ms in row.items()} for of, row in found[layer].items()}, flush=True)
-    found["all"] = {of: {name: sum(found[layer][of][name] for layer in LAYERS) for name in PROGRAMS} for of in MAPS}
-    print("all", {of: {name: round(ms, 2) for name, ms in row.items()} for of, row in found["all"].items()})
-    if args.save:
-        part = {f"{cores} cores" if cores > 1 else "1 core": {**how(), "unit": "ms", "batch": BATCH, "values": found}}
-        write(args.save, read(args.save) | part)
+        of_layer = {f"{layer}, {of}: {name}": program for (of, name), program in programs(channels, size).items()}
+        values |= {name: [1e3 * s / STEPS for s in row] for name, row in seconds_in_turn(of_layer, args.rounds).items()}
+    for of, name in itertools.product(MAPS, PROGRAMS):
+        values[f"{of}: {name}"] = [
+            sum(of_round) for of_round in zip(*(values[f"{layer}, {of}: {name}"] for layer in LAYERS), strict=True)
+        ]
+    of = lambda map, name: statistics.median(values[f"{map}: {name}"])
+    ratios = {f"{map}, {name} to ours": of(map, name) / of(map, "gen_jax") for map in MAPS for name in PROGRAMS[1:]}
+    report("ms", values, ratios, args, SEED, batch=BATCH, cores=len(os.sched_getaffinity(0)))
 
 
 if __name__ == "__main__":
