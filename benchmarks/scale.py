@@ -1,12 +1,13 @@
 """What scaling costs: many runs as one program, streaming from the host, and memory against the size of the data and K.
 
-    python benchmarks/scale.py sweep | streaming | memory [--rounds N] [--toy] [--save [FILE]]
+    python benchmarks/scale.py sweep | streaming | reading | memory [--rounds N] [--toy] [--save [FILE]]
 
 - sweep: 16 seeds × 4 β of `vae`. Epochs alone, compiled once: all in one program, and one after the other; and as a user has
   them, compilation included: `train_many`, and `fit` for every run. Of these, how far the parameters of a member are from its own
   run's.
 - streaming: steps a second of batches from the host through Grain, and of the data on the device: MNIST with the reference VAE,
   and a folder of 64 x 64 PNGs with a convolutional one.
+- reading: images a second of such a folder that Grain reads alone: by threads, as `Dataset.batches` has it, and by processes.
 - memory: the peak of a fresh process for each cell: of a CPU, its resident set; of a GPU, what was in use on the device.
 
 Each writes its own part of `benchmarks/results/scale.json`.
@@ -190,6 +191,42 @@ def stream_programs(data: Dataset, vae: VAE, batch: int, steps: int) -> dict[str
     return {"streamed": stream, "on the device": hold}
 
 
+def reading(rounds: int, toy: bool) -> dict[str, Any]:
+    """Time an epoch of reading, by so many threads, and by two processes, whose start is told apart."""
+    import grain
+    from absl import flags
+
+    flags.FLAGS.mark_as_parsed()  # which Grain's processes ask for
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        write_images(Path(folder), num := 60 if toy else NUM_IMAGES, (SIZE, SIZE, 3))
+        x = load_dataset(f"folder:{folder}", "dynamic", stream=True).train.x
+        order: Any = np.random.default_rng(SEED).permutation(len(x))
+
+        def read(threads: int, processes: int = 0) -> tuple[float, float]:
+            """Return the seconds of the first batch, and of the others."""
+            images = grain.MapDataset.source(order).map(lambda row: {"x": x[int(row)]}).batch(num // 10)
+            batches = images.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
+            if processes:
+                batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))
+            start, iterator = time.perf_counter(), iter(batches)
+            next(iterator)
+            first = time.perf_counter()
+            for _ in iterator:
+                pass
+            return first - start, time.perf_counter() - first
+
+        for name, workers in {**{f"{n} threads": (n,) for n in (1, 2, 4, 8)}, "2 processes": (1, 2)}.items():
+            seconds = [read(*workers) for _ in range(rounds)]
+            rates = [len(x) / (first + others) for first, others in seconds]
+            found[name] = {"images a second": rates, "seconds to the first batch": [first for first, _ in seconds]}
+            found[name] |= {
+                "median": statistics.median(rates),
+                "median to the first": statistics.median(found[name]["seconds to the first batch"]),
+            }
+    return found
+
+
 def memory(rounds: int, toy: bool) -> dict[str, Any]:
     """Measure the peak of each cell in a process of its own."""
     sizes, nums, samples = ((200, 400), (4, 8), (2, 4)) if toy else (TRAIN_SIZES, EVALUATED, SAMPLES)
@@ -231,11 +268,11 @@ def peak() -> float:
     return found["peak_bytes_in_use"] / 2**20 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-MEASURES = {"sweep": sweep, "streaming": streaming, "memory": memory}
+MEASURES = {"sweep": sweep, "streaming": streaming, "reading": reading, "memory": memory}
 
 
 def main() -> None:
-    """Measure one of the three, and keep what was measured of the others."""
+    """Measure one of these, and keep what was measured of the others."""
     options = {
         "toy": {"action": "store_true", "help": "few and small: to see that it runs"},
         "cell": {"help": "of memory: what, the number of examples and K, as JSON"},
