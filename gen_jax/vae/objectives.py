@@ -56,7 +56,8 @@ def capacity_objective(
     in all else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """
     off = terms.kl - capacity
-    root = jnp.hypot(jnp.sign(off) * off, huber_width)  # no overflow; sign(x) x is |x| with a gradient of 0 at 0, not 1
+    some = jnp.where(off == 0, 1.0, off)  # at 0, where |x| has no derivative, it is 0
+    root = jnp.where(off == 0, huber_width, jnp.hypot(some, huber_width))
     return terms.distortion + gamma * (root - huber_width)
 
 
