@@ -7,7 +7,8 @@
   run's.
 - streaming: steps a second of batches from the host through Grain, and of the data on the device: MNIST with the reference VAE,
   and a folder of 64 x 64 PNGs with a convolutional one.
-- reading: images a second of such a folder that Grain reads alone: by threads, as `Dataset.batches` has it, and by processes.
+- reading: images a second of such a folder that Grain reads, without a step: by threads, of which `Dataset.batches` has four, and
+  by processes.
 - memory: the peak of a fresh process for each cell: of a CPU, its resident set; of a GPU, what was in use on the device.
 
 Each writes its own part of `benchmarks/results/scale.json`.
@@ -181,7 +182,7 @@ def stream_programs(data: Dataset, vae: VAE, batch: int, steps: int) -> dict[str
     def stream() -> None:
         nonlocal streamed
         rows = train.epoch_rows(jax.random.fold_in(key, streamed.step), len(data.train.x), batch, steps)
-        streamed, _ = train.stream_epoch(compiled, streamed, data.batches(np.asarray(rows)))
+        streamed, _ = train.stream_epoch(compiled, streamed, data.batches(np.asarray(rows)), train.steps_per_call(steps))
 
     def hold() -> None:
         nonlocal held
@@ -199,13 +200,13 @@ def reading(rounds: int, toy: bool) -> dict[str, Any]:
     flags.FLAGS.mark_as_parsed()  # which Grain's processes ask for
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder), num := 60 if toy else NUM_IMAGES, (SIZE, SIZE, 3))
+        write_images(Path(folder), 60 if toy else NUM_IMAGES, (SIZE, SIZE, 3))
         x = load_dataset(f"folder:{folder}", "dynamic", stream=True).train.x
         order: Any = np.random.default_rng(SEED).permutation(len(x))
 
         def read(threads: int, processes: int = 0) -> tuple[float, float]:
             """Return the seconds of the first batch, and of the others."""
-            images = grain.MapDataset.source(order).map(lambda row: {"x": x[int(row)]}).batch(num // 10)
+            images = grain.MapDataset.source(order).map(lambda row: {"x": x[int(row)]}).batch(6 if toy else 64)
             batches = images.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
             if processes:
                 batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))

@@ -51,7 +51,7 @@ class SweepCommand:
     vary: tuple[str, ...] = ()
     """NAME=VALUE,VALUE,… of settings that are numbers, such as beta=1,4 learning-rate=1e-3,3e-4: every combination is trained."""
     at_once: int | None = None
-    """The most runs in memory at a time; by default all of them, or what fits on the device."""
+    """The most runs in memory at a time; by default all of them, and half as many as often as memory runs out."""
     out: Path | None = None
     """A new folder, in which each run gets its run folder, and sweep.json the table; by default none is written."""
     to: Path | None = None

@@ -92,7 +92,7 @@ def corrupt(kind: Literal["masking", "gaussian"], amount: Number, key: Key, x: F
     """Draw x̃: set each value to 0 with probability `amount` (masking), or add noise of that standard deviation (gaussian).
 
     Raises:
-        InputError: the amount is not a probability, or is negative.
+        InputError: the amount is not a probability, or is negative (that of an array is not checked).
     """
     match kind:
         case "masking":

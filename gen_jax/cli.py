@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
         if "--debug" in arguments or not is_out_of_memory(error):
             raise
-        err.print("[red]Error:[/] Out of memory: try a smaller --batch-size or model; train has --stream, too.", highlight=False)
+        err.print(
+            "[red]Error:[/] Out of memory: try a smaller --batch-size or model, or where there is one, --stream.", highlight=False
+        )
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         err.print(STOPPED, end="", highlight=False, soft_wrap=True)
@@ -249,7 +251,7 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
     settings, vary = command.settings, varied(command.vary)
     with _progress() as progress:
         note = f"{command.num_seeds * math.prod(map(len, vary.values()))} runs"
-        epochs = progress.add_task("sweep", total=settings.epochs, note=note)
+        epochs = progress.add_task("sweep", total=None, note=note)
         rows = sweep(
             recipe,
             settings,
@@ -260,8 +262,9 @@ def _sweep(recipe: Any, command: SweepCommand) -> int:
             on_epoch=lambda done, total: progress.update(epochs, completed=done, total=total),
         )
     fitting = max(1, (out.width - 32) // 24)  # columns beside the names: more are a table below
-    for first in range(0, len(rows), fitting):
-        _print_table({_name_of(row, vary): _means(row, vary) for row in rows[first : first + fitting]})
+    columns = [(", ".join(f"{name} {row[name]!r}" for name in vary) or "all seeds", _means(row, vary)) for row in rows]
+    for first in range(0, len(columns), fitting):
+        _print_table(dict(columns[first : first + fitting]))
     if command.out is not None:
         _say(f"{command.out}")
     if command.to is not None:
@@ -363,10 +366,6 @@ def _duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _name_of(row: Mapping[str, Any], varied: Iterable[str]) -> str:
-    return ", ".join(f"{name} {row[name]:g}" for name in varied) or "all seeds"
 
 
 def _means(row: Mapping[str, Any], varied: Container[str]) -> dict[str, Any]:

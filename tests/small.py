@@ -38,7 +38,7 @@ def counting(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[Non
 
 
 def whole_and_stopped(recipe: str, chosen: Any, folder: Path) -> tuple[runs.Run, runs.Run]:
-    """Train a run; and again, stopped after an epoch and gone on with, which has to have the same bits. Nothing is evaluated.
+    """Train a run; and again, stopped by a signal and gone on with, which has to have the same bits. Nothing is evaluated.
 
     Returns the whole run, and the other as it was when it was stopped.
     """
@@ -49,11 +49,13 @@ def whole_and_stopped(recipe: str, chosen: Any, folder: Path) -> tuple[runs.Run,
 
     assert runs.fit(recipe, chosen, folder / "whole").finished
     assert not runs.fit(recipe, chosen, folder / "stopped", on_epoch=stop).finished
-    stopped = runs.load_run(folder / "stopped")
+    stopped, before = runs.load_run(folder / "stopped"), read_metrics(folder / "stopped" / "metrics.jsonl")
     assert runs.fit(recipe, chosen, folder / "stopped").finished
     whole, resumed = (runs.load_run(folder / name) for name in ("whole", "stopped"))
     chex.assert_trees_all_equal(whole.params, resumed.params)
     of_whole, of_resumed = (read_metrics(folder / name / "metrics.jsonl") for name in ("whole", "stopped"))
+    assert 0 < len(before) < len(of_resumed)
+    assert of_resumed[: len(before)] == before  # with their seconds: it did not begin anew
     assert [row | {"seconds": 0} for row in of_whole] == [row | {"seconds": 0} for row in of_resumed]
     return whole, stopped
 

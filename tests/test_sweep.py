@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from gen_jax import runs, tasks
+from gen_jax import cli, runs, tasks
 from gen_jax.recipes import change
 from gen_jax.sweep import measure, sweep, train_many, training
 from gen_jax.train import read_metrics
@@ -153,14 +153,31 @@ def test_runs_that_do_not_fit_are_trained_in_smaller_parts(monkeypatch):
 
     whole = train_many("vae", small, num_seeds=5)
     monkeypatch.setattr(training, "_host", of_two)
-    parts = train_many("vae", small, num_seeds=5, on_epoch=lambda done, total: epochs.append((done, total)))
+    with pytest.warns(UserWarning, match="Out of memory: [23] runs at once are tried. Another time give at_once=[23]"):
+        parts = train_many("vae", small, num_seeds=5, on_epoch=lambda done, total: epochs.append((done, total)))
     assert sizes == [5, 3, 2, 2, 1]
     assert epochs[-2:] == [(9, 10), (10, 10)]
     for a, b in zip(jax.tree.leaves(whole.variables), jax.tree.leaves(parts.variables), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     monkeypatch.setattr(training, "_host", lambda states: of_two(states._replace(step=np.zeros(3))))
-    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"), pytest.warns(UserWarning, match="1 runs at once"):
         train_many("vae", small, num_seeds=2)
+
+
+def test_the_printed_table_has_a_column_for_each_value_and_means_with_their_errors(monkeypatch, capsys):
+    """Of two values that differ in the tenth digit, at a width of one column, where the first row lacks a metric."""
+    rows = [
+        {"beta": 1.0, "num_seeds": 2, "test_elbo": -3.0, "test_elbo_se": 0.25, "active_units": None, "active_units_se": None},
+        {"beta": 1.0000000001, "num_seeds": 2, "test_elbo": -2.5, "test_elbo_se": None, "best": True},
+    ]
+    monkeypatch.setattr("gen_jax.sweep.sweep", lambda *args, **options: rows)
+    for width in (60, 200):
+        monkeypatch.setattr(cli.out, "_width", width)
+        assert cli.main(["sweep", "vae", "--num-seeds", "2", "--vary", "beta=1,2"]) == 0
+        lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()]
+        assert lines.count(["beta", "1.0"]) == (width == 60)
+        assert ["test_elbo", *["-3.0000", "±", "0.2500"], *(["-2.5000"] if width == 200 else [])] in lines
+        assert ["best", "yes"] in lines
 
 
 VARIED = [

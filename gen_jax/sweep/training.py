@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import time
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -86,7 +87,7 @@ def train_many(
             several, every combination is trained.
         at_once: the most runs that are in memory at a time; by default all of them. Where they do not fit, half as many are
             tried. (A CPU's system may end the process instead.)
-        on_epoch: called with the number of epochs done and in all, each of one run.
+        on_epoch: called with the number of epochs done and in all, added up over the runs; what did not fit is done again.
 
     Raises:
         InputError: no seed, no value, or one twice; a setting that the choices made do not have, or that is no number of a step;
@@ -204,15 +205,17 @@ def _train(
 
 def in_parts(function: Callable[[slice], T], num: int, at_once: int | None) -> list[T]:
     """Return what a function returns of each part of `num` runs, `at_once` of them or, where memory runs out, half as many."""
-    found, first, at_once = [], 0, min(at_once or num, num)
+    found, first, size = [], 0, at_once or num
     while first < num:
+        size = min(size, num - first)
         try:
-            found.append(function(slice(first, first + at_once)))
-            first += at_once
+            found.append(function(slice(first, first + size)))
+            first += size
         except (MemoryError, RuntimeError) as error:  # JAX's are RuntimeErrors
-            if at_once == 1 or not is_out_of_memory(error):
+            if size == 1 or not is_out_of_memory(error):
                 raise
-            at_once = math.ceil(at_once / 2)
+            size = math.ceil(size / 2)
+            warnings.warn(f"Out of memory: {size} runs at once are tried. Another time give at_once={size}.", stacklevel=2)
     return found
 
 

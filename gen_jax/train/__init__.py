@@ -30,6 +30,7 @@ from gen_jax.train.step import (
     make_step,
     scan_batches,
     scan_epoch,
+    steps_per_call,
     steps_per_epoch,
     stream_epoch,
     update_ema,

@@ -50,7 +50,7 @@ class Devices(NamedTuple):
         return slice(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
 
     def put_rows(self, batches: Any) -> Any:
-        """Return batches [S, B, ...] of which each process has read its `rows`."""
+        """Return batches [S, B, ...], sharded along B, of which this process has read [S, B / processes, ...], its `rows`."""
         sharding = NamedSharding(self.mesh, PartitionSpec(None, BATCH_AXIS))
         if num_processes() == 1:
             return jax.device_put(batches, sharding)

@@ -29,6 +29,7 @@ from gen_jax.train.step import (
     make_step,
     scan_batches,
     scan_epoch,
+    steps_per_call,
     steps_per_epoch,
     stream_epoch,
 )
@@ -305,8 +306,10 @@ def _epochs(
         rows = epoch_rows(jax.random.fold_in(order_key, epoch), len(data.train.x), chosen.batch_size, chosen.epoch_steps)
         return data.batches(np.asarray(rows)[:, own])
 
-    run_epoch = lambda compiled, state, epoch: stream_epoch(compiled, state, batches(epoch), put)
-    return run_epoch, lambda: (put(jax.tree.map(lambda leaf: np.asarray(leaf)[None], next(batches(0)))),)
+    num = steps_per_call(steps_per_epoch(len(data.train.x), chosen.batch_size, chosen.epoch_steps))
+    run_epoch = lambda compiled, state, epoch: stream_epoch(compiled, state, batches(epoch), num, put)
+    one = lambda: put(jax.tree.map(lambda leaf: np.asarray(leaf)[None], next(batches(0))))  # a call's shapes, but for the steps
+    return run_epoch, lambda: (one(),)
 
 
 def _config(

@@ -19,7 +19,7 @@ from gen_jax.types import Adversaries, Array, InputError, Key, Loss, Metrics, Nu
 Step = Callable[["TrainState", Any], tuple["TrainState", Metrics]]
 """(state, batch) -> (state, metrics)."""
 GROUP = 8
-"""Steps of a call where batches come from the host: in a scan they are faster, on a CPU and where a step is short."""
+"""The most steps of a compiled call where batches come from the host: a scan of several saves the overhead of a call for each."""
 
 
 class TrainState(NamedTuple):
@@ -206,20 +206,30 @@ def scan_batches(step: Step) -> Callable[[TrainState, Any], tuple[TrainState, Me
     return lambda state, batches: jax.lax.scan(step, state, batches)
 
 
+def steps_per_call(num_steps: int) -> int:
+    """Return how many steps of an epoch a call does: the largest divisor of their number from GROUP / 2 to GROUP, or else GROUP.
+
+    Where none divides it, the last call has fewer, and is a second program to compile.
+    """
+    return next((num for num in range(GROUP, GROUP // 2 - 1, -1) if num_steps % num == 0), GROUP)
+
+
 def stream_epoch(
     run: Callable[[TrainState, Any], tuple[TrainState, Metrics]],
     state: TrainState,
     batches: Iterable[Any],
+    num: int,
     put: Callable[[Any], Any] = lambda group: group,
 ) -> tuple[TrainState, Metrics]:
-    """Run a compiled `scan_batches` over batches from the host, `GROUP` of them at a time, and return what `scan_epoch` returns.
+    """Run a compiled `scan_batches` over batches from the host, `num` of them at a time, and return what `scan_epoch` returns.
 
-    `put` places each group [S, B, ...] on the devices.
+    `put` places each group [num, B, ...] on the devices, on which no more than three groups are at a time.
     """
-    batches, metrics = iter(batches), []  # metrics stay on the device, so that the next group is sent while one runs
-    while group := list(itertools.islice(batches, GROUP)):
+    batches, metrics = iter(batches), []  # metrics stay on the device, so that the next group is read while one runs
+    while group := list(itertools.islice(batches, num)):
         state, of_group = run(state, put(jax.tree.map(lambda *leaves: np.stack(leaves), *group)))
         metrics.append(of_group)
+        jax.block_until_ready(metrics[-2:-1])
     return state, jax.tree.map(lambda *leaves: np.concatenate(leaves), *jax.device_get(metrics))
 
 

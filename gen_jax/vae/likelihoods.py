@@ -48,7 +48,7 @@ def gaussian_likelihood(scale: Number, learned: bool = False) -> Likelihood:
         learned: train σ, one parameter for all pixels (Rybkin et al. 2021, arXiv:2006.13202).
 
     Raises:
-        InputError: the scale is not a positive finite number.
+        InputError: the scale is not a positive finite number (that of an array is not checked).
     """
     _check_scale("a Gaussian", scale)
     if learned:
@@ -65,7 +65,7 @@ def discretised_logistic_likelihood(scale: Number) -> Likelihood:
         scale: initial value of the logistic's scale, one trained parameter for all pixels.
 
     Raises:
-        InputError: the scale is not a positive finite number.
+        InputError: the scale is not a positive finite number (that of an array is not checked).
     """
     _check_scale("a discretised logistic", scale)
     return _with_learned_scale(DiscretisedLogistic, scale, LOGISTIC_LOG_SCALE_BOUNDS)

@@ -56,8 +56,8 @@ def capacity_objective(
     in all else. The rounded one comes to rest: with λ = −d(distortion)/d(KL) < γ, at KL = C + wλ / √(γ² − λ²).
     """
     off = terms.kl - capacity
-    some = jnp.where(off == 0, 1.0, off)  # at 0, where |x| has no derivative, it is 0
-    root = jnp.where(off == 0, huber_width, jnp.hypot(some, huber_width))
+    met = (off == 0) & (jnp.asarray(huber_width) == 0)  # where |x| has no derivative: 0 is taken; jax 0.12 has NaN
+    root = jnp.where(met, 0.0, jnp.hypot(jnp.where(met, 1.0, off), huber_width))
     return terms.distortion + gamma * (root - huber_width)
 
 

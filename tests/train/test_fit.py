@@ -276,7 +276,8 @@ def test_a_gan_is_trained_by_two_losses(tmp_path):
 
 
 @pytest.mark.parametrize("epoch_steps", [pytest.param(None, marks=pytest.mark.slow), 2])
-def test_streamed_batches_give_the_same_numbers(epoch_steps):
+def test_streamed_batches_give_the_same_numbers(epoch_steps, monkeypatch):
+    monkeypatch.setattr("gen_jax.train.step.GROUP", 3)  # four steps are two calls
     labels = np.arange(24, dtype=np.int32)
     data = DATA._replace(train=Split(POINTS, labels))
     options = {"epochs": 3, "batch_size": 5, "learning_rate": 0.1, "epoch_steps": epoch_steps}
@@ -331,7 +332,8 @@ def test_with_a_directory_and_without_the_run_is_the_same(whole):
 
 @pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stopped", [1, 3])
-def test_a_stopped_run_resumes_to_the_same_bits(whole, tmp_path, stopped, stream):
+def test_a_stopped_run_resumes_to_the_same_bits(whole, tmp_path, stopped, stream, monkeypatch):
+    monkeypatch.setattr("gen_jax.train.step.GROUP", 3)
     options = OPTIONS | {"directory": tmp_path / "run", "stream": stream}
     with pytest.raises(StoppedError):
         train.fit(KEY, MODEL, noisy, DATA, report=stop_after(stopped), **options)

@@ -153,15 +153,18 @@ def test_an_epoch_sees_every_example_once_in_another_order_each_time(key):
     assert np.any(rows[0] != rows[1])
 
 
-def test_an_epoch_is_its_steps_in_groups_from_the_host(monkeypatch):
+def test_calls_divide_the_steps_of_an_epoch_where_they_can():
+    assert [train.steps_per_call(num) for num in (1, 4, 7, 8, 25, 39, 48, 97)] == [8, 4, 7, 8, 5, 8, 8, 8]
+
+
+def test_an_epoch_is_its_steps_in_groups_from_the_host():
     optimizer, step = make_step()
     key = jax.random.key(1)
     scanned, metrics = train.scan_epoch(step, BATCH)(initial_state(optimizer), jnp.asarray(DATA), key)
     order = jax.random.permutation(key, NUM_EXAMPLES)[: STEPS * BATCH].reshape(STEPS, BATCH)
-    monkeypatch.setattr(train.step, "GROUP", 3)
     assert STEPS % 3 == 1  # the last group has one
     batches, run = [DATA[rows] for rows in order], jax.jit(train.scan_batches(step))
-    streamed, streamed_metrics = train.stream_epoch(run, initial_state(optimizer), batches)
+    streamed, streamed_metrics = train.stream_epoch(run, initial_state(optimizer), batches, 3)
     chex.assert_trees_all_close(scanned.params, streamed.params, rtol=1e-5)
     chex.assert_trees_all_close(metrics, streamed_metrics, rtol=1e-4)
 

@@ -38,6 +38,8 @@ def test_a_capacity_that_is_met_has_no_gradient_and_one_far_off_that_of_its_weig
     value = lambda kl: capacity_objective(ElboTerms(jnp.zeros(()), kl[None]), 10.0, 5.0, width)
     assert [float(jax.grad(value)(jnp.float32(kl))) for kl in (5.0, -1e4, 1e30)] == [0.0, -10.0, 10.0]
     np.testing.assert_allclose(value(jnp.float32(1e30)), 1e31)  # whose square is beyond float32
+    second = jax.grad(jax.grad(value))(jnp.float32(5.0))
+    assert second == (10.0 / width if width else 0.0)
 
 
 def test_a_rounded_capacity_rests_where_it_holds_the_kl():
