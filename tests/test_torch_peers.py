@@ -1,5 +1,6 @@
 """The peers of the benchmarks compute what the library's networks and losses do, with the same parameters."""
 
+import json
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -274,3 +275,34 @@ def test_dcgans_agree_under_batch_norm():
     z, x = draw(BATCH, LATENT), draw(BATCH, 8, 8, 3)
     close(gan.generate(params, state, jax.random.key(1), z, train=True)[0], generator(tensor(z)))
     close(gan.discriminate(params, state, x, train=True)[0].logits, discriminator(images(x)).squeeze(1))
+
+
+def test_a_row_of_step_times_that_fails_is_tried_once_more_without_a_graph_and_stops_no_other(tmp_path, monkeypatch):
+    pytest.importorskip("zuko")
+    import step_speed
+
+    tried, file = [], tmp_path / "steps.json"
+
+    def measure(name, batch, steps, rounds, variants, peers):
+        tried.append((name, "graph" in peers))
+        if name == "mlp-vae" and ("graph" in peers or len(tried) > 3):
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        return {"medians": {"gen_jax": 1.0}, "errors": {}}
+
+    monkeypatch.setattr(step_speed, "measure", measure)
+    monkeypatch.setattr(sys, "argv", ["step_speed.py", "--toy", "--only", "mlp-vae", "made", "--save", str(file)])
+    with pytest.raises(SystemExit, match="mlp-vae small failed"):
+        step_speed.main()
+    step_speed.main()
+    assert tried == [("mlp-vae", True), ("mlp-vae", False), ("made", True)]
+    rows = json.loads(file.read_text())["rows"]
+    assert rows["mlp-vae small"]["errors"]["PyTorch CUDA graph"].endswith(
+        "RuntimeError: operation not permitted when stream is capturing"
+    )
+    file.unlink()
+    tried[:] = [("another call", True)] * 3
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            step_speed.main()
+    step_speed.main()  # it has failed twice, and is left out
+    assert len(json.loads(file.read_text())["rows"]["mlp-vae small"]["failed"]) == 2
