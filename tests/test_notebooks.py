@@ -29,7 +29,7 @@ def test_the_committed_notebook_is_that_of_its_text(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_and_so_do_the_solutions_of_its_exercises(name):
-    """Compiled with less optimisation, as all tests are: what `notebooks/build.py` has run is compiled as a reader's is."""
+    """Compiled with less optimisation, as all tests are; CI runs one as a reader's are, and so does `notebooks/build.py` all."""
     source = FOLDER / f"{name}.py"
     found = build.solutions(jupytext.read(source))
     assert len(found) == source.read_text().count("# ```python") > 0

@@ -124,8 +124,15 @@ def report(rows: Rows, results: Results, columns: tuple[str, ...], args: argpars
     for row, cells in table.items():
         print(f"{row:28}" + "".join(f"{_shown(*cells[c]) if c in cells else '–':>26}" for c in columns))
     devices = sorted({f"{run['device']}, {os.cpu_count()} cores" for runs in results.values() for run in runs})
-    runs_of_rows = {row: [{k: v for k, v in run.items() if k != "data"} for run in runs] for row, runs in results.items()}
+    runs_of_rows = {row: [_portable(run) for run in runs] for row, runs in results.items()}
     save(rows, {"mean and standard error over seeds": table, "runs": runs_of_rows}, args, devices)
+
+
+def _portable(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured of a run, without where its data lie."""
+    kept = {name: value for name, value in run.items() if name != "data"}
+    kind, colon, path = kept.get("settings", {}).get("data", "").partition(":")
+    return kept | {"settings": kept["settings"] | {"data": f"{kind}:{Path(path).name}"}} if colon else kept
 
 
 def _shown(mean: float, error: float | None) -> str:
@@ -143,6 +150,8 @@ def save(rows: Rows, measured: dict[str, Any], args: argparse.Namespace, devices
         return
     options = ["--at-once"] if args.at_once else []
     options += [*(["--set", *args.set] if args.set else []), *(["--only", *args.only] if args.only else [])]
+    if getattr(args, "data", None) is not None:
+        options += ["--data", f"npz:{Path(args.data).name}", "--trials", str(args.trials)]
     saved = {
         # where the runs and the data lie is this machine's own business
         "command": shlex.join(["python", f"benchmarks/tables/{program()}.py", "--seeds", str(args.seeds), "--save", *options]),

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from gen_jax.types import Array, Key
+from gen_jax.types import Array, Key, Number
 
 Change = Callable[[Key, Array], Array]
 """(key, x [H, W, C]) -> x, changed at random."""
@@ -27,7 +27,7 @@ class Augmentation(NamedTuple):
     """
 
     changes: tuple[Change, ...]
-    target: float | None = None
+    target: Number | None = None
     images: float = 500_000.0
 
     def apply(self, key: Key, x: Float[Array, "B H W C"], probability: Float[Array, ""] | float) -> Float[Array, "B H W C"]:

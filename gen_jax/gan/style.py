@@ -14,7 +14,7 @@ from gen_jax.gan.growing import GrowingGAN, alpha_of, by_level, full_size, growi
 from gen_jax.gan.latents import draw_latents
 from gen_jax.gan.model import one_hot_labels
 from gen_jax.nets import Stage
-from gen_jax.types import GAN, Adversaries, Array, BatchNet, Distribution, Key, Loss, Params, Style, Variables
+from gen_jax.types import GAN, Adversaries, Array, BatchNet, Distribution, Key, Loss, Number, Params, Style, Variables
 
 MEAN_DECAY = 0.995
 """Of w̄ over steps, as in the authors' code."""
@@ -30,7 +30,7 @@ def style_gan(
     event_shape: tuple[int, int, int],
     num_stages: int,
     num_classes: int | None = None,
-    mixing: float = 0.9,
+    mixing: Number = 0.9,
     grows: bool = True,
 ) -> GrowingGAN:
     """Return a StyleGAN, which may grow; its `whole` has a `Style` (Karras et al. 2019, arXiv:1812.04948).
@@ -72,7 +72,7 @@ def style_gan(
     return gan._replace(whole=gan.whole._replace(style=Style(2 * num_stages, to_styles, synthesise, mean)))
 
 
-def _style_generator(mapping: BatchNet, synthesis: BatchNet, prior: Distribution, num_stages: int, mixing: float) -> BatchNet:
+def _style_generator(mapping: BatchNet, synthesis: BatchNet, prior: Distribution, num_stages: int, mixing: Number) -> BatchNet:
     num_layers = 2 * num_stages
 
     def init(key: Key, z: Array, context: Array | None, stage: Stage) -> Variables:
@@ -112,7 +112,7 @@ def _for_layers(w: Float[Array, "B W"], num_layers: int) -> Float[Array, "B L W"
     return jnp.broadcast_to(w[:, None], (len(w), num_layers, w.shape[1]))
 
 
-def first_other_layers(key: Key, num: int, num_layers: int, mixing: float) -> Array:
+def first_other_layers(key: Key, num: int, num_layers: int, mixing: Number) -> Array:
     """Return for each of `num` examples the first layer with another style: uniform in 1 … L − 1, or L if none is mixed."""
     coin_key, layer_key = jax.random.split(key)
     mixed = jax.random.bernoulli(coin_key, mixing, (num,))

@@ -61,7 +61,7 @@ def capacity_objective(
     return terms.distortion + gamma * (root - huber_width)
 
 
-def free_bits_objective(terms: ElboTerms, free_nats: float) -> Float[Array, ""]:
+def free_bits_objective(terms: ElboTerms, free_nats: float | Float[Array, ""]) -> Float[Array, ""]:
     """Return −log p(x|z) + Σ_g max(λ, KL_g) over the parts g of the KL, for λ free nats each.
 
     With a batch's mean terms this is the objective of Kingma et al. 2016 (arXiv:1606.04934, appendix C.8). With one example's it

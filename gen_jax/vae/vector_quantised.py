@@ -25,6 +25,7 @@ from gen_jax.types import (
     Loss,
     Metrics,
     Net,
+    Number,
     Params,
     Predictive,
     Variables,
@@ -177,7 +178,7 @@ def _codebook(variables: Params) -> tuple[Params, Array, Params]:
     return (params, state.vectors, state.prior) if isinstance(state, Codebook) else (params, params["codebook"], state)
 
 
-def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.99) -> Loss:
+def vector_quantised_loss(vae: VAE, commitment: Number = 0.25, decay: Number = 0.99) -> Loss:
     """Return the `Loss` of a VQ-VAE, for a batch with `x`.
 
     It is the mean over examples of
@@ -214,7 +215,7 @@ def vector_quantised_loss(vae: VAE, commitment: float = 0.25, decay: float = 0.9
     return loss
 
 
-def updated_codebook(codebook: Codebook, key: Key, features: Float[Array, "..."], decay: float = 0.99) -> Codebook:
+def updated_codebook(codebook: Codebook, key: Key, features: Float[Array, "..."], decay: Number = 0.99) -> Codebook:
     """Return the codebook after a batch of features h, [..., D].
 
     Shares n_k and sums m_k are moving averages, and e_k = m_k / n_k (appendix A.1 of the paper). A dead code, n_k < 0.03 / K,
