@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--debug" in arguments or not is_out_of_memory(error):
             raise
         err.print(
-            "[red]Error:[/] Out of memory: try a smaller --batch-size or model, or where there is one, --stream.", highlight=False
+            "[red]Error:[/] Out of memory: try a smaller --batch-size or model; or, in training, --stream.", highlight=False
         )
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:

@@ -221,10 +221,12 @@ class Dataset(NamedTuple):
         import grain
 
         x, labels = self.train.x, self.train.labels
-        whole = isinstance(x, np.ndarray)
-        numbers: Any = rows if whole else rows.reshape(-1)  # Grain's type is a sequence
-        read = grain.MapDataset.source(numbers).map(lambda row: {"row": row, "x": x[row if whole else int(row)]})
-        batches = read if whole else read.batch(rows.shape[1])
+        of_batches: Any = rows  # Grain's type is a sequence
+        if isinstance(x, np.ndarray):
+            batches = grain.MapDataset.source(of_batches).map(lambda batch: {"row": batch, "x": x[batch]})
+        else:
+            examples = grain.MapDataset.source(of_batches.reshape(-1)).map(lambda row: {"row": row, "x": x[int(row)]})
+            batches = examples.batch(rows.shape[1])
         for batch in batches.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)):
             yield Split(batch["x"], None if labels is None else labels[batch["row"]])
 
