@@ -126,15 +126,20 @@ def whole(folder: Path) -> dict[str, Any]:
     return {"digest": digest, "rows": rows, "shown": shown, "refused": refused, "finished": fitted.finished}
 
 
-def killed(folder: Path) -> dict[str, Any]:
+def killed(folder: Path, index: int = 1) -> dict[str, Any]:
     """Train until process 1 is killed, as its fourth epoch is on its way."""
 
     def die(epoch: int) -> None:
-        if epoch == 4 and jax.process_index() == 1:
+        if epoch == 4 and jax.process_index() == index:
             os.kill(os.getpid(), signal.SIGKILL)
 
     _fit_line(folder, die)
     return {}
+
+
+def first_killed(folder: Path) -> dict[str, Any]:
+    """The same of process 0, which writes, and which the others find each other by."""
+    return killed(folder, 0)
 
 
 def stopped(folder: Path) -> dict[str, Any]:

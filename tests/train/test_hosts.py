@@ -158,6 +158,19 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_process_killed_ends_the_other_and_the_run_goes_on(tmp_path):
+    victim, survivor = start_many("first_killed", 2, tmp_path / "run")
+    assert victim.wait(timeout=900) == -9
+    ((status, _, errors), _) = ended([survivor, victim], within=60)
+    assert status != 0
+    assert any(sentence in errors for sentence in TELLS), errors
+    assert 0 < max(train.saved_epochs(tmp_path / "run" / "checkpoints")) < EPOCHS
+    (resumed,) = results([start_one("whole", tmp_path / "run")])
+    assert resumed["finished"]
+    assert [row["epoch"] for row in resumed["rows"]] == [*range(1, EPOCHS + 1)]
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_the_same_epoch(tmp_path):
     first, second = results(start_many("stopped", 2, tmp_path))
     assert first == second
