@@ -75,6 +75,17 @@ def results(processes: list[subprocess.Popen]) -> list[dict]:
     return [json.loads(output.splitlines()[-1]) for _, output, _ in found]
 
 
+def epochs_at_the_end(survivor: subprocess.Popen, victim: subprocess.Popen, folder: Path) -> list[int]:
+    """The saved epochs of a run of which one process is killed; the other has to end within a minute, and to say why."""
+    assert victim.wait(timeout=900) == -9
+    ((status, _, errors), _) = ended([survivor, victim], within=60)
+    assert status != 0
+    assert any(sentence in errors for sentence in TELLS), errors
+    done = train.saved_epochs(folder / "checkpoints")
+    assert 0 < max(done) < EPOCHS
+    return done
+
+
 @pytest.fixture(scope="module")
 def alone() -> dict:
     """What a process that is connected to no other finds on one device."""
@@ -112,13 +123,7 @@ def test_four_processes_of_a_cluster_are_as_one(alone):
 @pytest.mark.slow
 def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
     survivor, victim = start_many("killed", 2, tmp_path / "killed [1]")
-    assert victim.wait(timeout=900) == -9
-    ((status, _, errors), _) = ended([survivor, victim], within=60)
-    assert status != 0
-    assert any(sentence in errors for sentence in TELLS), errors
-    done = train.saved_epochs(tmp_path / "killed [1]" / "checkpoints")
-    assert done
-    assert max(done) < EPOCHS
+    done = epochs_at_the_end(survivor, victim, tmp_path / "killed [1]")
     shutil.copytree(tmp_path / "killed [1]", tmp_path / "alone")
     folders = ("uninterrupted", "killed [1]")
     uninterrupted, resumed = (results(start_many("whole", 2, tmp_path / name)) for name in folders)
@@ -160,11 +165,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
 @pytest.mark.slow
 def test_the_first_process_killed_ends_the_other_and_the_run_goes_on(tmp_path):
     victim, survivor = start_many("first_killed", 2, tmp_path / "run")
-    assert victim.wait(timeout=900) == -9
-    ((status, _, errors), _) = ended([survivor, victim], within=60)
-    assert status != 0
-    assert any(sentence in errors for sentence in TELLS), errors
-    assert 0 < max(train.saved_epochs(tmp_path / "run" / "checkpoints")) < EPOCHS
+    epochs_at_the_end(survivor, victim, tmp_path / "run")
     (resumed,) = results([start_one("whole", tmp_path / "run")])
     assert resumed["finished"]
     assert [row["epoch"] for row in resumed["rows"]] == [*range(1, EPOCHS + 1)]
